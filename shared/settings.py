@@ -1,0 +1,65 @@
+"""Every setting of every process, read from the environment under the name of the field.
+
+One class, so that compose, manifests and `make run` use the same names everywhere.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, PostgresDsn, RedisDsn
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """What a process may be told; a value that does not parse stops it with a clear message."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True)
+
+    environment: Literal["development", "test", "production"] = "production"
+    version: str = "0.1.0"
+    git_sha: str = "unknown"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    sentry_dsn: str | None = None
+    sentry_traces_sample_rate: float = Field(default=0.0, ge=0, le=1)
+
+    # Stores. Without ELASTICSEARCH_URL search answers from PostgreSQL and says so.
+    database_url: PostgresDsn = PostgresDsn("postgresql://almanac@127.0.0.1:5432/almanac")
+    database_pool_size: int = Field(default=10, ge=1)
+    database_timeout_s: float = Field(default=5.0, gt=0)
+    redis_url: RedisDsn = RedisDsn("redis://127.0.0.1:6379/0")
+    elasticsearch_url: str | None = None
+
+    # Where the gateway finds the services, and the services the public keys of auth.
+    auth_url: str = "http://127.0.0.1:8004"
+    events_url: str = "http://127.0.0.1:8001"
+    faq_url: str = "http://127.0.0.1:8002"
+    search_url: str = "http://127.0.0.1:8003"
+
+    # Identity. The folder holds Ed25519 keys as <kid>.pem; the last by name signs.
+    jwt_keys_dir: Path = Path("/etc/almanac/jwt")
+    jwt_issuer: str = "almanac"
+    jwt_audience: str = "almanac"
+    access_token_ttl_s: int = Field(default=24 * 3600, ge=60)
+    verify_on_sign_up: bool = False
+
+    # Wire. The second name keeps the historical spelling, which existing deployments set.
+    dasherize_api: bool = True
+    etag: bool = True
+    api_propogate_uncaught_exceptions: bool = False
+    max_body_bytes: int = Field(default=1024 * 1024, ge=1)
+
+    # Gateway.
+    cors_origins: list[str] = ["*"]
+    upstream_connect_timeout_s: float = Field(default=2.0, gt=0)
+    upstream_read_timeout_s: float = Field(default=30.0, gt=0)
+    sign_in_limit_per_minute: int = Field(default=30, ge=1)
+    metrics_port: int | None = None
+
+    graceful_shutdown_s: int = Field(default=30, ge=0)
+
+
+@cache
+def get_settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings()
