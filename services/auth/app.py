@@ -1,0 +1,38 @@
+"""The auth service: accounts, signing in, and the keys that others verify tokens with."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from services.auth.keys import SigningKeys
+from services.auth.resources import user_resource
+from services.auth.routes import router
+from shared.app import create_app
+from shared.db import database_lifespan
+from shared.jsonapi.endpoints import resource_routers
+from shared.jsonapi.resource import Registry
+from shared.migrations import database_checks
+from shared.settings import Settings, get_settings
+
+
+@asynccontextmanager
+async def _keys_lifespan(app: FastAPI) -> AsyncIterator[None]:
+    app.state.keys = SigningKeys(app.state.settings)
+    yield
+
+
+def build_app(settings: Settings | None = None) -> FastAPI:
+    """The app of one process."""
+    settings = settings or get_settings()
+    user = user_resource(verify_on_sign_up=settings.verify_on_sign_up)
+    registry = Registry([user], dasherize=settings.dasherize_api)
+    app = create_app(
+        "auth",
+        settings=settings,
+        routers=[router, *resource_routers(registry)],
+        checkers=lambda app: database_checks(app, "services.auth"),
+        lifespans=[database_lifespan("almanac_auth"), _keys_lifespan],
+    )
+    app.state.registry = registry
+    return app

@@ -1,0 +1,68 @@
+"""What a user is on the wire. Nobody can make themselves administrator or verified."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import AwareDatetime, BaseModel, StringConstraints
+from sqlalchemy import ColumnElement, false, true
+
+from services.auth.models import User as Account
+from services.auth.passwords import hash_password
+from shared.auth import User, Viewer
+from shared.jsonapi.fields import URL
+from shared.jsonapi.resource import AdminOnly, ReadOnly, Resource, Values, WriteOnly
+
+Email = Annotated[
+    str,
+    StringConstraints(
+        strip_whitespace=True, max_length=254, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$"
+    ),
+]
+Password = Annotated[str, StringConstraints(min_length=8, max_length=128)]
+Name = Annotated[str, StringConstraints(max_length=200)]
+
+
+class UserAttributes(BaseModel):
+    """The attributes in the order in which documents show them."""
+
+    email: Email
+    password: WriteOnly[Password]
+    first_name: Name | None = None
+    last_name: Name | None = None
+    avatar_url: URL | None = None
+    is_verified: AdminOnly[bool] = False
+    is_admin: AdminOnly[bool] = False
+    created_at: ReadOnly[AwareDatetime]
+    deleted_at: ReadOnly[AwareDatetime | None] = None
+
+
+def _is_self(user: User) -> ColumnElement[bool]:
+    return true() if user.is_admin else Account.id == user.id
+
+
+def _readable(viewer: Viewer) -> ColumnElement[bool]:
+    return Account.deleted_at.is_(None) & (_is_self(viewer) if viewer else false())
+
+
+def user_resource(*, verify_on_sign_up: bool) -> Resource:
+    """The type `user`; a changed email address is to be verified again."""
+
+    async def to_columns(current: Mapping[str, Any], values: Values) -> Values:
+        if "password" in values:
+            values["password_hash"] = await hash_password(values.pop("password"))
+        if "email" in values and values["email"].lower() != current.get("email", "").lower():
+            values.setdefault("is_verified", verify_on_sign_up)
+        return values
+
+    return Resource(
+        type="user",
+        model=Account,
+        attributes=UserAttributes,
+        path="users",
+        readable=_readable,
+        changeable=_is_self,
+        creatable_by_anyone=True,
+        soft_delete=True,
+        to_columns=to_columns,
+        violations={"uq_users_email": ("email", "There is an account of this address already.")},
+    )

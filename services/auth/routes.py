@@ -1,0 +1,83 @@
+"""Signing in, the public keys, and the signed-in user."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import JSONResponse
+from sqlalchemy import select
+
+from services.auth.keys import SigningKeys
+from services.auth.models import User as Account
+from services.auth.passwords import is_password
+from shared.auth import CurrentUser
+from shared.db import Database, SessionDep
+from shared.jsonapi.endpoints import item_response
+from shared.jsonapi.errors import BadRequest, Unauthorized
+from shared.jsonapi.negotiation import negotiate, parse_object, read_body
+from shared.jsonapi.query import parse_query
+
+router = APIRouter()
+
+
+async def _credentials(request: Request) -> tuple[str, str]:
+    """(email, password) of a body; `username` is an older name of `email`."""
+    body = parse_object(await read_body(request))
+    email, password = body.get("email", body.get("username")), body.get("password")
+    for name, value in (("email", email), ("password", password)):
+        if not isinstance(value, str) or not value or len(value) > 254 or "\0" in value:
+            pointer = f"/{name}" if name in body else ""
+            raise BadRequest(f"{name} must be a string.", source={"pointer": pointer})
+    return str(email), str(password)
+
+
+Credentials = Annotated[tuple[str, str], Depends(_credentials)]
+EXAMPLE: dict[str, Any] = {
+    "requestBody": {
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["email", "password"],
+                    "properties": {"email": {"type": "string"}, "password": {"type": "string"}},
+                }
+            }
+        }
+    }
+}
+
+
+@router.post("/auth/session", tags=["auth"], openapi_extra=EXAMPLE)
+@router.post("/v1/auth/login", tags=["auth"], openapi_extra=EXAMPLE)
+async def sign_in(request: Request, credentials: Credentials) -> JSONResponse:
+    """Exchange an email address and a password for an access token."""
+    email, password = credentials
+    database: Database = request.app.state.database
+    # No connection is held while the hash is computed.
+    async with database.session() as session:
+        query = select(Account.id, Account.password_hash).where(
+            Account.email == email.strip(), Account.deleted_at.is_(None)
+        )
+        account = (await session.execute(query)).one_or_none()
+    known = await is_password(password, account.password_hash if account else None)
+    if account is None or not known:
+        raise Unauthorized("The email address or the password is wrong.")
+    keys: SigningKeys = request.app.state.keys
+    token = {"access_token": keys.access_token(account.id)}
+    return JSONResponse(token, headers={"Cache-Control": "no-store"})
+
+
+@router.get("/.well-known/jwks.json", tags=["auth"])
+async def read_jwks(request: Request) -> JSONResponse:
+    """The public keys that verify access tokens (RFC 7517)."""
+    keys: SigningKeys = request.app.state.keys
+    return JSONResponse(keys.jwks, headers={"Cache-Control": "public, max-age=60"})
+
+
+@router.head("/v1/users/me", include_in_schema=False, dependencies=[Depends(negotiate)])
+@router.get("/v1/users/me", tags=["user"], dependencies=[Depends(negotiate)])
+async def read_me(request: Request, session: SessionDep, user: CurrentUser) -> Response:
+    """The account that the token belongs to."""
+    registry = request.app.state.registry
+    resource = registry.by_type["user"]
+    query = parse_query(request, registry, resource, collection=False)
+    return await item_response(request, session, resource, str(user.id), query, user)

@@ -1,0 +1,173 @@
+"""What an event is on the wire, and who may read and change one."""
+
+import zoneinfo
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Annotated, Any, Literal
+
+import nh3
+from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, StringConstraints
+from sqlalchemy import ColumnElement, insert, literal, or_, select, true
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.events.models import Event, Profile, Role
+from shared.auth import User, Viewer
+from shared.jsonapi.errors import Forbidden, JSONAPIError, UnprocessableContent
+from shared.jsonapi.fields import URL
+from shared.jsonapi.resource import AdminOnly, ReadOnly, Relationship, Resource, Values
+
+TAGS = set("a b br center em i li ol p span strike strong sub sup u ul".split())
+
+
+@cache
+def _timezones() -> frozenset[str]:
+    return frozenset(zoneinfo.available_timezones())
+
+
+def _known_timezone(name: str) -> str:
+    if name not in _timezones():
+        raise ValueError("unknown timezone; give an IANA name such as Europe/Zurich")
+    return name
+
+
+def _sanitised(html: str) -> str:
+    return nh3.clean(html, tags=TAGS)
+
+
+Text = Annotated[str, StringConstraints(max_length=500)]
+HTML = Annotated[str, StringConstraints(max_length=100_000), AfterValidator(_sanitised)]
+Timezone = Annotated[str, AfterValidator(_known_timezone)]
+
+
+class EventAttributes(BaseModel):
+    """The attributes in the order in which documents show them."""
+
+    identifier: ReadOnly[str]
+    name: Text
+    description: HTML | None = None
+    starts_at: AwareDatetime | None = None
+    ends_at: AwareDatetime | None = None
+    timezone: Timezone = "UTC"
+    online: bool = False
+    location_name: Text | None = None
+    searchable_location_name: Text | None = None
+    latitude: Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)] | None = None
+    longitude: Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)] | None = None
+    organizer_name: Text | None = None
+    organizer_description: HTML | None = None
+    logo_url: URL | None = None
+    original_image_url: URL | None = None
+    external_event_url: URL | None = None
+    ticket_url: URL | None = None
+    code_of_conduct: HTML | None = None
+    privacy: Literal["public", "private"] = "public"
+    state: Literal["draft", "published"] = "draft"
+    is_featured: AdminOnly[bool] = False
+    created_at: ReadOnly[AwareDatetime]
+    updated_at: ReadOnly[AwareDatetime]
+    deleted_at: ReadOnly[AwareDatetime | None] = None
+
+
+class ProfileAttributes(BaseModel):
+    """What everybody may know of somebody who runs an event."""
+
+    first_name: ReadOnly[str | None]
+    last_name: ReadOnly[str | None]
+    avatar_url: ReadOnly[str | None]
+
+
+def _has_role(user: User, *roles: str) -> ColumnElement[bool]:
+    if user.is_admin:
+        return true()
+    mine = select(literal(1)).where(Role.event_id == Event.id, Role.user_id == user.id)
+    return (mine.where(Role.role.in_(roles)) if roles else mine).exists()
+
+
+def _readable(viewer: Viewer) -> ColumnElement[bool]:
+    published = Event.state == "published"
+    seen = published if viewer is None else or_(published, _has_role(viewer))
+    return Event.deleted_at.is_(None) & seen
+
+
+def _listed(viewer: Viewer) -> ColumnElement[bool]:
+    public = (Event.state == "published") & (Event.privacy == "public")
+    return public if viewer is None else or_(public, _has_role(viewer))
+
+
+def _owned(user: User) -> ColumnElement[bool]:
+    return _has_role(user, "owner")
+
+
+def _check(current: Mapping[str, Any], changes: Values, user: Viewer) -> Iterable[JSONAPIError]:
+    event = {**current, **changes}
+    starts_at, ends_at = event.get("starts_at"), event.get("ends_at")
+    if starts_at and ends_at and starts_at >= ends_at:
+        yield _invalid("ends-at must be after starts-at.", "ends-at", changes, "ends_at")
+    if event.get("state") != "published":
+        return
+    for name, wire in (("name", "name"), ("starts_at", "starts-at"), ("ends_at", "ends-at")):
+        if not event.get(name) or not str(event[name]).strip():
+            yield _invalid(f"A published event needs its {wire}.", wire, changes, name)
+    if current.get("state") != "published" and not (user and (user.is_verified or user.is_admin)):
+        yield Forbidden(
+            "Verify your email address before you publish an event.",
+            source={"pointer": "/data/attributes/state"},
+            code="unverified",
+        )
+
+
+def _invalid(detail: str, wire: str, changes: Values, name: str) -> JSONAPIError:
+    # A pointer must resolve in the request: a missing attribute points to its parent.
+    pointer = f"/data/attributes/{wire}" if name in changes else "/data"
+    return UnprocessableContent(detail, source={"pointer": pointer})
+
+
+async def _make_owner(session: AsyncSession, event_id: int, user: Viewer) -> None:
+    assert user is not None
+    await session.execute(insert(Role).values(event_id=event_id, user_id=user.id, role="owner"))
+
+
+def _people(name: str, role: str, *, to_many: bool) -> Relationship:
+    return Relationship(
+        name=name,
+        target="user",
+        to_many=to_many,
+        writable=to_many,
+        owner_only=True,
+        table=Role.__table__,  # type: ignore[arg-type]
+        parent="event_id",
+        child="user_id",
+        fixed={"role": role},
+    )
+
+
+USER = Resource(
+    type="user",
+    model=Profile,
+    attributes=ProfileAttributes,
+    path=None,
+    readable=lambda viewer: true(),
+)
+
+EVENT = Resource(
+    type="event",
+    model=Event,
+    attributes=EventAttributes,
+    path="events",
+    identifier=Event.identifier,
+    relationships=(
+        _people("owner", "owner", to_many=False),
+        _people("organizers", "organizer", to_many=True),
+        _people("coorganizers", "coorganizer", to_many=True),
+        Relationship(name="faqs", target="faq", to_many=True),
+        Relationship(name="faq_types", target="faq-type", to_many=True),
+    ),
+    readable=_readable,
+    listed=_listed,
+    changeable=_has_role,
+    deletable=_owned,
+    soft_delete=True,
+    check=_check,
+    after_create=_make_owner,
+    violations={"ck_events_dates": ("ends_at", "ends-at must be after starts-at.")},
+)

@@ -1,0 +1,134 @@
+"""What faqs and faq types are on the wire; the rights to them are the rights to their event."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import AwareDatetime, BaseModel, Field, StringConstraints
+from sqlalchemy import ColumnElement, literal, or_, select, true
+from sqlalchemy.orm import InstrumentedAttribute
+
+from services.faq.models import EventView, Faq, FaqType, access
+from shared.auth import User, Viewer
+from shared.jsonapi.resource import Predicate, ReadOnly, Relationship, Resource, UserPredicate
+
+Line = Annotated[str, StringConstraints(min_length=1, max_length=500, strip_whitespace=True)]
+Position = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
+
+
+class FaqAttributes(BaseModel):
+    """The attributes in the order in which documents show them."""
+
+    question: Line
+    answer: Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
+    position: Position = 0
+    created_at: ReadOnly[AwareDatetime]
+    updated_at: ReadOnly[AwareDatetime]
+    deleted_at: ReadOnly[AwareDatetime | None] = None
+
+
+class FaqTypeAttributes(BaseModel):
+    """The attributes in the order in which documents show them."""
+
+    name: Line
+    position: Position = 0
+
+
+class EventAttributes(BaseModel):
+    """What the view `events.summaries` shows of an event."""
+
+    identifier: ReadOnly[str]
+    name: ReadOnly[str]
+    starts_at: ReadOnly[datetime | None]
+    ends_at: ReadOnly[datetime | None]
+    timezone: ReadOnly[str]
+    online: ReadOnly[bool]
+    location_name: ReadOnly[str | None]
+    logo_url: ReadOnly[str | None]
+    privacy: ReadOnly[str]
+    state: ReadOnly[str]
+
+
+def _allowed(
+    event_id: InstrumentedAttribute[Any], *rules: ColumnElement[bool]
+) -> ColumnElement[bool]:
+    rows = select(literal(1)).where(access.c.event_id == event_id, or_(*rules))
+    return rows.correlate_except(access).exists()
+
+
+def _seen_with(event_id: InstrumentedAttribute[Any], *, listed: bool = False) -> Predicate:
+    """Rows of events that the viewer may read, or that collections show."""
+
+    def rule(viewer: Viewer) -> ColumnElement[bool]:
+        public = access.c.is_listed if listed else access.c.is_public
+        if viewer is None:
+            return _allowed(event_id, public)
+        mine = true() if viewer.is_admin else access.c.user_id == viewer.id
+        return _allowed(event_id, public, mine)
+
+    return rule
+
+
+def _run_with(event_id: InstrumentedAttribute[Any]) -> UserPredicate:
+    """Rows of events that the user runs in any role."""
+
+    def rule(user: User) -> ColumnElement[bool]:
+        return true() if user.is_admin else _allowed(event_id, access.c.user_id == user.id)
+
+    return rule
+
+
+def _readable_faq(viewer: Viewer) -> ColumnElement[bool]:
+    return Faq.deleted_at.is_(None) & _seen_with(Faq.event_id)(viewer)
+
+
+EVENT = Resource(
+    type="event",
+    model=EventView,
+    attributes=EventAttributes,
+    path="events",
+    methods=frozenset(),
+    identifier=EventView.identifier,
+    relationships=(
+        Relationship(name="faqs", target="faq", to_many=True, inverse=Faq.event_id),
+        Relationship(name="faq_types", target="faq-type", to_many=True, inverse=FaqType.event_id),
+    ),
+    readable=_seen_with(EventView.id),
+    changeable=_run_with(EventView.id),
+)
+
+FAQ = Resource(
+    type="faq",
+    model=Faq,
+    attributes=FaqAttributes,
+    path="faqs",
+    sort="position",
+    relationships=(
+        Relationship(name="event", target="event", required=True, column=Faq.event_id),
+        Relationship(name="faq_type", target="faq-type", writable=True, column=Faq.faq_type_id),
+    ),
+    readable=_readable_faq,
+    listed=_seen_with(Faq.event_id, listed=True),
+    changeable=_run_with(Faq.event_id),
+    soft_delete=True,
+    violations={
+        "fk_faqs_faq_type_id_faq_types": ("faq_type", "The type belongs to another event."),
+    },
+)
+
+FAQ_TYPE = Resource(
+    type="faq-type",
+    model=FaqType,
+    attributes=FaqTypeAttributes,
+    path="faq-types",
+    sort="position",
+    relationships=(
+        Relationship(name="event", target="event", required=True, column=FaqType.event_id),
+        Relationship(
+            name="faqs", target="faq", to_many=True, writable=True, inverse=Faq.faq_type_id
+        ),
+    ),
+    readable=_seen_with(FaqType.event_id),
+    listed=_seen_with(FaqType.event_id, listed=True),
+    changeable=_run_with(FaqType.event_id),
+    violations={"uq_faq_types_name": ("name", "The event has a type of this name already.")},
+)

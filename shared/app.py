@@ -1,0 +1,61 @@
+"""create_app: how every process is put together, in one visible order.
+
+It knows no database: a service hands over lifespans that open what it needs.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+
+from fastapi import APIRouter, FastAPI
+
+from shared.health import Check, Health, health_router
+from shared.jsonapi.middleware import UncaughtErrorMiddleware, add_error_handlers
+from shared.observability import RequestIdMiddleware, configure_sentry
+from shared.settings import Settings
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def create_app(
+    service: str,
+    *,
+    settings: Settings,
+    routers: Iterable[APIRouter] = (),
+    checkers: Callable[[FastAPI], Sequence[Check]] | Sequence[Check] = (),
+    lifespans: Sequence[Lifespan] = (),
+) -> FastAPI:
+    """The app of one service.
+
+    `lifespans` open in order and close in reverse; they put what they open on `app.state`.
+    `checkers` may be a function of the app, for checks of what the lifespans opened.
+    """
+    app = FastAPI(
+        title=f"Almanac {service}",
+        version=settings.version,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=_in_order(lifespans),
+    )
+    app.state.settings = settings
+    app.state.health = Health(checkers(app) if callable(checkers) else checkers)
+    for router in (health_router(app.state.health), *routers):
+        app.include_router(router)
+    add_error_handlers(app)
+    app.add_middleware(
+        UncaughtErrorMiddleware, propagate=settings.api_propogate_uncaught_exceptions
+    )
+    app.add_middleware(RequestIdMiddleware)
+    configure_sentry(settings, service)
+    return app
+
+
+def _in_order(lifespans: Sequence[Lifespan]) -> Lifespan:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for each in lifespans:
+                await stack.enter_async_context(each(app))
+            yield
+
+    return lifespan

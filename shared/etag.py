@@ -1,0 +1,118 @@
+"""ETags and preconditions by row version (RFC 9110 §8.8.3, §13; docs/adr/0001-etags.md).
+
+A single resource's tag is `"<version>-<sha1>"`: reads compare it whole, writes only its
+version, which the UPDATE statement then repeats in its WHERE clause.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from shared.jsonapi.errors import BadRequest, PreconditionFailed, PreconditionRequired
+from shared.jsonapi.responses import MEDIA_TYPE
+
+TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
+VERSION = re.compile(r"(\d{1,19})(?:-[0-9a-f]{40}(?:-gzip)?)?\Z")
+
+
+@dataclass(frozen=True)
+class Tag:
+    """One entity tag of a header."""
+
+    opaque: str
+    is_weak: bool
+
+    @property
+    def version(self) -> int | None:
+        """The row version that a strong tag of ours names."""
+        match = None if self.is_weak else VERSION.match(self.opaque)
+        return int(match[1]) if match else None
+
+
+def parse_tags(value: str, header: str) -> list[Tag] | None:
+    """The tags of If-Match or If-None-Match; None stands for `*`. Garbage is a 400."""
+    if value.strip() == "*":
+        return None
+    tags, rest = [], value.strip().strip(",").strip()
+    while rest:
+        match = TAG.match(rest)
+        rest = rest[match.end() :].lstrip() if match else "?"
+        if not match or (rest and not rest.startswith(",")):
+            detail = f'{header} must be `*` or a list of quoted tags such as "3-1f0c…".'
+            raise BadRequest(detail, source={"header": header})
+        tags.append(Tag(match[2], match[1] is not None))
+        rest = rest.lstrip(", \t")
+    return tags
+
+
+def check_version(request: Request, version: int, *, required: bool = False) -> int | None:
+    """Evaluate the preconditions of a write against the row's present version.
+
+    Returns the version that the UPDATE must still find, or None where any will do.
+    Raises PreconditionFailed, or PreconditionRequired when `required` and none was given.
+    """
+    if not request.app.state.settings.etag:
+        return None
+    expected = _if_match(request, version, required=required)
+    unwanted = request.headers.get("if-none-match")
+    if unwanted is not None:
+        tags = parse_tags(unwanted, "If-None-Match")
+        if tags is None or any(tag.opaque.partition("-")[0] == str(version) for tag in tags):
+            raise stale(version, header="If-None-Match")
+    return expected
+
+
+def _if_match(request: Request, version: int, *, required: bool) -> int | None:
+    given = request.headers.get("if-match")
+    if given is None and required:
+        raise PreconditionRequired(
+            "Read the resource and send its ETag as If-Match.",
+            source={"header": "If-Match"},
+            headers={"Cache-Control": "no-store"},
+        )
+    tags = None if given is None else parse_tags(given, "If-Match")
+    if tags is None:
+        return None
+    if version not in {tag.version for tag in tags}:
+        raise stale(version)
+    return version
+
+
+def stale(version: int, *, header: str = "If-Match") -> PreconditionFailed:
+    """The 412 of a precondition that does not hold, early or inside the transaction."""
+    return PreconditionFailed(
+        f"The resource is at version {version}; read it again, then repeat your change.",
+        source={"header": header},
+        meta={"current-version": version},
+    )
+
+
+def tagged_response(
+    request: Request,
+    document: Mapping[str, Any],
+    *,
+    version: int | None = None,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """The document with its ETag, or 304 when a read's If-None-Match has that tag."""
+    body = orjson.dumps(document)
+    fields = {"Vary": "Accept, Authorization", "Cache-Control": "private, no-cache"}
+    fields.update(headers or {})
+    if not request.app.state.settings.etag:
+        return Response(body, status, fields, MEDIA_TYPE)
+    sha1 = hashlib.sha1(body, usedforsecurity=False).hexdigest()
+    opaque = sha1 if version is None else f"{version}-{sha1}"
+    fields["ETag"] = f'"{opaque}"'
+    unwanted = request.headers.get("if-none-match")
+    if unwanted is not None and request.method in ("GET", "HEAD"):
+        tags = parse_tags(unwanted, "If-None-Match")
+        if tags is None or any(tag.opaque == opaque for tag in tags):
+            return Response(status_code=304, headers=fields)
+    return Response(body, status, fields, MEDIA_TYPE)

@@ -1,0 +1,134 @@
+"""Health checks that Kubernetes and monitors can trust (docs/operations.md).
+
+`/livez` says that the process serves, `/readyz` asks the critical checks and is cached for a
+second, `/health-check` shows every check and is cached as its result says.
+"""
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sentry_sdk
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+from starlette.responses import Response
+
+Checker = Callable[[], Awaitable[tuple[bool, str]]]
+
+logger = logging.getLogger(__name__)
+
+TIMEOUT_S = 3.0
+TTL_PASSED_S = 27.0
+TTL_FAILED_S = 9.0
+TTL_READY_S = 1.0
+
+
+@dataclass
+class Check:
+    """A named checker; one that is not critical is shown but does not fail the process."""
+
+    name: str
+    check: Checker
+    critical: bool = True
+    _result: dict[str, Any] = field(default_factory=dict, repr=False)
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+
+    async def result(self, *, max_age_s: float | None = None) -> dict[str, Any]:
+        """The last result while it is fresh, else a new one; one run at a time."""
+        async with self._lock:
+            if not self._is_fresh(max_age_s):
+                self._result = await self._run()
+            return self._result
+
+    def _is_fresh(self, max_age_s: float | None) -> bool:
+        if not self._result:
+            return False
+        now = time.time()
+        if not self._result["timestamp"] <= now < self._result["expires"]:
+            return False
+        return max_age_s is None or now - self._result["timestamp"] < max_age_s
+
+    async def _run(self) -> dict[str, Any]:
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                passed, output = await self.check()
+            failure = None if passed else RuntimeError(f"{self.name}: {output}")
+        except Exception as error:
+            logger.warning("health check failed", extra={"checker": self.name}, exc_info=error)
+            passed, output, failure = False, _summary(error), error
+        if failure and self._result.get("passed", True):
+            sentry_sdk.capture_exception(failure)
+        now = time.time()
+        expires = now + (TTL_PASSED_S if passed else TTL_FAILED_S)
+        return {
+            "checker": self.name,
+            "output": output,
+            "passed": passed,
+            "critical": self.critical,
+            "timestamp": now,
+            "expires": expires,
+        }
+
+
+def _summary(error: Exception) -> str:
+    # The text of an exception may hold a host or a password, its class does not.
+    return "timed out" if isinstance(error, TimeoutError) else f"failed: {type(error).__name__}"
+
+
+class Health:
+    """The checks of one process and whether it is draining."""
+
+    def __init__(self, checks: Sequence[Check]) -> None:
+        self.checks = checks
+        self.draining = False
+
+    async def report(self) -> tuple[bool, dict[str, Any]]:
+        """(healthy, document) of every check."""
+        return _document(await asyncio.gather(*(check.result() for check in self.checks)))
+
+    async def readiness(self) -> tuple[bool, dict[str, Any]]:
+        """(ready, document) of the critical checks."""
+        critical = [check for check in self.checks if check.critical]
+        results = await asyncio.gather(*(c.result(max_age_s=TTL_READY_S) for c in critical))
+        ready, document = _document(results)
+        if self.draining:
+            return False, {**document, "status": "failure", "draining": True}
+        return ready, document
+
+
+def _document(results: Sequence[dict[str, Any]]) -> tuple[bool, dict[str, Any]]:
+    healthy = all(result["passed"] or not result["critical"] for result in results)
+    return healthy, {
+        "status": "success" if healthy else "failure",
+        "hostname": socket.gethostname(),
+        "timestamp": time.time(),
+        "results": list(results),
+    }
+
+
+def health_router(health: Health) -> APIRouter:
+    """The three endpoints of every process that has a port."""
+    router = APIRouter(include_in_schema=False)
+
+    async def livez() -> Response:
+        return _response(True, {"status": "success"})
+
+    async def readyz() -> Response:
+        return _response(*await health.readiness())
+
+    async def health_check() -> Response:
+        return _response(*await health.report())
+
+    router.add_api_route("/livez", livez, methods=["GET", "HEAD"])
+    router.add_api_route("/readyz", readyz, methods=["GET", "HEAD"])
+    for path in ("/health-check", "/health-check/"):
+        router.add_api_route(path, health_check, methods=["GET", "HEAD"])
+    return router
+
+
+def _response(healthy: bool, document: dict[str, Any]) -> Response:
+    return JSONResponse(document, 200 if healthy else 503, {"Cache-Control": "no-store"})

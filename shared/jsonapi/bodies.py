@@ -1,0 +1,184 @@
+"""Request documents: validated against the declaration, all violations in one answer."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+
+from shared.auth import Viewer
+from shared.jsonapi.errors import (
+    BadRequest,
+    Conflict,
+    ErrorGroup,
+    Forbidden,
+    JSONAPIError,
+    UnprocessableContent,
+)
+from shared.jsonapi.resource import ADMIN_ONLY, Attribute, Registry, Relationship, Resource
+
+
+@dataclass
+class Changes:
+    """What a body sets: attributes by name, and to-one relationships as ids."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    linked: dict[str, int | None] = field(default_factory=dict)
+
+
+class BodyReader:
+    """Reads the resource object of one request; collects errors instead of stopping."""
+
+    def __init__(self, registry: Registry, resource: Resource, viewer: Viewer) -> None:
+        self.registry, self.resource, self.viewer = registry, resource, viewer
+        self.errors: list[JSONAPIError] = []
+
+    def read(self, document: dict[str, Any], *, row_id: str | None) -> Changes:
+        """The changes of a POST (`row_id` None) or of a PATCH of that row; raises ErrorGroup."""
+        data = document.get("data")
+        if not isinstance(data, dict):
+            detail = "The document needs one resource object as `data`."
+            raise BadRequest(detail, source={"pointer": "/data" if "data" in document else ""})
+        self._check_identity(data, row_id)
+        changes = Changes(
+            dict(self._attributes(data, partial=row_id is not None)),
+            dict(self._relationships(data, partial=row_id is not None)),
+        )
+        if self.errors:
+            raise ErrorGroup(self.errors)
+        return changes
+
+    def _check_identity(self, data: dict[str, Any], row_id: str | None) -> None:
+        kind, given = data.get("type"), data.get("id")
+        expected = self.registry.wire_type(self.resource)
+        if not isinstance(kind, str):
+            raise BadRequest("`data` needs a `type`.", source={"pointer": "/data"})
+        if kind != expected:
+            detail = f"This endpoint takes resources of type {expected!r}."
+            raise Conflict(detail, source={"pointer": "/data/type"})
+        if row_id is None:
+            if given is not None:
+                detail = "The server gives the id; leave it out."
+                raise Forbidden(detail, source={"pointer": "/data/id"})
+        elif not isinstance(given, str):
+            raise BadRequest("`data` needs its `id`, a string.", source={"pointer": "/data"})
+        elif given != row_id:
+            detail = f"The id must be {row_id!r}, as in the URL."
+            raise Conflict(detail, source={"pointer": "/data/id"})
+
+    def _members(self, data: dict[str, Any], name: str) -> dict[str, Any]:
+        members = data.get(name, {})
+        if not isinstance(members, dict):
+            self._add(BadRequest, f"`{name}` must be an object.", f"/data/{name}")
+            return {}
+        return {key: value for key, value in members.items() if not key.startswith("@")}
+
+    def _add(self, error: type[Any], detail: str, pointer: str) -> None:
+        self.errors.append(error(detail, source={"pointer": pointer}))
+
+    def _attributes(self, data: dict[str, Any], *, partial: bool) -> Iterator[tuple[str, Any]]:
+        members = self._members(data, "attributes")
+        given = set()
+        for wire, value in members.items():
+            name = self.registry.names.python(wire)
+            pointer = f"/data/attributes/{escape(wire)}"
+            attribute = self.resource.fields.get(name or "")
+            if attribute is None:
+                detail = f"{self.resource.type} has no attribute {wire!r}."
+                self._add(UnprocessableContent, detail, pointer)
+            elif self._may_set(attribute, pointer):
+                given.add(attribute.name)
+                yield from self._validated(attribute, value, pointer)
+        for attribute in self.resource.fields.values():
+            if attribute.required and not partial and attribute.name not in given:
+                wire = self.registry.names.wire(attribute.name)
+                parent = "/data/attributes" if "attributes" in data else "/data"
+                if attribute.is_writable and f"/data/attributes/{wire}" not in self._pointers():
+                    self._add(UnprocessableContent, f"{wire} is required.", parent)
+
+    def _pointers(self) -> set[str]:
+        return {error.source["pointer"] for error in self.errors if error.source}
+
+    def _may_set(self, attribute: Attribute, pointer: str) -> bool:
+        if not attribute.is_writable:
+            self._add(Forbidden, "This attribute is set by the server.", pointer)
+            return False
+        is_admin = self.viewer is not None and self.viewer.is_admin
+        if ADMIN_ONLY in attribute.markers and not is_admin:
+            self._add(Forbidden, "Only administrators may set this attribute.", pointer)
+            return False
+        return True
+
+    def _validated(
+        self, attribute: Attribute, value: Any, pointer: str
+    ) -> Iterator[tuple[str, Any]]:
+        try:
+            # JSON mode takes dates as strings, and strictness takes nothing else for them.
+            text = orjson.dumps(value)
+            if b"\\u0000" in text:
+                raise ValueError("NUL characters are not allowed")
+            yield attribute.name, attribute.adapter.validate_json(text, strict=True)
+        except ValidationError as error:
+            for item in error.errors(include_url=False):
+                where = "".join(f"/{escape(str(part))}" for part in item["loc"])
+                at = pointer + where if isinstance(value, dict | list) else pointer
+                detail = item["msg"].removeprefix("Value error, ")
+                self._add(UnprocessableContent, f"{detail}.", at)
+        except ValueError as error:
+            self._add(UnprocessableContent, f"{error}.", pointer)
+
+    def _relationships(
+        self, data: dict[str, Any], *, partial: bool
+    ) -> Iterator[tuple[str, int | None]]:
+        members = self._members(data, "relationships")
+        for wire, value in members.items():
+            link = self.resource.links.get(self.registry.names.python(wire) or "")
+            pointer = f"/data/relationships/{escape(wire)}"
+            if link is None:
+                detail = f"{self.resource.type} has no relationship {wire!r}."
+                self._add(UnprocessableContent, detail, pointer)
+            elif link.column is None or not (link.writable or (link.required and not partial)):
+                self._add(Forbidden, "This relationship cannot be set here.", pointer)
+            elif not isinstance(value, dict) or "data" not in value:
+                self._add(BadRequest, "A relationship needs `data`.", pointer)
+            else:
+                yield from self._identifier(link, value["data"], f"{pointer}/data")
+        for link in self.resource.relationships:
+            wire = self.registry.names.wire(link.name)
+            if link.required and not partial and wire not in members:
+                parent = "/data/relationships" if "relationships" in data else "/data"
+                self._add(UnprocessableContent, f"The relationship {wire} is required.", parent)
+
+    def _identifier(
+        self, link: Relationship, value: Any, pointer: str
+    ) -> Iterator[tuple[str, int | None]]:
+        if value is None and not link.required:
+            yield link.name, None
+            return
+        try:
+            yield link.name, identifier_id(self.registry, link, value, pointer)
+        except JSONAPIError as error:
+            self.errors.append(error)
+
+
+def identifier_id(registry: Registry, link: Relationship, value: Any, pointer: str) -> int:
+    """The id of a resource identifier object; raises what is wrong with it."""
+    expected = registry.wire_type(registry.target(link))
+    if not isinstance(value, dict):
+        detail = f"Give a resource identifier object of type {expected!r}."
+        raise BadRequest(detail, source={"pointer": pointer})
+    kind, given = value.get("type"), value.get("id")
+    if not isinstance(kind, str) or not isinstance(given, str):
+        detail = "A resource identifier needs `type` and `id`, both strings."
+        raise BadRequest(detail, source={"pointer": pointer})
+    if kind != expected:
+        detail = f"This relationship takes type {expected!r}."
+        raise Conflict(detail, source={"pointer": f"{pointer}/type"})
+    # An id that is no number of ours is one of a resource that does not exist: 0 is none.
+    return int(given) if given.isascii() and given.isdigit() and len(given) <= 18 else 0
+
+
+def escape(token: str) -> str:
+    """A JSON pointer token (RFC 6901 §3)."""
+    return token.replace("~", "~0").replace("/", "~1")

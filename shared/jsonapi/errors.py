@@ -1,0 +1,165 @@
+"""The errors every service answers with: raised anywhere, rendered once (shared/app.py).
+
+Statuses and members are those of JSON:API 1.1, "Errors" (checklist 104-110).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from shared.jsonapi.responses import DocumentResponse
+
+Source = Mapping[str, str]
+
+
+class JSONAPIError(Exception):
+    """One error object and the HTTP status that it is answered with.
+
+    `source` has one of `pointer`, `parameter` and `header`. `title` is the same for every
+    occurrence, `detail` is about this one. `headers` are added to the response.
+    """
+
+    def __init__(  # noqa: PLR0913 - the members of an error object
+        self,
+        source: Source | None,
+        detail: str,
+        title: str = "Unknown error",
+        status: int = 500,
+        *,
+        code: str | None = None,
+        meta: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.source = source
+        self.detail = detail
+        self.title = title
+        self.status = status
+        self.code = code or title.lower().replace(" ", "-")
+        self.meta = meta
+        self.headers = dict(headers or {})
+
+    def as_object(self, request_id: str | None) -> dict[str, Any]:
+        """The error object, without the members that have no value."""
+        members = {
+            "id": request_id,
+            "status": str(self.status),
+            "code": self.code,
+            "title": self.title,
+            "detail": self.detail,
+            "source": self.source,
+            "meta": self.meta,
+        }
+        return {name: value for name, value in members.items() if value is not None}
+
+
+class ErrorGroup(Exception):
+    """Several errors answered together, for instance all violations of one body."""
+
+    def __init__(self, errors: Sequence[JSONAPIError]) -> None:
+        super().__init__("; ".join(error.detail for error in errors))
+        self.errors = errors
+
+
+class _StatusError(JSONAPIError):
+    """An error whose title and status its class fixes."""
+
+    fixed: ClassVar[tuple[int, str]]
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        source: Source | None = None,
+        code: str | None = None,
+        meta: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        status, title = self.fixed
+        super().__init__(source, detail, title, status, code=code, meta=meta, headers=headers)
+
+
+class BadRequest(_StatusError):
+    fixed = (400, "Bad Request")
+
+
+class Unauthorized(_StatusError):
+    fixed = (401, "Unauthorized")
+
+
+class Forbidden(_StatusError):
+    fixed = (403, "Forbidden")
+
+
+class NotFound(_StatusError):
+    fixed = (404, "Not Found")
+
+
+class MethodNotAllowed(_StatusError):
+    fixed = (405, "Method Not Allowed")
+
+
+class NotAcceptable(_StatusError):
+    fixed = (406, "Not Acceptable")
+
+
+class Conflict(_StatusError):
+    fixed = (409, "Conflict")
+
+
+class PreconditionFailed(_StatusError):
+    fixed = (412, "Precondition Failed")
+
+
+class ContentTooLarge(_StatusError):
+    fixed = (413, "Content Too Large")
+
+
+class UnsupportedMediaType(_StatusError):
+    fixed = (415, "Unsupported Media Type")
+
+
+class UnprocessableContent(_StatusError):
+    fixed = (422, "Unprocessable Content")
+
+
+class PreconditionRequired(_StatusError):
+    fixed = (428, "Precondition Required")
+
+
+class TooManyRequests(_StatusError):
+    fixed = (429, "Too Many Requests")
+
+
+class BadGateway(_StatusError):
+    fixed = (502, "Bad Gateway")
+
+
+class ServiceUnavailable(_StatusError):
+    fixed = (503, "Service Unavailable")
+
+
+class GatewayTimeout(_StatusError):
+    fixed = (504, "Gateway Timeout")
+
+
+def errors_document(
+    errors: Sequence[JSONAPIError], request_id: str | None = None
+) -> dict[str, Any]:
+    """An error document; it never has `data` beside it (checklist 19)."""
+    return {
+        "jsonapi": {"version": "1.1"},
+        "errors": [error.as_object(request_id) for error in errors],
+    }
+
+
+def error_response(
+    errors: Sequence[JSONAPIError], request_id: str | None = None
+) -> DocumentResponse:
+    """The answer to a failed request: the common status, else the most general one (109)."""
+    statuses = {error.status for error in errors}
+    general = 500 if max(statuses) >= 500 else 400
+    status = statuses.pop() if len(statuses) == 1 else general
+    headers = {name: value for error in errors for name, value in error.headers.items()}
+    headers.setdefault("Cache-Control", "no-store")
+    headers.setdefault("Vary", "Accept")
+    return DocumentResponse(errors_document(errors, request_id), status, headers)

@@ -1,0 +1,186 @@
+"""The declaration of a resource type: one of these gives its endpoints, documents and OpenAPI.
+
+CONTRIBUTING.md shows how to add one.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, TypeAdapter
+from sqlalchemy import ColumnElement, Table, false, inspect
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
+
+from shared.auth import User, Viewer
+from shared.db import Base
+from shared.jsonapi.errors import JSONAPIError
+from shared.jsonapi.names import Names, check_names
+
+T = TypeVar("T")
+Predicate = Callable[[Viewer], ColumnElement[bool]]
+UserPredicate = Callable[[User], ColumnElement[bool]]
+Values = dict[str, Any]
+
+
+class _Marker:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+READ_ONLY, WRITE_ONLY, ADMIN_ONLY = _Marker("read"), _Marker("write"), _Marker("admin")
+ReadOnly = Annotated[T, READ_ONLY]
+WriteOnly = Annotated[T, WRITE_ONLY]
+AdminOnly = Annotated[T, ADMIN_ONLY]
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """One attribute: its rules and who may set it."""
+
+    name: str
+    adapter: TypeAdapter[Any]
+    required: bool
+    markers: frozenset[_Marker]
+
+    @property
+    def is_readable(self) -> bool:
+        return WRITE_ONLY not in self.markers
+
+    @property
+    def is_writable(self) -> bool:
+        return READ_ONLY not in self.markers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relationship:
+    """A relationship of this type to `target`, another type of the same service.
+
+    `owner_only` asks for the right to delete the row instead of the right to change it.
+    Exactly one says where it is kept: `column` on this model (to-one), `inverse` on the
+    target's model (to-many), or `table` with the columns `parent` and `child` and values that
+    its rows share, as `{"role": "owner"}`. Without any, another service serves it: links only.
+    """
+
+    name: str
+    target: str
+    to_many: bool = False
+    required: bool = False
+    writable: bool = False
+    owner_only: bool = False
+    column: InstrumentedAttribute[Any] | None = None
+    inverse: InstrumentedAttribute[Any] | None = None
+    table: Table | None = None
+    parent: str = ""
+    child: str = ""
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_local(self) -> bool:
+        return not (self.column is None and self.inverse is None and self.table is None)
+
+
+def _nothing_to_check(current: Mapping[str, Any], changes: Values, user: Viewer) -> tuple[()]:
+    return ()
+
+
+async def _as_they_are(current: Mapping[str, Any], values: Values) -> Values:
+    return values
+
+
+async def _nothing_to_add(session: AsyncSession, row_id: int, user: Viewer) -> None:
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resource:
+    """A resource type.
+
+    `readable` says whose single reads find a row, `listed` whose collections show it,
+    `changeable` and `deletable` who may change it. All are SQL conditions, so that the same
+    rule holds for primary data, included resources, linkage, filters and counts.
+    `check` yields every violation of the row as it would become. `to_columns` maps validated
+    attributes to columns, given the present row or `{}`. `after_create` adds rows in the same transaction. `violations` names
+    the field and the detail of a constraint's violation: `{"uq_users_email": ("email", "…")}`.
+    `identifier` is a column that may stand for the id in URLs, never all digits.
+    A resource without a `path` is part of other documents only.
+    """
+
+    type: str
+    model: type[Base]
+    attributes: type[BaseModel]
+    path: str | None
+    relationships: Sequence[Relationship] = ()
+    readable: Predicate
+    listed: Predicate | None = None
+    changeable: UserPredicate | None = None
+    deletable: UserPredicate | None = None
+    creatable_by_anyone: bool = False
+    identifier: InstrumentedAttribute[Any] | None = None
+    violations: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    soft_delete: bool = False
+    sort: str = "id"
+    methods: frozenset[str] = frozenset({"list", "read", "create", "update", "delete"})
+    check: Callable[[Mapping[str, Any], Values, Viewer], Iterable[JSONAPIError]] = (
+        _nothing_to_check
+    )
+    to_columns: Callable[[Mapping[str, Any], Values], Awaitable[Values]] = _as_they_are
+    after_create: Callable[[AsyncSession, int, Viewer], Awaitable[None]] = _nothing_to_add
+
+    @cached_property
+    def table(self) -> Table:
+        table = inspect(self.model).local_table
+        assert isinstance(table, Table)
+        return table
+
+    @cached_property
+    def fields(self) -> dict[str, Attribute]:
+        """The attributes by their Python name, in the order of the declaration."""
+        return {
+            name: Attribute(
+                name,
+                TypeAdapter(Annotated[info.annotation, name, *info.metadata]),
+                info.is_required(),
+                frozenset(m for m in info.metadata if isinstance(m, _Marker)),
+            )
+            for name, info in self.attributes.model_fields.items()
+        }
+
+    @cached_property
+    def links(self) -> dict[str, Relationship]:
+        """The relationships by their Python name."""
+        return {relationship.name: relationship for relationship in self.relationships}
+
+    def list_filter(self, viewer: Viewer) -> ColumnElement[bool]:
+        return (self.listed or self.readable)(viewer)
+
+    def can_change(self, user: Viewer, *, delete: bool = False) -> ColumnElement[bool]:
+        rule = (self.deletable if delete else None) or self.changeable
+        return false() if user is None or rule is None else rule(user)
+
+
+class Registry:
+    """The resource types of one service, checked once when it starts."""
+
+    def __init__(self, resources: Sequence[Resource], *, dasherize: bool) -> None:
+        self.names = Names(dasherize=dasherize)
+        self.by_type = {resource.type: resource for resource in resources}
+        for resource in resources:
+            self._check(resource)
+
+    def _check(self, resource: Resource) -> None:
+        names = [*resource.fields, *resource.links]
+        check_names([resource.type.replace("-", "_"), *names])
+        if len(set(names)) != len(names) or {"id", "type"} & set(names):
+            raise ValueError(f"{resource.type}: attribute and relationship names must differ")
+        for relationship in resource.relationships:
+            if relationship.is_local and relationship.target not in self.by_type:
+                raise ValueError(f"{resource.type}.{relationship.name}: no {relationship.target}")
+
+    def target(self, relationship: Relationship) -> Resource:
+        return self.by_type[relationship.target]
+
+    def wire_type(self, resource: Resource) -> str:
+        """`faq-type`, or `faq_type` where names are not dasherized."""
+        return self.names.wire(resource.type.replace("-", "_"))

@@ -1,0 +1,112 @@
+"""Request ids, the JSON access log and Sentry: the same in every process."""
+
+import logging
+import re
+import sys
+import time
+import uuid
+from contextvars import ContextVar
+from typing import Any
+
+import orjson
+import sentry_sdk
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared.settings import Settings
+
+request_id_var: ContextVar[str | None] = ContextVar("request_id", default=None)
+access_log = logging.getLogger("almanac.access")
+
+SAFE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
+PROBES = {"/livez", "/readyz", "/health-check", "/health-check/"}
+_STANDARD = {*logging.makeLogRecord({}).__dict__, "message", "asctime", "taskName"}
+
+
+class JSONFormatter(logging.Formatter):
+    """One JSON object a line; what was passed as `extra` becomes members."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": record.created,
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            "request_id": request_id_var.get(),
+        }
+        line.update({k: v for k, v in record.__dict__.items() if k not in _STANDARD})
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return orjson.dumps(line, default=str).decode()
+
+
+def configure_logging(settings: Settings) -> None:
+    """Send every log line of this process to standard output as JSON."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(JSONFormatter())
+    logging.root.handlers[:] = [handler]
+    logging.root.setLevel(settings.log_level)
+    for name in ("uvicorn", "uvicorn.error"):
+        logging.getLogger(name).handlers.clear()
+    for name, level in (("elastic_transport", logging.ERROR), ("alembic", logging.WARNING)):
+        logging.getLogger(name).setLevel(level)
+
+
+def configure_sentry(settings: Settings, service: str) -> None:
+    """Report uncaught exceptions where SENTRY_DSN is set; bodies and tokens stay here."""
+    if settings.sentry_dsn:
+        sentry_sdk.init(
+            settings.sentry_dsn,
+            release=f"almanac@{settings.version}",
+            environment=settings.environment,
+            traces_sample_rate=settings.sentry_traces_sample_rate,
+            send_default_pii=False,
+            max_request_body_size="never",
+        )
+        sentry_sdk.set_tag("service", service)
+
+
+class RequestIdMiddleware:
+    """Take a safe `X-Request-Id` or make one, echo it, and write the access log line."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if SAFE_REQUEST_ID.match(given) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        token = request_id_var.set(request_id)
+        started, status = time.perf_counter(), 500
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_id)
+        finally:
+            _log_request(scope, status, time.perf_counter() - started)
+            request_id_var.reset(token)
+
+
+def _log_request(scope: Scope, status: int, elapsed_s: float) -> None:
+    if scope["path"] in PROBES and status < 400:
+        return
+    route = scope.get("route")
+    access_log.info(
+        "request",
+        extra={
+            "method": scope["method"],
+            "route": getattr(route, "path", None),
+            "path": scope["path"],
+            "status": status,
+            "duration_ms": round(elapsed_s * 1000, 2),
+        },
+    )

@@ -1,0 +1,56 @@
+"""`python -m shared.server MODULE --port N` runs the app of a module: one process, one loop.
+
+Keep-alive is longer than the gateway's, so that it never reuses a connection being closed.
+"""
+
+import argparse
+import importlib
+import sys
+from types import FrameType
+
+import uvicorn
+from pydantic import ValidationError
+
+from shared.observability import configure_logging
+from shared.settings import get_settings
+
+
+class Server(uvicorn.Server):
+    """uvicorn, saying in `/readyz` that it drains before it closes its listener."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        app = self.config.loaded_app
+        while app is not None and not hasattr(app, "state"):
+            app = getattr(app, "app", None)
+        if app is not None and hasattr(app.state, "health"):
+            app.state.health.draining = True
+        super().handle_exit(sig, frame)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m shared.server", description=__doc__)
+    parser.add_argument("module", help="a module with build_app(), e.g. services.events.app")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, required=True)
+    arguments = parser.parse_args()
+    try:
+        settings = get_settings()
+    except ValidationError as error:
+        sys.exit(f"The environment does not fit shared/settings.py: {error}")
+    configure_logging(settings)
+    config = uvicorn.Config(
+        importlib.import_module(arguments.module).build_app,
+        factory=True,
+        host=arguments.host,
+        port=arguments.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=settings.graceful_shutdown_s,
+    )
+    Server(config).run()
+
+
+if __name__ == "__main__":
+    main()
