@@ -2,7 +2,6 @@
 
 import asyncio
 
-from alembic import context
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.sql.schema import SchemaItem
@@ -11,6 +10,7 @@ import services.auth.models
 import services.events.models
 import services.faq.models
 import services.search.models  # noqa: F401 - the four imports fill Base.metadata
+from alembic import context
 from shared.db import Base
 from shared.settings import Settings
 

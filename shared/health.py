@@ -56,7 +56,9 @@ class Check:
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 passed, output = await self.check()
-            failure = None if passed else RuntimeError(f"{self.name}: {output}")
+            failure: Exception | None = None
+            if not passed:
+                failure = RuntimeError(f"{self.name}: {output}")
         except Exception as error:
             logger.warning("health check failed", extra={"checker": self.name}, exc_info=error)
             passed, output, failure = False, _summary(error), error

@@ -9,15 +9,15 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from fastapi import FastAPI
-from pydantic import ValidationError
 from sqlalchemy import inspect, select, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Mapper
 
+from alembic import command
 from shared.db import Base
 from shared.health import Check
 from shared.settings import Settings, get_settings
@@ -95,27 +95,31 @@ def main() -> None:
     downgrade.add_argument("revision", help="a revision, -1 for one step, base for none")
     revision = commands.add_parser("revision", help="write a migration from the models")
     revision.add_argument("message", help="what changes, in a few words")
+    arguments = parser.parse_args()
+    argument = getattr(arguments, "revision", None) or getattr(arguments, "message", "")
     try:
-        run(parser.parse_args(), get_settings())
-    except (OSError, SQLAlchemyError, ValueError, ValidationError) as error:
+        run_command(get_settings(), arguments.command, argument)
+    except CommandError as error:
+        sys.exit(f"Migrations failed: {error}")
+    except (OSError, SQLAlchemyError, ValueError) as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
         sys.exit(f"Migrations failed: {reason}. Is DATABASE_URL right, and PostgreSQL up?")
 
 
-def run(arguments: argparse.Namespace, settings: Settings) -> None:
+def run_command(settings: Settings, name: str, argument: str = "") -> None:
     """Carry out one command of the command line."""
     config = alembic_config(settings)
-    match arguments.command:
+    match name:
         case "upgrade":
             command.upgrade(config, head(config))
         case "downgrade":
-            command.downgrade(config, arguments.revision)
+            command.downgrade(config, argument)
         case "check":
             head(config)
             command.check(config)
         case "revision":
             number = f"{len(list((ROOT / 'alembic/versions').glob('*.py'))) + 1:04}"
-            command.revision(config, arguments.message, autogenerate=True, rev_id=number)
+            command.revision(config, argument, autogenerate=True, rev_id=number)
 
 
 if __name__ == "__main__":

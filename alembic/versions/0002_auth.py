@@ -1,8 +1,9 @@
 """Users, and the two views that other services read."""
 
 import sqlalchemy as sa
-from alembic import op
 from sqlalchemy.dialects.postgresql import CITEXT
+
+from alembic import op
 
 revision = "0002"
 down_revision = "0001"

@@ -1,6 +1,7 @@
 """Events, their roles, and the views that the faq and search services read."""
 
 import sqlalchemy as sa
+
 from alembic import op
 
 revision = "0003"
@@ -13,9 +14,11 @@ DECLARE
     candidate text;
 BEGIN
     LOOP
-        SELECT string_agg(substr('abcdefghijklmnopqrstuvwxyz234567', 1 + (get_byte(b, i) & 31), 1), '')
+        SELECT string_agg(substr('abcdefghijklmnopqrstuvwxyz234567', 1 + (byte & 31), 1), '')
         INTO candidate
-        FROM (SELECT uuid_send(gen_random_uuid()) AS b) bytes, unnest('{0,1,2,3,4,5,10,11}'::int[]) i;
+        FROM (SELECT uuid_send(gen_random_uuid()) AS random) AS uuids,
+             unnest('{0,1,2,3,4,5,10,11}'::int[]) AS i,
+             LATERAL (SELECT get_byte(random, i) AS byte) AS bytes;
         IF candidate ~ '[a-z]'
            AND NOT EXISTS (SELECT FROM events.events WHERE identifier = candidate) THEN
             RETURN candidate;

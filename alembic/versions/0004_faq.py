@@ -1,6 +1,7 @@
 """Faqs and faq types."""
 
 import sqlalchemy as sa
+
 from alembic import op
 
 revision = "0004"

@@ -1,7 +1,6 @@
 """What a user is on the wire. Nobody can make themselves administrator or verified."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, StringConstraints
 from sqlalchemy import ColumnElement, false, true
@@ -10,7 +9,7 @@ from services.auth.models import User as Account
 from services.auth.passwords import hash_password
 from shared.auth import User, Viewer
 from shared.jsonapi.fields import URL
-from shared.jsonapi.resource import AdminOnly, ReadOnly, Resource, Values, WriteOnly
+from shared.jsonapi.resource import AdminOnly, ReadOnly, Resource, Row, Values, WriteOnly
 
 Email = Annotated[
     str,
@@ -47,7 +46,7 @@ def _readable(viewer: Viewer) -> ColumnElement[bool]:
 def user_resource(*, verify_on_sign_up: bool) -> Resource:
     """The type `user`; a changed email address is to be verified again."""
 
-    async def to_columns(current: Mapping[str, Any], values: Values) -> Values:
+    async def to_columns(current: Row, values: Values) -> Values:
         if "password" in values:
             values["password_hash"] = await hash_password(values.pop("password"))
         if "email" in values and values["email"].lower() != current.get("email", "").lower():

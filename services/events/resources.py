@@ -1,9 +1,9 @@
 """What an event is on the wire, and who may read and change one."""
 
 import zoneinfo
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import nh3
 from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, StringConstraints
@@ -14,7 +14,7 @@ from services.events.models import Event, Profile, Role
 from shared.auth import User, Viewer
 from shared.jsonapi.errors import Forbidden, JSONAPIError, UnprocessableContent
 from shared.jsonapi.fields import URL
-from shared.jsonapi.resource import AdminOnly, ReadOnly, Relationship, Resource, Values
+from shared.jsonapi.resource import AdminOnly, ReadOnly, Relationship, Resource, Row, Values
 
 TAGS = set("a b br center em i li ol p span strike strong sub sup u ul".split())
 
@@ -98,7 +98,7 @@ def _owned(user: User) -> ColumnElement[bool]:
     return _has_role(user, "owner")
 
 
-def _check(current: Mapping[str, Any], changes: Values, user: Viewer) -> Iterable[JSONAPIError]:
+def _check(current: Row, changes: Values, user: Viewer) -> Iterable[JSONAPIError]:
     event = {**current, **changes}
     starts_at, ends_at = event.get("starts_at"), event.get("ends_at")
     if starts_at and ends_at and starts_at >= ends_at:

@@ -6,8 +6,8 @@ from typing import Any
 from fastapi import Request
 
 from shared.jsonapi.query import Query
-from shared.jsonapi.reading import Found, Row
-from shared.jsonapi.resource import Registry, Relationship, Resource
+from shared.jsonapi.reading import Found
+from shared.jsonapi.resource import Registry, Relationship, Resource, Row
 
 PREFIX = "/v1"
 JSONAPI = {"version": "1.1"}

@@ -1,13 +1,13 @@
 """Query parameters: parsed against the declaration, every mistake a 400 that names it."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
 from pydantic import ValidationError
-from sqlalchemy import ColumnElement, UnaryExpression, select
+from sqlalchemy import ColumnElement, UnaryExpression, and_, select
 from starlette.requests import Request
 
 from shared.jsonapi.errors import BadRequest
@@ -76,9 +76,9 @@ class _Parser:
             case _:
                 raise _bad(name, f"{name} is not a parameter of this endpoint.")
 
-    def _python(self, known: Iterable[str], wire: str) -> str | None:
+    def _python(self, known: Container[str], wire: str) -> str | None:
         name = self.registry.names.python(wire)
-        return name if name in known else None
+        return name if name is not None and name in known else None
 
     def _fields(self, type_name: str, parameter: str, value: str) -> None:
         types = {self.registry.wire_type(r): r for r in self.registry.by_type.values()}
@@ -141,13 +141,13 @@ class _Parser:
             bound = [adapter.validate_strings(value) for value in values]
         except ValidationError as error:
             raise _bad(parameter, f"{error.errors()[0]['msg']}.") from error
-        return self.resource.table.c[name].in_(bound)
+        return and_(self.resource.table.c[name].in_(bound))
 
 
 def related_to(resource: Resource, link: Relationship, ids: list[int]) -> ColumnElement[bool]:
     """Rows that have one of these ids in a relationship."""
     if link.column is not None:
-        return link.column.in_(ids)
+        return and_(link.column.in_(ids))
     if link.inverse is not None:
         target = link.inverse.class_.__table__
         found = select(link.inverse).where(target.c.id.in_(ids))
@@ -156,7 +156,7 @@ def related_to(resource: Resource, link: Relationship, ids: list[int]) -> Column
         columns = link.table.c
         found = select(columns[link.parent]).where(columns[link.child].in_(ids))
         found = found.where(*(columns[name] == value for name, value in link.fixed.items()))
-    return resource.table.c.id.in_(found)
+    return and_(resource.table.c.id.in_(found))
 
 
 def order_by(resource: Resource, query: Query) -> list[UnaryExpression[Any]]:

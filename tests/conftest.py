@@ -1,0 +1,124 @@
+"""Real stores, the services in one process, and clients that speak to them over HTTP."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import asyncpg
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from dev.folders import ROOT
+from dev.stores import Stores, start_stores
+from services.auth.app import build_app as build_auth
+from services.auth.keys import new_key
+from services.events.app import build_app as build_events
+from services.faq.app import build_app as build_faq
+from shared.migrations import run_command
+from shared.settings import Settings
+from tests.client import Account, Client
+
+not_run: list[str] = []
+
+
+@pytest.fixture(scope="session")
+def stores() -> Iterator[Stores]:
+    with start_stores(ROOT / ".local" / "test", dict(os.environ)) as stores:
+        yield stores
+
+
+@pytest.fixture(autouse=True)
+def _elasticsearch(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("elasticsearch") is None:
+        return
+    stores: Stores = request.getfixturevalue("stores")
+    if stores.elasticsearch_url is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"This test needs Elasticsearch. {stores.reason}")
+        not_run.append(stores.reason)
+        pytest.skip("needs Elasticsearch")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not_run:
+        terminalreporter.write_line(
+            f"{len(not_run)} TESTS DID NOT RUN: they need Elasticsearch. {not_run[0]}", red=True
+        )
+
+
+@pytest.fixture(scope="session")
+def settings(stores: Stores, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Settings of a migrated, empty database of this run."""
+    keys: Path = tmp_path_factory.mktemp("jwt")
+    new_key(keys)
+    settings = Settings(
+        environment="test",
+        database_url=asyncio.run(_new_database(stores.database_url)),
+        redis_url=stores.redis_url,
+        elasticsearch_url=stores.elasticsearch_url,
+        jwt_keys_dir=keys,
+        auth_url="http://auth",
+        verify_on_sign_up=True,
+        log_level="ERROR",
+    )
+    run_command(settings, "upgrade")
+    return settings
+
+
+async def _new_database(url: str) -> str:
+    # A database of its own: whatever DATABASE_URL names is left as it is.
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute("DROP DATABASE IF EXISTS almanac_test WITH (FORCE)")
+        await connection.execute("CREATE DATABASE almanac_test")
+    finally:
+        await connection.close()
+    return url.rsplit("/", 1)[0] + "/almanac_test"
+
+
+@pytest.fixture(scope="session")
+async def apps(settings: Settings) -> AsyncIterator[dict[str, FastAPI]]:
+    """The services of one process, started; tokens are verified with the JWKS of this auth."""
+    apps = {
+        "auth": build_auth(settings),
+        "events": build_events(settings),
+        "faq": build_faq(settings),
+    }
+    async with AsyncExitStack() as stack:
+        for app in apps.values():
+            await stack.enter_async_context(app.router.lifespan_context(app))
+        auth = httpx.AsyncClient(transport=httpx.ASGITransport(apps["auth"]))
+        await stack.enter_async_context(auth)
+        for name in ("events", "faq"):
+            apps[name].state.keys.client = auth
+        yield apps
+
+
+@pytest.fixture(scope="session")
+async def api(apps: dict[str, FastAPI]) -> AsyncIterator[Client]:
+    """A client that finds the service of a path as the gateway does."""
+    async with Client(apps) as client:
+        yield client
+
+
+@pytest.fixture
+async def user(api: Client) -> Account:
+    """Somebody new, verified, without any rights."""
+    return await api.sign_up()
+
+
+@pytest.fixture
+async def stranger(api: Client) -> Account:
+    return await api.sign_up()
+
+
+@pytest.fixture
+async def admin(api: Client, settings: Settings) -> Account:
+    account = await api.sign_up()
+    connection = await asyncpg.connect(str(settings.database_url))
+    await connection.execute("UPDATE auth.users SET is_admin = true WHERE id = $1", account.id)
+    await connection.close()
+    return account
