@@ -69,8 +69,8 @@ def install() -> Path:
     with (home.parent / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not home.exists():
+            # Moved out of the temporary folder, which nobody else may enter, when it is whole.
             with tempfile.TemporaryDirectory(dir=home.parent) as folder:
-                os.chmod(folder, 0o755)
                 _extract(_download(maven, Path(folder)), Path(folder)).rename(home)
     return home
 

@@ -96,7 +96,7 @@ def main() -> None:
     revision = commands.add_parser("revision", help="write a migration from the models")
     revision.add_argument("message", help="what changes, in a few words")
     arguments = parser.parse_args()
-    argument = getattr(arguments, "revision", None) or getattr(arguments, "message", "")
+    argument = str(getattr(arguments, "revision", None) or getattr(arguments, "message", ""))
     try:
         run_command(get_settings(), arguments.command, argument)
     except CommandError as error:

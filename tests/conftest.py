@@ -17,6 +17,7 @@ from services.auth.app import build_app as build_auth
 from services.auth.keys import new_key
 from services.events.app import build_app as build_events
 from services.faq.app import build_app as build_faq
+from services.search.app import build_app as build_search
 from shared.migrations import run_command
 from shared.settings import Settings
 from tests.client import Account, Client
@@ -86,13 +87,14 @@ async def apps(settings: Settings) -> AsyncIterator[dict[str, FastAPI]]:
         "auth": build_auth(settings),
         "events": build_events(settings),
         "faq": build_faq(settings),
+        "search": build_search(settings),
     }
     async with AsyncExitStack() as stack:
         for app in apps.values():
             await stack.enter_async_context(app.router.lifespan_context(app))
         auth = httpx.AsyncClient(transport=httpx.ASGITransport(apps["auth"]))
         await stack.enter_async_context(auth)
-        for name in ("events", "faq"):
+        for name in ("events", "faq", "search"):
             apps[name].state.keys.client = auth
         yield apps
 

@@ -1,0 +1,116 @@
+"""The outbox, the registry of index generations, and the rows that search reads of events."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, ForeignKey, Identity, String, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from shared.db import Base
+
+NOW = text("now()")
+
+
+def _timestamp(**options: Any) -> Any:
+    return mapped_column(DateTime(timezone=True), **options)
+
+
+class Outbox(Base):
+    """That an event changed, written by a trigger in the transaction of the change."""
+
+    __tablename__ = "outbox"
+    __table_args__ = {"schema": "search"}
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    event_id: Mapped[int] = mapped_column(BigInteger)
+    version: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = _timestamp(server_default=NOW)
+
+
+class Generation(Base):
+    """One index: where it is in its life, and how far its rebuild has come."""
+
+    __tablename__ = "generations"
+    __table_args__ = (
+        CheckConstraint(
+            "state IN ('building', 'active', 'previous', 'retired', 'failed')", "state"
+        ),
+        {"schema": "search"},
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    index_name: Mapped[str] = mapped_column(unique=True)
+    write_alias: Mapped[str] = mapped_column(unique=True)
+    state: Mapped[str] = mapped_column(server_default=text("'building'"))
+    phase: Mapped[str] = mapped_column(server_default=text("'starting'"))
+    mapping_hash: Mapped[str]
+    git_sha: Mapped[str]
+    cursor: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    done: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    total: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    docs_per_s: Mapped[float | None]
+    heartbeat_at: Mapped[datetime] = _timestamp(server_default=NOW)
+    started_at: Mapped[datetime] = _timestamp(server_default=NOW)
+    swapped_at: Mapped[datetime | None] = _timestamp()
+    finished_at: Mapped[datetime | None] = _timestamp()
+    error: Mapped[str | None] = mapped_column(String)
+
+
+class RebuildRequest(Base):
+    """That somebody asked for a rebuild; the unique key makes asking again harmless."""
+
+    __tablename__ = "rebuild_requests"
+    __table_args__ = {"schema": "search"}
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=text("gen_random_uuid()"))
+    key: Mapped[str] = mapped_column(unique=True)
+    reason: Mapped[str]
+    requested_at: Mapped[datetime] = _timestamp(server_default=NOW)
+    generation_id: Mapped[int | None] = mapped_column(
+        BigInteger, ForeignKey("search.generations.id")
+    )
+
+
+class Poison(Base):
+    """A document that Elasticsearch refuses, kept so that it is seen and tried again."""
+
+    __tablename__ = "poison"
+    __table_args__ = {"schema": "search"}
+
+    event_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    generation_id: Mapped[int] = mapped_column(
+        BigInteger, ForeignKey("search.generations.id", ondelete="CASCADE"), primary_key=True
+    )
+    version: Mapped[int] = mapped_column(BigInteger)
+    error: Mapped[str]
+    attempts: Mapped[int] = mapped_column(server_default=text("1"))
+    next_try: Mapped[datetime] = _timestamp(server_default=NOW)
+
+
+class Searchable(Base):
+    """The view `events.searchable`: published events as the index holds them."""
+
+    __tablename__ = "searchable"
+    __table_args__ = {"schema": "events", "info": {"is_view": True}}
+
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    identifier: Mapped[str]
+    name: Mapped[str | None]
+    description: Mapped[str | None]
+    location_name: Mapped[str | None]
+    searchable_location_name: Mapped[str | None]
+    organizer_name: Mapped[str | None]
+    organizer_description: Mapped[str | None]
+    starts_at: Mapped[datetime | None] = _timestamp()
+    ends_at: Mapped[datetime | None] = _timestamp()
+    timezone: Mapped[str]
+    online: Mapped[bool]
+    latitude: Mapped[float | None]
+    longitude: Mapped[float | None]
+    privacy: Mapped[str]
+    external_event_url: Mapped[str | None]
+    logo_url: Mapped[str | None]
+    is_featured: Mapped[bool]
+    version: Mapped[int] = mapped_column(BigInteger)
+    search_version: Mapped[int] = mapped_column(BigInteger)

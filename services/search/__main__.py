@@ -1,0 +1,103 @@
+"""Search from the command line: `python -m services.search --help`."""
+
+import argparse
+import asyncio
+import sys
+import uuid
+
+import asyncpg
+from elastic_transport import TransportError
+from elasticsearch import ApiError
+from redis.exceptions import RedisError
+from tqdm import tqdm
+
+from services.search import sync, worker
+from services.search.rebuild import RebuildError
+from services.search.requests import request_rebuild, run_open_request
+from services.search.sync import ROLE
+from shared.db import raw_connection
+from shared.observability import configure_logging
+from shared.settings import Settings, get_settings
+
+
+async def rebuild(settings: Settings, arguments: argparse.Namespace) -> None:
+    """Rebuild now, in this process, with a progress bar."""
+    if settings.elasticsearch_url is None:
+        sys.exit("There is no index to rebuild: ELASTICSEARCH_URL is not set.")
+    connection = await raw_connection(settings, ROLE)
+    await request_rebuild(connection, f"manual:{uuid.uuid4()}", "command line")
+    await connection.close()
+    with tqdm(unit=" events", desc="Rebuilding") as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        generation = await run_open_request(settings, force=arguments.force, progress=progress)
+    print(f"Search answers from generation {generation}.")
+
+
+async def request(settings: Settings, arguments: argparse.Namespace) -> None:
+    """Ask the worker for a rebuild; a key that was used before asks for nothing."""
+    connection = await raw_connection(settings, ROLE)
+    request_id = await request_rebuild(connection, arguments.key, "command line")
+    await connection.close()
+    print(f"Rebuild request {request_id} ({arguments.key}) is kept; the worker will do it.")
+
+
+async def status(settings: Settings, arguments: argparse.Namespace) -> None:
+    """Show the generations and what waits."""
+    connection = await raw_connection(settings, ROLE)
+    rows = await connection.fetch("SELECT * FROM search.generations ORDER BY id DESC LIMIT 5")
+    waiting = await connection.fetchval("SELECT count(*) FROM search.outbox")
+    poison = await connection.fetchval("SELECT count(*) FROM search.poison")
+    await connection.close()
+    for row in rows:
+        print(
+            f"{row['index_name']}  {row['state']}  {row['phase']}  "
+            f"{row['done']} of {row['total']}  {row['error'] or ''}"
+        )
+    print(f"{waiting} changes wait in the outbox, {poison} documents are refused.")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    main_parser = argparse.ArgumentParser(prog="python -m services.search", description=__doc__)
+    commands = main_parser.add_subparsers(dest="command", required=True)
+    command = commands.add_parser("rebuild", help="rebuild the index here and now")
+    command.add_argument("--force", action="store_true", help="even if nothing is published")
+    command = commands.add_parser("request-rebuild", help="ask the worker for a rebuild")
+    command.add_argument("--key", required=True, help="e.g. deploy:1.4.0; once a key")
+    commands.add_parser("status", help="show the generations and what waits")
+    commands.add_parser("sync", help="run search-sync")
+    commands.add_parser("worker", help="run the arq worker")
+    return main_parser
+
+
+def main() -> None:
+    arguments = parser().parse_args()
+    settings = get_settings()
+    run = {"rebuild": rebuild, "request-rebuild": request, "status": status}
+    try:
+        if arguments.command == "worker":
+            configure_logging(settings)
+            worker.run(settings)
+        elif arguments.command == "sync":
+            configure_logging(settings)
+            asyncio.run(sync.run(settings))
+        else:
+            asyncio.run(run[arguments.command](settings, arguments))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except RebuildError as error:
+        sys.exit(f"Not rebuilt: {error}.")
+    except (ApiError, TransportError) as error:
+        sys.exit(f"Elasticsearch does not answer as it should ({error}): ELASTICSEARCH_URL?")
+    except (OSError, asyncpg.PostgresError) as error:
+        sys.exit(f"PostgreSQL does not answer ({error}): check DATABASE_URL.")
+    except RedisError as error:
+        sys.exit(f"Redis does not answer ({error}): check REDIS_URL.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""The search service: it answers searches and takes requests for rebuilds."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import redis.asyncio
+from elastic_transport import TransportError
+from elasticsearch import ApiError
+from fastapi import FastAPI
+from sqlalchemy import func, select
+
+from services.search.document import READ_ALIAS
+from services.search.elastic import elastic_client
+from services.search.models import Outbox
+from services.search.routes import Breaker, router
+from services.search.worker import HEALTH_KEY
+from shared.app import create_app
+from shared.auth import keys_lifespan
+from shared.db import database_lifespan
+from shared.health import Check
+from shared.jsonapi.names import Names
+from shared.migrations import database_checks
+from shared.settings import Settings, get_settings
+
+MAX_LAG_S = 30
+
+
+@asynccontextmanager
+async def _stores_lifespan(app: FastAPI) -> AsyncIterator[None]:
+    settings: Settings = app.state.settings
+    app.state.breaker = Breaker()
+    app.state.elastic = None
+    if settings.elasticsearch_url:
+        app.state.elastic = elastic_client(settings, timeout_s=2)
+    app.state.redis = redis.asyncio.Redis.from_url(str(settings.redis_url), socket_timeout=2)
+    try:
+        yield
+    finally:
+        await app.state.redis.aclose()
+        if app.state.elastic is not None:
+            await app.state.elastic.close()
+
+
+def _checks(app: FastAPI) -> list[Check]:
+    async def redis_answers() -> tuple[bool, str]:
+        await app.state.redis.ping()
+        return True, "redis ok"
+
+    async def worker_beats() -> tuple[bool, str]:
+        beat = await app.state.redis.get(HEALTH_KEY)
+        return (True, "worker ok") if beat else (False, "no worker has been seen lately")
+
+    async def elasticsearch_answers() -> tuple[bool, str]:
+        if app.state.elastic is None:
+            return True, "not configured: search answers from PostgreSQL"
+        try:
+            count = await app.state.elastic.count(index=READ_ALIAS)
+        except (ApiError, TransportError):
+            return False, "does not answer: search answers from PostgreSQL"
+        return True, f"{count['count']} events"
+
+    async def sync_keeps_up() -> tuple[bool, str]:
+        lag = func.coalesce(func.extract("epoch", func.now() - func.min(Outbox.created_at)), 0)
+        async with app.state.database.session() as session:
+            seconds = float(await session.scalar(select(lag)) or 0)
+        return seconds < MAX_LAG_S, f"the oldest change waits for {seconds:.1f} s"
+
+    return [
+        *database_checks(app, "services.search"),
+        Check("health_check_redis", redis_answers, critical=False),
+        Check("health_check_worker", worker_beats, critical=False),
+        Check("health_check_elasticsearch", elasticsearch_answers, critical=False),
+        Check("health_check_sync", sync_keeps_up, critical=False),
+    ]
+
+
+def build_app(settings: Settings | None = None) -> FastAPI:
+    """The app of one process."""
+    settings = settings or get_settings()
+    app = create_app(
+        "search",
+        settings=settings,
+        routers=[router],
+        checkers=_checks,
+        lifespans=[database_lifespan("almanac_search"), keys_lifespan, _stores_lifespan],
+    )
+    app.state.names = Names(dasherize=settings.dasherize_api)
+    return app

@@ -1,0 +1,113 @@
+"""The search document: one function of one row of `events.searchable`, and its mapping."""
+
+import hashlib
+import html
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+READ_ALIAS = "events"
+TAG = re.compile(r"<[^>]*>")
+
+_TEXT = {
+    "type": "text",
+    "analyzer": "fold",
+    "fields": {
+        "stem": {"type": "text", "analyzer": "stem"},
+        "pfx": {
+            "type": "text",
+            "analyzer": "prefix",
+            "search_analyzer": "fold",
+            "index_options": "docs",
+            "norms": False,
+        },
+        "raw": {"type": "keyword", "normalizer": "fold", "ignore_above": 256},
+    },
+}
+_LONG_TEXT = {"type": "text", "analyzer": "stem"}
+# What clients are shown but nobody searches for.
+_SHOWN = {"type": "keyword", "index": False, "doc_values": False}
+
+SETTINGS: dict[str, Any] = {
+    "number_of_shards": 1,
+    "number_of_replicas": 0,
+    "translog.durability": "request",
+    "analysis": {
+        "filter": {
+            "edge": {"type": "edge_ngram", "min_gram": 1, "max_gram": 15},
+            "english": {"type": "stemmer", "language": "light_english"},
+        },
+        "normalizer": {"fold": {"type": "custom", "filter": ["lowercase", "asciifolding"]}},
+        "analyzer": {
+            "fold": {"tokenizer": "standard", "filter": ["lowercase", "asciifolding"]},
+            "stem": {"tokenizer": "standard", "filter": ["lowercase", "asciifolding", "english"]},
+            "prefix": {"tokenizer": "standard", "filter": ["lowercase", "asciifolding", "edge"]},
+        },
+    },
+}
+MAPPINGS: dict[str, Any] = {
+    "dynamic": "strict",
+    "properties": {
+        "live": {"type": "boolean"},
+        "ver": {"type": "long"},
+        "id": {"type": "long"},
+        "identifier": _SHOWN,
+        "name": _TEXT,
+        "searchable_location_name": _TEXT,
+        "organizer_name": _TEXT,
+        "location_name": _SHOWN,
+        "description": _LONG_TEXT,
+        "organizer_description": _LONG_TEXT,
+        "starts_at": {"type": "date"},
+        "ends_at": {"type": "date"},
+        "timezone": _SHOWN,
+        "online": {"type": "boolean"},
+        "location": {"type": "geo_point"},
+        "external_event_url": _SHOWN,
+        "logo_url": _SHOWN,
+        "is_featured": {"type": "boolean"},
+        "version": {"type": "long", "index": False, "doc_values": False},
+    },
+}
+MAPPING_HASH = hashlib.sha256(
+    orjson.dumps([SETTINGS, MAPPINGS], option=orjson.OPT_SORT_KEYS)
+).hexdigest()[:16]
+
+_AS_THEY_ARE = [name for name in MAPPINGS["properties"] if name not in {"live", "ver", "location"}]
+
+
+def document(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The live document of a row; HTML is indexed as its text."""
+    body: dict[str, Any] = {"live": True, "ver": row["search_version"]}
+    body |= {name: row[name] for name in _AS_THEY_ARE if row[name] is not None}
+    for name in ("description", "organizer_description"):
+        if name in body:
+            body[name] = html.unescape(TAG.sub(" ", body[name]))
+    if row["latitude"] is not None and row["longitude"] is not None:
+        body["location"] = {"lat": row["latitude"], "lon": row["longitude"]}
+    return body
+
+
+def is_eligible(row: Mapping[str, Any] | None) -> bool:
+    """Whether search may show the row; the view holds published ones only."""
+    return row is not None and row["privacy"] == "public"
+
+
+def bulk_lines(event_id: int, version: int, body: Mapping[str, Any] | None, alias: str) -> bytes:
+    """The two NDJSON lines that put a document, or a tombstone where `body` is None.
+
+    A tombstone is stored, not deleted: Elasticsearch forgets the versions of deletes.
+    """
+    action = {
+        "index": {
+            "_index": alias,
+            "_id": str(event_id),
+            "version": version,
+            "version_type": "external",
+            "require_alias": True,
+        }
+    }
+    stub = {"live": False, "ver": version}
+    return orjson.dumps(action) + b"\n" + orjson.dumps(stub if body is None else body) + b"\n"

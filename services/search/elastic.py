@@ -1,0 +1,84 @@
+"""The Elasticsearch client and the few calls that sync and rebuild share."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from elasticsearch import AsyncElasticsearch, OrjsonSerializer
+
+from services.search.document import MAPPINGS, READ_ALIAS, SETTINGS
+from shared.settings import Settings
+
+LIVE = {"term": {"live": True}}
+
+
+def elastic_client(settings: Settings, *, timeout_s: float = 60) -> AsyncElasticsearch:
+    """A client of ELASTICSEARCH_URL; the caller closes it."""
+    assert settings.elasticsearch_url
+    return AsyncElasticsearch(
+        settings.elasticsearch_url,
+        request_timeout=timeout_s,
+        max_retries=0,
+        serializer=OrjsonSerializer(),
+    )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one line of a bulk request."""
+
+    status: int
+    error: str = ""
+
+    @property
+    def is_done(self) -> bool:
+        """409 says that the index has this version or a newer one."""
+        return self.status < 300 or self.status == 409
+
+    @property
+    def is_refused(self) -> bool:
+        """The document itself is at fault, so that sending it again would not help."""
+        return 400 <= self.status < 500 and self.status not in (404, 408, 409, 429)
+
+
+async def bulk(client: AsyncElasticsearch, lines: Sequence[bytes]) -> list[Outcome]:
+    """The outcome of every line, in order."""
+    if not lines:
+        return []
+    body: Any = b"".join(lines)  # NDJSON made by hand is sent as it is
+    answer = await client.bulk(
+        operations=body,
+        filter_path="errors,items.*.status,items.*.error.type,items.*.error.reason",
+    )
+    items = (item["index"] for item in answer["items"])
+    return [Outcome(item["status"], _reason(item.get("error"))) for item in items]
+
+
+def _reason(error: dict[str, Any] | None) -> str:
+    return "" if error is None else f"{error.get('type')}: {error.get('reason')}"[:2000]
+
+
+async def create_index(client: AsyncElasticsearch, index: str, write_alias: str) -> None:
+    """An empty index that is written through its own alias and not searched yet."""
+    settings = {**SETTINGS, "refresh_interval": "-1"}
+    await client.indices.create(
+        index=index, settings=settings, mappings=MAPPINGS, aliases={write_alias: {}}
+    )
+
+
+async def swap(client: AsyncElasticsearch, index: str) -> None:
+    """Point the read alias, filtered to live documents, at one index: in a single step."""
+    actions: list[dict[str, Any]] = [
+        {"remove": {"index": old, "alias": READ_ALIAS}}
+        for old in await read_targets(client)
+        if old != index
+    ]
+    actions.append({"add": {"index": index, "alias": READ_ALIAS, "filter": LIVE}})
+    await client.indices.update_aliases(actions=actions)
+
+
+async def read_targets(client: AsyncElasticsearch) -> list[str]:
+    """The indices that the read alias points at: one, or none before the first rebuild."""
+    if not await client.indices.exists_alias(name=READ_ALIAS):
+        return []
+    return list(await client.indices.get_alias(name=READ_ALIAS))

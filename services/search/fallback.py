@@ -1,0 +1,61 @@
+"""The same search in PostgreSQL: for when Elasticsearch is away, or was never configured."""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, case, func, literal, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.search.models import Searchable
+from services.search.query import SearchQuery, words
+
+MAX_COUNT = 1000
+SIMILAR = 0.45
+_shown = [column for column in Searchable.__table__.c if column.name != "search_version"]
+
+
+def _fold(value: Any) -> ColumnElement[str]:
+    return func.public.fold(func.coalesce(value, ""))
+
+
+def _haystack() -> ColumnElement[str]:
+    parts = (
+        Searchable.name,
+        Searchable.searchable_location_name,
+        Searchable.organizer_name,
+        Searchable.description,
+        Searchable.organizer_description,
+    )
+    return _fold(func.concat_ws(" ", *parts))
+
+
+def _has_words(text: str) -> ColumnElement[bool]:
+    # A word is found where one begins with it.
+    found = (_haystack().regexp_match(literal(r"\m") + _fold(word)) for word in words(text))
+    return and_(*found)
+
+
+def _statement(query: SearchQuery) -> Select[Any]:
+    statement = select(*_shown).where(Searchable.privacy == "public")
+    if query.online is not None:
+        statement = statement.where(Searchable.online == query.online)
+    newest = Searchable.starts_at.desc().nulls_last()
+    if not query.text:
+        return statement.add_columns(literal(0.0).label("score")).order_by(newest, Searchable.id)
+    similarity = func.public.word_similarity(_fold(query.text), _fold(Searchable.name))
+    is_exact = _fold(Searchable.name) == _fold(query.text)
+    score = case((is_exact, 2.0), (_has_words(query.text), 1.0), else_=0.0) + similarity
+    matches = or_(_has_words(query.text), similarity >= SIMILAR)
+    statement = statement.add_columns(score.label("score")).where(matches)
+    return statement.order_by(score.desc(), newest, Searchable.id)
+
+
+async def search_postgres(
+    session: AsyncSession, query: SearchQuery
+) -> tuple[list[dict[str, Any]], int]:
+    """(rows with their score, count up to MAX_COUNT)."""
+    await session.execute(select(func.set_config("statement_timeout", "2000", True)))
+    statement = _statement(query)
+    count = select(func.count()).select_from(statement.limit(MAX_COUNT).subquery())
+    page = statement.offset(query.offset).limit(query.size)
+    rows = (await session.execute(page)).mappings().all()
+    return [dict(row) for row in rows], int(await session.scalar(count) or 0)

@@ -1,0 +1,72 @@
+"""Requests for a rebuild live in PostgreSQL, so that losing Redis loses none."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+
+from services.search.elastic import elastic_client, read_targets
+from services.search.rebuild import Rebuild
+from services.search.sync import ROLE
+from shared.db import raw_connection
+from shared.settings import Settings
+
+# A request is open until a generation that was begun for it has been swapped in.
+OPEN = """
+SELECT r.id FROM search.rebuild_requests r
+LEFT JOIN search.generations g ON g.id = r.generation_id
+WHERE g.id IS NULL OR g.state IN ('building', 'failed')
+ORDER BY r.requested_at LIMIT 1
+"""
+
+
+def weekly_key(now: datetime | None = None) -> str:
+    """`weekly:2026-W48`."""
+    year, week, _ = (now or datetime.now(UTC)).isocalendar()
+    return f"weekly:{year}-W{week:02}"
+
+
+async def request_rebuild(connection: asyncpg.Connection, key: str, reason: str) -> str:
+    """The id of the request of that key, made if there is none."""
+    await connection.execute(
+        "INSERT INTO search.rebuild_requests (key, reason) VALUES ($1, $2) "
+        "ON CONFLICT (key) DO NOTHING",
+        key,
+        reason,
+    )
+    query = "SELECT id FROM search.rebuild_requests WHERE key = $1"
+    return str(await connection.fetchval(query, key))
+
+
+async def run_open_request(settings: Settings, **options: Any) -> int | None:
+    """Rebuild for the oldest open request; the generation's id, or None with none open."""
+    connection = await raw_connection(settings, ROLE)
+    try:
+        request_id = await connection.fetchval(OPEN)
+        if request_id is None or settings.elasticsearch_url is None:
+            return None
+        async with elastic_client(settings) as client:
+            rebuild = Rebuild(connection, client, settings.git_sha, **options)
+            generation_id = await rebuild.run(str(request_id))
+            await _close_older(connection, generation_id)
+            return generation_id
+    finally:
+        await connection.close(timeout=5)
+
+
+async def _close_older(connection: asyncpg.Connection, generation_id: int) -> None:
+    # One rebuild answers every request that was made before it began.
+    await connection.execute(
+        """UPDATE search.rebuild_requests r SET generation_id = $1
+           FROM search.generations g
+           WHERE g.id = $1 AND r.requested_at <= g.started_at AND (
+               r.generation_id IS NULL OR r.generation_id IN (
+                   SELECT id FROM search.generations WHERE state = 'failed'))""",
+        generation_id,
+    )
+
+
+async def needs_rebuild(settings: Settings) -> bool:
+    """Whether search has no index at all, for instance because somebody dropped it."""
+    async with elastic_client(settings, timeout_s=10) as client:
+        return not await read_targets(client)

@@ -1,0 +1,234 @@
+"""search-sync: takes changes from the outbox to every live index, and forgets none.
+
+It needs PostgreSQL and Elasticsearch only. A row leaves the outbox when each index that is
+searched has it; versions make repeating harmless (docs/adr/0004-search-sync.md).
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+from elastic_transport import TransportError
+from elasticsearch import ApiError, AsyncElasticsearch
+
+from services.search.document import bulk_lines, document, is_eligible
+from services.search.elastic import Outcome, bulk, elastic_client
+from shared.db import raw_connection
+from shared.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+ROLE = "almanac_search"
+LEADER_LOCK = 7_254_100
+# Held for each batch, so that a rebuild can pause the leader while it cuts over.
+BATCH_LOCK = 7_254_101
+BATCH = 1000
+IDLE_S = 0.25
+MAX_BACKOFF_S = 30.0
+
+
+@dataclass(frozen=True)
+class Change:
+    """One event of a batch: its newest version, its row if search may show it."""
+
+    event_id: int
+    version: int
+    row: asyncpg.Record | None
+
+    def lines(self, alias: str) -> bytes:
+        body = document(self.row) if self.row is not None else None
+        return bulk_lines(self.event_id, self.version, body, alias)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Outbox rows, the changes they stand for and the live generations, of one snapshot."""
+
+    outbox_ids: dict[int, list[int]]
+    changes: list[Change]
+    generations: list[asyncpg.Record]
+
+
+async def read_batch(connection: asyncpg.Connection, limit: int = BATCH) -> Batch:
+    """One snapshot, so that a row committed after a generation began cannot miss it."""
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        rows = await connection.fetch(
+            "SELECT id, event_id, version FROM search.outbox ORDER BY id LIMIT $1", limit
+        )
+        generations = await connection.fetch(
+            "SELECT id, state, write_alias FROM search.generations "
+            "WHERE state IN ('building', 'active', 'previous')"
+        )
+        ids = {row["event_id"] for row in rows}
+        events = await connection.fetch(
+            "SELECT * FROM events.searchable WHERE id = ANY($1::bigint[])", ids
+        )
+    return Batch(_by_event(rows), _changes(rows, events), generations)
+
+
+def _by_event(rows: Sequence[Any]) -> dict[int, list[int]]:
+    grouped: dict[int, list[int]] = {}
+    for row in rows:
+        grouped.setdefault(row["event_id"], []).append(row["id"])
+    return grouped
+
+
+def _changes(rows: Sequence[Any], events: Sequence[Any]) -> list[Change]:
+    found = {event["id"]: event for event in events if is_eligible(event)}
+    newest: dict[int, int] = {}
+    for row in rows:
+        newest[row["event_id"]] = max(row["version"], newest.get(row["event_id"], 0))
+    return [
+        Change(i, found[i]["search_version"] if i in found else version, found.get(i))
+        for i, version in newest.items()
+    ]
+
+
+async def sync_batch(connection: asyncpg.Connection, client: AsyncElasticsearch) -> int:
+    """Carry over one batch; returns how many outbox rows are done.
+
+    Raises what Elasticsearch raises while it is away; then every row stays.
+    """
+    batch = await read_batch(connection)
+    waiting: set[int] = set()
+    poison: list[tuple[int, int, int, str]] = []
+    for generation in batch.generations:
+        lines = [change.lines(generation["write_alias"]) for change in batch.changes]
+        try:
+            outcomes = await bulk(client, lines)
+        except (ApiError, TransportError):
+            if generation["state"] == "active":
+                raise
+            # The next rebuild begins anew; live sync does not wait for this one.
+            await _give_up(connection, generation)
+            continue
+        for change, outcome in zip(batch.changes, outcomes, strict=True):
+            if outcome.is_refused:
+                refused = (change.event_id, generation["id"], change.version, outcome.error)
+                poison.append(refused)
+            elif _must_wait(outcome, generation):
+                waiting.add(change.event_id)
+    done = [i for event, ids in batch.outbox_ids.items() if event not in waiting for i in ids]
+    await _finish(connection, done, poison)
+    if waiting:
+        raise BlockingIOError(f"{len(waiting)} events were not taken yet")
+    return len(done)
+
+
+def _must_wait(outcome: Outcome, generation: asyncpg.Record) -> bool:
+    # 404 says that the write alias is gone: that generation was retired meanwhile.
+    return not outcome.is_done and not (outcome.status == 404 and generation["state"] != "active")
+
+
+async def _give_up(connection: asyncpg.Connection, generation: asyncpg.Record) -> None:
+    state = "failed" if generation["state"] == "building" else "retired"
+    logger.warning("generation given up", extra={"generation": generation["id"]})
+    await connection.execute(
+        "UPDATE search.generations SET state = $2, error = 'sync could not write to it', "
+        "finished_at = now() WHERE id = $1 AND state <> 'active'",
+        generation["id"],
+        state,
+    )
+
+
+async def _finish(
+    connection: asyncpg.Connection, done: list[int], poison: list[tuple[int, int, int, str]]
+) -> None:
+    async with connection.transaction():
+        await connection.executemany(
+            """INSERT INTO search.poison (event_id, generation_id, version, error)
+               VALUES ($1, $2, $3, $4) ON CONFLICT (event_id, generation_id) DO UPDATE
+               SET version = excluded.version, error = excluded.error,
+                   attempts = search.poison.attempts + 1, next_try = now()""",
+            poison,
+        )
+        await connection.execute("DELETE FROM search.outbox WHERE id = ANY($1::bigint[])", done)
+
+
+@asynccontextmanager
+async def holding(connection: asyncpg.Connection, lock: int) -> AsyncIterator[None]:
+    """Hold an advisory lock; it is freed with the connection, whatever happens."""
+    await connection.execute("SELECT pg_advisory_lock($1)", lock, timeout=None)
+    try:
+        yield
+    finally:
+        if not connection.is_closed():
+            await connection.execute("SELECT pg_advisory_unlock($1)", lock)
+
+
+async def drain(connection: asyncpg.Connection, client: AsyncElasticsearch) -> int:
+    """Carry over everything that is in the outbox now."""
+    total = 0
+    while done := await sync_batch(connection, client):
+        total += done
+    return total
+
+
+async def run(settings: Settings) -> None:
+    """Sync for ever: one leader at a time, a standby waits for its lock."""
+    failures = 0
+    while True:
+        try:
+            await _lead(settings)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            failures += 1
+            delay_s = min(MAX_BACKOFF_S, 0.5 * 2 ** min(failures, 10)) * random.uniform(0.5, 1)  # noqa: S311
+            logger.warning("PostgreSQL is away", extra={"error": str(error), "wait_s": delay_s})
+            await asyncio.sleep(delay_s)
+
+
+async def _lead(settings: Settings) -> None:
+    connection = await raw_connection(settings, ROLE)
+    try:
+        async with holding(connection, LEADER_LOCK):
+            logger.info("this process syncs")
+            wake = asyncio.Event()
+            await connection.add_listener("search_outbox", lambda *_: wake.set())
+            if settings.elasticsearch_url is None:
+                await _discard(connection, wake)
+            async with elastic_client(settings) as client:
+                await _follow(connection, client, wake)
+    finally:
+        await connection.close(timeout=5)
+
+
+async def _follow(
+    connection: asyncpg.Connection, client: AsyncElasticsearch, wake: asyncio.Event
+) -> None:
+    failures = 0
+    while True:
+        try:
+            async with holding(connection, BATCH_LOCK):
+                done = await sync_batch(connection, client)
+            failures = 0
+        except (ApiError, TransportError, BlockingIOError) as error:
+            failures += 1
+            delay_s = min(MAX_BACKOFF_S, 0.1 * 2 ** min(failures, 10)) * random.uniform(0.5, 1)  # noqa: S311
+            if failures in (1, 5) or failures % 50 == 0:
+                logger.warning("Elasticsearch does not take changes", extra={"error": str(error)})
+            await asyncio.sleep(delay_s)
+            continue
+        if not done:
+            await _sleep_until(wake, IDLE_S)
+
+
+async def _discard(connection: asyncpg.Connection, wake: asyncio.Event) -> None:
+    # Without Elasticsearch nobody reads the outbox, and the first rebuild will read the events.
+    logger.warning("ELASTICSEARCH_URL is not set: changes are searched in PostgreSQL only")
+    while True:
+        await connection.execute("DELETE FROM search.outbox")
+        await _sleep_until(wake, 60)
+
+
+async def _sleep_until(wake: asyncio.Event, timeout_s: float) -> None:
+    try:
+        async with asyncio.timeout(timeout_s):
+            await wake.wait()
+    except TimeoutError:
+        return
+    wake.clear()

@@ -1,0 +1,110 @@
+"""The arq worker: it carries out what PostgreSQL says is asked for.
+
+Cron only requests; a reconciler starts whatever is open, so that a lost job, a lost Redis or a
+killed worker loses no rebuild (docs/adr/0004-search-sync.md).
+"""
+
+import logging
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+import arq
+import orjson
+from arq.connections import RedisSettings
+from arq.worker import Function, run_worker
+from elastic_transport import TransportError
+from elasticsearch import ApiError
+
+from services.search.rebuild import RebuildError
+from services.search.requests import (
+    needs_rebuild,
+    request_rebuild,
+    run_open_request,
+    weekly_key,
+)
+from services.search.sync import ROLE
+from shared.db import raw_connection
+from shared.observability import configure_sentry
+from shared.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+QUEUE = "almanac:search"
+HEALTH_KEY = "almanac:search:health"
+HEALTH_INTERVAL_S = 15
+
+
+async def rebuild(context: dict[str, Any]) -> int | None:
+    """Rebuild for the oldest open request."""
+    try:
+        return await run_open_request(context["settings"])
+    except RebuildError as error:
+        logger.warning("rebuild not done", extra={"error": str(error)})
+        return None
+
+
+async def request_weekly(context: dict[str, Any]) -> None:
+    """Ask for this week's rebuild."""
+    await _request(context["settings"], weekly_key(), "weekly")
+
+
+async def reconcile(context: dict[str, Any]) -> None:
+    """Ask for what the clock missed, and start what is open."""
+    settings: Settings = context["settings"]
+    if settings.elasticsearch_url is None:
+        return
+    await _request(settings, weekly_key(), "weekly")
+    try:
+        if await needs_rebuild(settings):
+            await _request(settings, f"missing:{datetime.now(UTC):%Y-%m-%dT%H:%M}", "no index")
+    except (ApiError, TransportError) as error:
+        logger.warning("Elasticsearch does not answer", extra={"error": str(error)})
+        return
+    await context["redis"].enqueue_job("rebuild", _queue_name=QUEUE)
+
+
+async def _request(settings: Settings, key: str, reason: str) -> None:
+    connection = await raw_connection(settings, ROLE)
+    try:
+        await request_rebuild(connection, key, reason)
+    finally:
+        await connection.close(timeout=5)
+
+
+def _dumps(value: dict[str, Any]) -> bytes:
+    return orjson.dumps(value, default=str)
+
+
+async def enqueue(settings: Settings) -> None:
+    """Wake the worker; without Redis its reconciler finds the request within a minute."""
+    redis_settings = RedisSettings.from_dsn(str(settings.redis_url))
+    redis_settings.conn_retries, redis_settings.conn_timeout = 0, 1
+    pool = await arq.create_pool(redis_settings, default_queue_name=QUEUE, job_serializer=_dumps)
+    try:
+        await pool.enqueue_job("rebuild")
+    finally:
+        await pool.aclose()
+
+
+def run(settings: Settings) -> None:
+    """Run the worker until it is told to stop."""
+    configure_sentry(settings, "search-worker")
+
+    class WorkerSettings:
+        functions: ClassVar[list[Function]] = [
+            arq.func(rebuild, timeout=6 * 3600, keep_result=0, max_tries=1)  # type: ignore[arg-type]
+        ]
+        cron_jobs: ClassVar[list[Any]] = [
+            arq.cron(request_weekly, weekday="sun", hour=3, minute=0, keep_result=0),  # type: ignore[arg-type]
+            arq.cron(reconcile, second={0}, run_at_startup=True, keep_result=0, timeout=60),  # type: ignore[arg-type]
+        ]
+        redis_settings = RedisSettings.from_dsn(str(settings.redis_url))
+        queue_name = QUEUE
+        health_check_key = HEALTH_KEY
+        health_check_interval = HEALTH_INTERVAL_S
+        job_completion_wait = 20
+        job_serializer = staticmethod(_dumps)
+        job_deserializer = staticmethod(orjson.loads)
+        ctx: ClassVar[dict[str, Any]] = {"settings": settings}
+
+    run_worker(WorkerSettings)  # type: ignore[arg-type]
