@@ -41,7 +41,7 @@ def start_postgres(data: Path, logs: Path, port: int | None = None) -> tuple[Ser
         uid=unprivileged(),
         stop_signal=signal.SIGINT,
     )
-    ready = [programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
+    ready = [str(programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
     try:
         wait_until(server, lambda: subprocess.run(ready, check=False).returncode == 0, 30)
         _create_database(port, programs)
@@ -52,10 +52,10 @@ def start_postgres(data: Path, logs: Path, port: int | None = None) -> tuple[Ser
 
 
 def _init(programs: Path, folder: Path) -> None:
-    command = [programs / "initdb", "-D", folder, "-U", NAME, "--auth=trust", "-E", "UTF8"]
+    command = [str(programs / "initdb"), "-D", str(folder), "-U", NAME, "--auth=trust"]
     uid = unprivileged()
     done = subprocess.run(
-        [*command, "--locale=C.UTF-8"],
+        [*command, "-E", "UTF8", "--locale=C.UTF-8"],
         user=uid,
         group=uid,
         extra_groups=None if uid is None else [],
@@ -71,7 +71,7 @@ def _init(programs: Path, folder: Path) -> None:
 def _create_database(port: int, programs: Path) -> None:
     address = ["-h", "127.0.0.1", "-p", str(port), "-U", NAME]
     done = subprocess.run(
-        [programs / "psql", *address, "-d", "postgres", "-c", f"CREATE DATABASE {NAME}"],
+        [str(programs / "psql"), *address, "-d", "postgres", "-c", f"CREATE DATABASE {NAME}"],
         capture_output=True,
         text=True,
         check=False,

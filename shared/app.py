@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from fastapi import APIRouter, FastAPI
+from starlette.middleware import Middleware
 
 from shared.health import Check, Health, health_router
 from shared.jsonapi.middleware import UncaughtErrorMiddleware, add_error_handlers
@@ -16,18 +17,22 @@ from shared.settings import Settings
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
-def create_app(
+def create_app(  # noqa: PLR0913 - the parts of a process, by name
     service: str,
     *,
     settings: Settings,
     routers: Iterable[APIRouter] = (),
     checkers: Callable[[FastAPI], Sequence[Check]] | Sequence[Check] = (),
     lifespans: Sequence[Lifespan] = (),
+    middleware: Sequence[Middleware] = (),
+    is_edge: bool = False,
 ) -> FastAPI:
-    """The app of one service.
+    """The app of one process.
 
     `lifespans` open in order and close in reverse; they put what they open on `app.state`.
     `checkers` may be a function of the app, for checks of what the lifespans opened.
+    `middleware` is given from the innermost out. The edge faces clients, and makes request ids
+    instead of believing theirs.
     """
     app = FastAPI(
         title=f"Almanac {service}",
@@ -42,10 +47,12 @@ def create_app(
     for router in (health_router(app.state.health), *routers):
         app.include_router(router)
     add_error_handlers(app)
+    for each in middleware:
+        app.add_middleware(each.cls, *each.args, **each.kwargs)
     app.add_middleware(
         UncaughtErrorMiddleware, propagate=settings.api_propogate_uncaught_exceptions
     )
-    app.add_middleware(RequestIdMiddleware)
+    app.add_middleware(RequestIdMiddleware, believe=not is_edge)
     configure_sentry(settings, service)
     return app
 

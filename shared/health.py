@@ -29,11 +29,16 @@ TTL_READY_S = 1.0
 
 @dataclass
 class Check:
-    """A named checker; one that is not critical is shown but does not fail the process."""
+    """A named checker.
+
+    One that is not critical is shown but fails nothing; one that is not for readiness fails
+    only the whole report.
+    """
 
     name: str
     check: Checker
     critical: bool = True
+    for_readiness: bool = True
     _result: dict[str, Any] = field(default_factory=dict, repr=False)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
@@ -94,8 +99,8 @@ class Health:
 
     async def readiness(self) -> tuple[bool, dict[str, Any]]:
         """(ready, document) of the critical checks."""
-        critical = [check for check in self.checks if check.critical]
-        results = await asyncio.gather(*(c.result(max_age_s=TTL_READY_S) for c in critical))
+        asked = [check for check in self.checks if check.critical and check.for_readiness]
+        results = await asyncio.gather(*(c.result(max_age_s=TTL_READY_S) for c in asked))
         ready, document = _document(results)
         if self.draining:
             return False, {**document, "status": "failure", "draining": True}

@@ -67,17 +67,22 @@ def configure_sentry(settings: Settings, service: str) -> None:
 
 
 class RequestIdMiddleware:
-    """Take a safe `X-Request-Id` or make one, echo it, and write the access log line."""
+    """Give the request an id, echo it, and write the access log line.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Services believe a well-formed `X-Request-Id`, which comes from the gateway; it does not.
+    """
+
+    def __init__(self, app: ASGIApp, *, believe: bool = True) -> None:
         self.app = app
+        self.believe = believe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if SAFE_REQUEST_ID.match(given) else uuid.uuid4().hex
+        is_safe = self.believe and SAFE_REQUEST_ID.match(given)
+        request_id = given if is_safe else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
         token = request_id_var.set(request_id)
         started, status = time.perf_counter(), 500

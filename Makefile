@@ -1,0 +1,66 @@
+# Every task of the project; `make help` lists them.
+.DEFAULT_GOAL := help
+.PHONY: help run import migrate rebuild admin test check format lint types imports lock clean
+
+PYTHON ?= python3
+UV := .venv/bin/uv
+UV_VERSION := 0.13.9
+BIN := .venv/bin
+
+help: ## List the targets
+	@grep -hE '^[a-z.]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+.venv/.installed: requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "Almanac needs Python 3.11 or newer: install one, then say make PYTHON=python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -x $(UV) || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@echo "Installing the packages …"
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.txt
+	@touch $@
+
+run: .venv/.installed ## Start everything here; ARGS='--port-offset 100' for other ports
+	@$(BIN)/python -m dev.run $(ARGS)
+
+import: .venv/.installed ## Import conferences into the running system: FILE=conferences.jsonl
+	@test -n "$(FILE)" || { echo "Say which file: make import FILE=conferences.jsonl"; exit 2; }
+	@$(BIN)/python -m dev.importer "$(FILE)" $(ARGS)
+
+migrate: .venv/.installed ## Bring the running system's database to the head; make run does it too
+	@$(BIN)/python -m dev.inside shared.migrations upgrade
+
+rebuild: .venv/.installed ## Rebuild the running system's search index, with a progress bar
+	@$(BIN)/python -m dev.inside services.search rebuild
+
+admin: .venv/.installed ## Make an account of the running system an administrator: EMAIL=me@example.org
+	@test -n "$(EMAIL)" || { echo "Say who: make admin EMAIL=me@example.org"; exit 2; }
+	@$(BIN)/python -m dev.inside services.auth make-admin "$(EMAIL)"
+
+test: .venv/.installed ## Run the tests on real stores; ARGS='-k faq' to choose
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/.installed lint types imports ## Everything CI checks; it changes nothing
+	@$(BIN)/python -m pytest -q
+
+lint: .venv/.installed ## Check the format and the lint rules
+	@$(BIN)/ruff format --check --quiet . || { echo "Not formatted: make format"; exit 1; }
+	@$(BIN)/ruff check --quiet .
+
+types: .venv/.installed ## Check the types
+	@$(BIN)/mypy shared services gateway dev tests
+
+imports: .venv/.installed ## Check who imports whom
+	@$(BIN)/lint-imports --no-cache
+
+format: .venv/.installed ## Format the code and fix what can be fixed
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format .
+
+lock: ## Lock the newest allowed versions with their hashes
+	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-header --upgrade pyproject.toml -o requirements.txt
+	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-header --upgrade pyproject.toml --group dev -o requirements-dev.txt
+
+clean: ## Remove .venv and .local, which holds the development data
+	rm -rf .venv .local

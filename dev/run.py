@@ -1,0 +1,218 @@
+"""Starts everything on this machine, and stops everything again: `make run`."""
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+from urllib.parse import urlsplit
+
+import asyncpg
+import redis
+
+from dev.errors import DevError
+from dev.folders import ROOT
+from dev.inside import environment_file
+from dev.processes import PROCESSES, Process
+from dev.servers import Server, is_listening, start, wait_until
+from dev.stores import Stores, start_stores
+
+READY_S = 60
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+def check_ports(offset: int) -> None:
+    """DevError names the first port that is taken."""
+    for process in PROCESSES:
+        if process.port is not None and is_listening(process.port + offset):
+            raise DevError(
+                f"Port {process.port + offset}, which {process.name} needs, is busy. Stop what "
+                "listens there, or choose other ports: make run ARGS='--port-offset 100'."
+            )
+
+
+def check_given(given: dict[str, str]) -> None:
+    """DevError names the first given store that does not answer."""
+    if url := given.get("DATABASE_URL"):
+        _try("DATABASE_URL", url, lambda: asyncio.run(_connect(url)))
+    if url := given.get("REDIS_URL"):
+        client = redis.Redis.from_url(url, socket_connect_timeout=3)
+        _try("REDIS_URL", url, client.ping)
+    if url := given.get("ELASTICSEARCH_URL"):
+        _try("ELASTICSEARCH_URL", url, lambda: urllib.request.urlopen(url, timeout=3))  # noqa: S310
+
+
+def _try(name: str, url: str, connect: object) -> None:
+    assert callable(connect)
+    try:
+        connect()
+    except (OSError, ValueError, asyncpg.PostgresError, redis.RedisError) as error:
+        parts = urlsplit(url)
+        address = f"{parts.hostname}:{parts.port}"
+        raise DevError(
+            f"{name} was given, but nothing useful answers at {address} ({error}). "
+            "Correct it, or unset it to have a store started here."
+        ) from error
+
+
+async def _connect(url: str) -> None:
+    await (await asyncpg.connect(url, timeout=3)).close()
+
+
+def run_once(name: str, arguments: list[str], env: dict[str, str]) -> str:
+    """Run a short command of ours; DevError holds its last words when it fails."""
+    done = subprocess.run(
+        [sys.executable, "-m", *arguments], env=env, cwd=ROOT, capture_output=True, text=True
+    )
+    if done.returncode:
+        words = (done.stderr or done.stdout).strip().splitlines() or ["no reason given"]
+        raise DevError(f"{name} failed: {words[-1]}")
+    return done.stdout.strip()
+
+
+def environment(stores: Stores, data: Path, offset: int) -> dict[str, str]:
+    """What every process is told; the keys go to auth alone."""
+    urls = {
+        f"{process.name.upper()}_URL": f"http://127.0.0.1:{process.port + offset}"
+        for process in PROCESSES
+        if process.port is not None and process.name != "gateway"
+    }
+    defaults = {"ENVIRONMENT": "development", "VERIFY_ON_SIGN_UP": "true", "GIT_SHA": git_sha()}
+    return {**os.environ, **{k: os.environ.get(k, v) for k, v in defaults.items()}} | {
+        **urls,
+        **stores.environment(),
+    }
+
+
+def git_sha() -> str:
+    done = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
+    )
+    return done.stdout.strip() or "unknown"
+
+
+def start_process(process: Process, env: dict[str, str], data: Path, offset: int) -> Server:
+    """Start one process and wait until it is ready."""
+    log = data / "log" / f"{process.name}.log"
+    log.unlink(missing_ok=True)
+    if process.name == "auth":
+        env = {**env, "JWT_KEYS_DIR": str(data / "jwt")}
+    server = start(process.name, process.command(offset), log=log, env=env, cwd=ROOT)
+    try:
+        if process.port is None:
+            time.sleep(1)
+            wait_until(server, lambda: True, READY_S)
+        else:
+            url = f"http://127.0.0.1:{process.port + offset}/readyz"
+            wait_until(server, lambda: _is_ready(url), READY_S)
+    except BaseException:
+        server.stop()
+        raise
+    return server
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=3) as answer:  # noqa: S310 - our own loopback
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def show(stores: Stores, offset: int) -> None:
+    """The table of processes, and the first requests to try."""
+    say("\nAlmanac runs. Ctrl-C stops it.\n")
+    rows = [(server.name, "") for server in stores.servers]
+    rows += [
+        (p.name, f"http://127.0.0.1:{p.port + offset}" if p.port else "") for p in PROCESSES
+    ]
+    urls = {"PostgreSQL": stores.database_url, "Valkey": stores.redis_url}
+    urls["Elasticsearch"] = stores.elasticsearch_url or ""
+    for name, url in rows:
+        say(f"  {name:<14} {url or urls.get(name, '(no port)')}")
+    if not stores.elasticsearch_url:
+        say(f"\nSearch answers from PostgreSQL. {stores.reason}")
+    gateway = f"http://127.0.0.1:{8000 + offset}"
+    body = (
+        '{"data": {"type": "user", "attributes": {"email": "me@example.org", '
+        '"password": "correct horse battery"}}}'
+    )
+    say(f"""
+Try:
+  curl {gateway}/health-check
+  curl {gateway}/v1/users -H 'Content-Type: application/vnd.api+json' -d '{body}'
+  curl -g '{gateway}/v1/search/events?filter[query]=conference'
+""")
+
+
+def watch(servers: list[Server], stores: Stores) -> None:
+    """Return only by an exception: DevError when something died."""
+    while True:
+        for server in [*servers, *stores.servers]:
+            if server.process.poll() is not None:
+                raise DevError(
+                    f"{server.name} ended by itself (exit code {server.process.returncode}): "
+                    f"{server.last_line()[:500]} (log: {server.log}). Everything is stopped; "
+                    "the data is kept, start again with `make run`."
+                )
+        time.sleep(0.5)
+
+
+def run(data: Path, offset: int) -> None:
+    """Start everything in order, then watch it."""
+    given = dict(os.environ)
+    check_ports(offset)
+    check_given(given)
+    with ExitStack() as stack:
+        say("Starting the stores …")
+        stores = stack.enter_context(start_stores(data, given))
+        env = environment(stores, data, offset)
+        run_once("The signing key", ["services.auth", "new-key", str(data / "jwt")], env)
+        say("Migrating …")
+        run_once("Migrating", ["shared.migrations", "upgrade"], env)
+        key = f"deploy:{env['GIT_SHA']}"
+        request = ["services.search", "request-rebuild", "--key", key]
+        run_once("Asking for a rebuild", request, env)
+        say("Starting the processes …")
+        servers: list[Server] = []
+        for process in PROCESSES:
+            servers.append(start_process(process, env, data, offset))
+            stack.callback(servers[-1].stop)
+        file = environment_file(data)
+        file.write_text(json.dumps(stores.environment()))
+        stack.callback(file.unlink, missing_ok=True)
+        show(stores, offset)
+        watch(servers, stores)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m dev.run", description=__doc__)
+    parser.add_argument("--data", type=Path, default=ROOT / ".local", help="where data is kept")
+    parser.add_argument("--port-offset", type=int, default=0, help="added to every port")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        run(arguments.data.resolve(), arguments.port_offset)
+    except DevError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        say("\nStopped.")
+
+
+if __name__ == "__main__":
+    main()

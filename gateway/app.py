@@ -1,0 +1,36 @@
+"""The gateway: one address for all services. It proxies below FastAPI and has its own health."""
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+
+from gateway.health import service_checks
+from gateway.openapi import router
+from gateway.proxy import ProxyMiddleware, transport_lifespan
+from shared.app import create_app
+from shared.settings import Settings, get_settings
+
+EXPOSED = ["ETag", "Location", "Retry-After", "X-Request-Id"]
+
+
+def build_app(settings: Settings | None = None) -> FastAPI:
+    """The app of one process."""
+    settings = settings or get_settings()
+    return create_app(
+        "gateway",
+        settings=settings,
+        routers=[router],
+        checkers=service_checks,
+        lifespans=[transport_lifespan],
+        middleware=[
+            Middleware(ProxyMiddleware, settings=settings),
+            Middleware(
+                CORSMiddleware,
+                allow_origins=settings.cors_origins,
+                allow_methods=["GET", "HEAD", "POST", "PATCH", "DELETE"],
+                allow_headers=["*"],
+                expose_headers=EXPOSED,
+            ),
+        ],
+        is_edge=True,
+    )
