@@ -134,9 +134,7 @@ def show(stores: Stores, offset: int) -> None:
     """The table of processes, and the first requests to try."""
     say("\nAlmanac runs. Ctrl-C stops it.\n")
     rows = [(server.name, "") for server in stores.servers]
-    rows += [
-        (p.name, f"http://127.0.0.1:{p.port + offset}" if p.port else "") for p in PROCESSES
-    ]
+    rows += [(p.name, f"http://127.0.0.1:{p.port + offset}" if p.port else "") for p in PROCESSES]
     urls = {"PostgreSQL": stores.database_url, "Valkey": stores.redis_url}
     urls["Elasticsearch"] = stores.elasticsearch_url or ""
     for name, url in rows:

@@ -1,0 +1,84 @@
+"""One line of a conference file as the attributes of an event; says what is wrong with a line."""
+
+import html
+from datetime import date
+from typing import Any
+
+import orjson
+
+MAX_LINE = 100_000
+
+
+class LineError(Exception):
+    """Why a line cannot be imported."""
+
+
+def read_line(line: bytes) -> dict[str, Any]:
+    """The attributes of a published event, by their names on the wire."""
+    if len(line) > MAX_LINE:
+        raise LineError(f"longer than {MAX_LINE} bytes")
+    try:
+        conference = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise LineError(f"not JSON: {error.msg}") from error
+    if not isinstance(conference, dict):
+        raise LineError("not a JSON object")
+    name = _text(conference, "name")
+    if not name:
+        raise LineError("it has no name")
+    starts_on, ends_on = _date(conference, "starts_on"), _date(conference, "ends_on")
+    if ends_on < starts_on:
+        raise LineError("it ends before it starts")
+    city, country = _text(conference, "city"), _text(conference, "country")
+    attributes = {
+        "name": name,
+        # A one-day conference ends on the same day, later.
+        "starts-at": f"{starts_on}T00:00:00Z",
+        "ends-at": f"{ends_on}T23:59:59Z",
+        "timezone": "UTC",
+        "online": conference.get("online", False),
+        "location-name": city,
+        "searchable-location-name": ", ".join(part for part in (city, country) if part) or None,
+        "external-event-url": _text(conference, "url"),
+        "description": _description(conference),
+        "state": "published",
+    }
+    return {key: value for key, value in attributes.items() if value is not None}
+
+
+def identity(attributes: dict[str, Any]) -> tuple[str, ...]:
+    """What makes two events the same to an import."""
+    names = ("name", "external-event-url", "location-name")
+    day = str(attributes.get("starts-at"))[:10]
+    return (day, *(str(attributes.get(name) or "") for name in names))
+
+
+def _text(conference: dict[str, Any], name: str) -> str | None:
+    value = conference.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise LineError(f"its {name} is not a string")
+    return value.strip() or None
+
+
+def _date(conference: dict[str, Any], name: str) -> date:
+    value = _text(conference, name)
+    if value is None:
+        raise LineError(f"it has no {name}")
+    try:
+        return date.fromisoformat(value)
+    except ValueError as error:
+        raise LineError(f"its {name} is not a date: {value[:40]!r}") from error
+
+
+def _description(conference: dict[str, Any]) -> str | None:
+    parts = []
+    for label, name in (("Topics", "topics"), ("Languages", "locales")):
+        value = conference.get(name)
+        values = value if isinstance(value, list) else [value] if value else []
+        if values:
+            parts.append(f"{label}: {html.escape(', '.join(map(str, values)), quote=False)}")
+    if twitter := _text(conference, "twitter"):
+        parts.append(f"Twitter: {html.escape(twitter, quote=False)}")
+    return f"<p>{'. '.join(parts)}.</p>" if parts else None
