@@ -4,6 +4,8 @@ httpx is the interface, aiohttp the transport under it; bodies pass undecoded bo
 (docs/adr/0003-gateway.md).
 """
 
+import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -12,7 +14,7 @@ import aiohttp
 import httpx
 from fastapi import FastAPI
 from httpx_aiohttp import AiohttpTransport
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.routes import service_of
 from shared.jsonapi.errors import (
@@ -42,6 +44,9 @@ OURS = frozenset(
 KEEP_ALIVE_S = 30
 MAX_CONNECTIONS = 200
 SMALL = 64 * 1024
+DISCARD_BYTES, DISCARD_S = 16 * 1024 * 1024, 5.0
+TIMEOUTS = (httpx.ReadTimeout, TimeoutError)
+FAILURES = (httpx.TransportError, OSError, TimeoutError)
 
 
 @asynccontextmanager
@@ -90,35 +95,43 @@ class ProxyMiddleware:
             return
         try:
             response = await self._ask(service, scope, receive)
+            body = await self._read_small(service, response)
         except JSONAPIError as error:
+            if isinstance(error, ContentTooLarge):
+                await _discard(receive)
             request_id = scope["state"]["request_id"]
             await error_response([error], request_id)(scope, receive, send)
             return
-        await _pass_on(response, send)
+        await _pass_on(response, body, send)
 
     async def _ask(self, service: str, scope: Scope, receive: Receive) -> httpx.Response:
         if "/../" in scope["path"] + "/" or "/./" in scope["path"] + "/":
             raise NotFound(f"There is nothing at {scope['path']}.")
         transport: AiohttpTransport = scope["app"].state.transport
-        is_safe = scope["method"] in ("GET", "HEAD")
         request = await self._request(service, scope, receive)
-        for is_last in (False, True):
+        # Only what cannot have changed anything is tried again, and only once.
+        is_safe = scope["method"] in ("GET", "HEAD")
+        for is_last in (not is_safe, True):
             try:
                 return await transport.handle_async_request(request)
-            except (httpx.ReadTimeout, TimeoutError) as error:
-                raise GatewayTimeout(f"The {service} service did not answer in time.") from error
-            except (httpx.TransportError, OSError) as error:
+            except FAILURES as error:
                 if isinstance(request.stream, _Body) and request.stream.is_too_large:
                     raise self._too_large() from error
-                # Only what cannot have changed anything is tried again, and only once.
-                if is_last or not is_safe:
-                    logger.warning(
-                        "upstream failed", extra={"upstream": service, "error": str(error)}
-                    )
-                    raise BadGateway(
-                        f"The {service} service cannot be reached.", headers={"Retry-After": "5"}
-                    ) from error
+                if is_last or isinstance(error, TIMEOUTS):
+                    raise _failure(service, error) from error
         raise AssertionError
+
+    async def _read_small(self, service: str, response: httpx.Response) -> bytes | None:
+        """A small body whole, so that a service that dies in it is a 502; None for others."""
+        length = response.headers.get("content-length", "")
+        if not length.isdigit() or int(length) > SMALL:
+            return None
+        try:
+            return b"".join([chunk async for chunk in _stream(response)])
+        except FAILURES as error:
+            raise _failure(service, error) from error
+        finally:
+            await _stream(response).aclose()
 
     async def _request(self, service: str, scope: Scope, receive: Receive) -> httpx.Request:
         path = scope.get("raw_path") or scope["path"].encode()
@@ -171,6 +184,17 @@ class _Body(httpx.AsyncByteStream):
             more = message.get("more_body", False)
 
 
+async def _discard(receive: Receive) -> None:
+    """Read on for a while: a client that is still sending would see a reset, not the 413."""
+    size, more = 0, True
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DISCARD_S):
+            while more and size < DISCARD_BYTES:
+                message = await receive()
+                size += len(message.get("body", b""))
+                more = message.get("more_body", False)
+
+
 def _named_by_connection(headers: Iterable[tuple[bytes, bytes]]) -> set[bytes]:
     values = (value for name, value in headers if name == b"connection")
     return {token.strip().lower() for value in values for token in value.split(b",")}
@@ -196,28 +220,34 @@ def request_headers(scope: Scope) -> RawHeaders:
     return headers
 
 
-async def _pass_on(response: httpx.Response, send: Send) -> None:
+def _failure(service: str, error: Exception) -> JSONAPIError:
+    logger.warning("upstream failed", extra={"upstream": service, "error": repr(error)})
+    if isinstance(error, TIMEOUTS):
+        return GatewayTimeout(f"The {service} service did not answer in time.")
+    detail = f"The {service} service cannot be reached."
+    return BadGateway(detail, headers={"Retry-After": "5"})
+
+
+def _stream(response: httpx.Response) -> httpx.AsyncByteStream:
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    return response.stream
+
+
+async def _pass_on(response: httpx.Response, body: bytes | None, send: Send) -> None:
     raw = [(name.lower(), value) for name, value in response.headers.raw]
     dropped = HOP_BY_HOP | _named_by_connection(raw) | {b"date", b"server", b"x-request-id"}
     headers = [(name, value) for name, value in raw if name not in dropped]
-    start: Message = {
-        "type": "http.response.start",
-        "status": response.status_code,
-        "headers": headers,
-    }
-    length = next((int(value) for name, value in headers if name == b"content-length"), None)
-    stream = response.stream
-    assert isinstance(stream, httpx.AsyncByteStream)
+    start = {"type": "http.response.start", "status": response.status_code, "headers": headers}
+    await send(start)
+    if body is not None:
+        await send({"type": "http.response.body", "body": body})
+        return
     try:
-        if length is not None and length <= SMALL:
-            # A small body is read whole, so that a service dying in it can still be a 502.
-            body = b"".join([chunk async for chunk in stream])
-            await send(start)
-            await send({"type": "http.response.body", "body": body})
-            return
-        await send(start)
-        async for chunk in stream:
+        async for chunk in _stream(response):
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
+    except FAILURES as error:
+        # It is too late for an error document; the server closes the connection instead.
+        logger.warning("upstream failed in its body", extra={"error": repr(error)})
     finally:
-        await stream.aclose()
+        await _stream(response).aclose()

@@ -31,12 +31,13 @@ def create_app(  # noqa: PLR0913 - the parts of a process, by name
 
     `lifespans` open in order and close in reverse; they put what they open on `app.state`.
     `checkers` may be a function of the app, for checks of what the lifespans opened.
-    `middleware` is given from the innermost out. The edge faces clients, and makes request ids
-    instead of believing theirs.
+    `middleware` is given from the innermost out. The edge faces clients: it makes request ids
+    instead of believing theirs, and describes more than itself.
     """
     app = FastAPI(
         title=f"Almanac {service}",
         version=settings.version,
+        openapi_url=None if is_edge else "/openapi.json",
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,

@@ -1,0 +1,229 @@
+"""The gateway over real sockets, before services that do what real ones do at their worst."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from dev.servers import free_port
+from gateway.app import build_app
+from shared.server import server_config
+from shared.settings import Settings
+
+
+@asynccontextmanager
+async def serve(app: ASGIApp, port: int) -> AsyncIterator[None]:
+    settings = Settings(graceful_shutdown_s=1)
+    server = uvicorn.Server(server_config(app, "127.0.0.1", port, settings))
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    task = asyncio.create_task(server.serve())
+    while not server.started:  # noqa: ASYNC110 - uvicorn offers nothing else to wait for
+        await asyncio.sleep(0.01)
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await task
+
+
+class Upstream:
+    """A service whose answer each test chooses; it remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[Scope, bytes]] = []
+        self.status = 200
+        self.headers: list[tuple[bytes, bytes]] = [(b"content-type", b"text/plain")]
+        self.chunks = [b"hello"]
+        self.pause = asyncio.Event()
+        self.pause.set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        self.requests.append((scope, body))
+        start = {"type": "http.response.start", "status": self.status, "headers": self.headers}
+        await send(start)
+        for chunk in self.chunks:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await self.pause.wait()
+        await send({"type": "http.response.body", "body": b""})
+
+    def header(self, name: str) -> list[str]:
+        scope, _ = self.requests[-1]
+        return [v.decode() for k, v in scope["headers"] if k == name.encode()]
+
+
+@pytest.fixture
+def upstream() -> Upstream:
+    return Upstream()
+
+
+@pytest.fixture
+async def gateway(upstream: Upstream) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a gateway before the upstream as events, and nothing as the others."""
+    ports = {name: free_port() for name in ("events", "gateway", "nothing")}
+    nothing = f"http://127.0.0.1:{ports['nothing']}"
+    settings = Settings(
+        environment="test",
+        events_url=f"http://127.0.0.1:{ports['events']}",
+        faq_url=nothing,
+        search_url=nothing,
+        auth_url=nothing,
+        upstream_read_timeout_s=0.5,
+        log_level="ERROR",
+    )
+    async with (
+        serve(upstream, ports["events"]),
+        serve(build_app(settings), ports["gateway"]),
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports['gateway']}") as client,
+    ):
+        yield client
+
+
+async def test_requests_and_answers_pass_unchanged(
+    gateway: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    upstream.status = 201
+    upstream.headers += [(b"etag", b'"1-x"'), (b"vary", b"Accept"), (b"vary", b"Origin")]
+    answer = await gateway.post(
+        "/v1/events?filter%5Bname%5D=a%20b", content=b"body", headers={"If-Match": '"7"'}
+    )
+    assert (answer.status_code, answer.content) == (201, b"hello")
+    assert answer.headers["etag"] == '"1-x"'
+    assert {"Accept", "Origin"} <= set(answer.headers["vary"].split(", "))
+    scope, body = upstream.requests[-1]
+    assert body == b"body"
+    assert scope["query_string"] == b"filter%5Bname%5D=a%20b"
+    assert upstream.header("if-match") == ['"7"']
+
+
+async def test_what_a_client_says_of_forwarding_is_not_believed(
+    gateway: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    forged = {
+        "X-Forwarded-For": "1.2.3.4",
+        "X-Forwarded-Proto": "https",
+        "X-User-Id": "1",
+        "X-Request-Id": "mine",
+        "Forwarded": "for=1.2.3.4",
+        "Connection": "close, X-Drop, X-Forwarded-For",
+        "X-Drop": "1",
+    }
+    answer = await gateway.get("/v1/events", headers=forged)
+    assert upstream.header("x-forwarded-for") == ["127.0.0.1"]
+    assert upstream.header("x-forwarded-proto") == ["http"]
+    assert upstream.header("x-request-id") == [answer.headers["x-request-id"]]
+    assert answer.headers["x-request-id"] != "mine"
+    for name in ("x-user-id", "forwarded", "x-drop"):
+        assert upstream.header(name) == []
+
+
+async def test_encoded_bodies_pass_as_they_are(
+    gateway: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    upstream.headers += [(b"content-encoding", b"gzip"), (b"content-length", b"5")]
+    async with gateway.stream("GET", "/v1/events") as answer:
+        raw = b"".join([chunk async for chunk in answer.aiter_raw()])
+    assert raw == b"hello"
+    assert answer.headers["content-encoding"] == "gzip"
+
+
+async def test_answers_are_streamed(gateway: httpx.AsyncClient, upstream: Upstream) -> None:
+    upstream.chunks = [b"first", b"second"]
+    upstream.pause.clear()
+    async with gateway.stream("GET", "/v1/events") as answer:
+        chunks = answer.aiter_raw()
+        assert await anext(chunks) == b"first"
+        upstream.pause.set()
+        assert b"".join([chunk async for chunk in chunks]) == b"second"
+
+
+async def test_bodies_over_the_limit_are_413_whether_they_say_so_or_not(
+    gateway: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(40):
+            yield b"x" * 65536
+
+    sized = await gateway.post("/v1/events", content=b"x" * (1024 * 1024 + 1))
+    chunked = await gateway.post("/v1/events", content=chunks())
+    for answer in (sized, chunked):
+        assert answer.status_code == 413
+        assert answer.headers["content-type"] == "application/vnd.api+json"
+    assert all(len(body) <= 1024 * 1024 for _, body in upstream.requests)
+
+
+async def test_a_service_that_is_away_is_502_and_one_that_hangs_504(
+    gateway: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    away = await gateway.get("/v1/faqs")
+    assert away.status_code == 502
+    assert "faq" in away.json()["errors"][0]["detail"]
+    upstream.headers += [(b"content-length", b"10")]
+    upstream.pause.clear()
+    hanging = await gateway.get("/v1/events")
+    upstream.pause.set()
+    assert hanging.status_code == 504
+    assert hanging.json()["errors"][0]["id"] == hanging.headers["x-request-id"]
+
+
+async def test_head_and_304_have_no_body(gateway: httpx.AsyncClient, upstream: Upstream) -> None:
+    upstream.chunks = []
+    upstream.headers += [(b"content-length", b"5")]
+    head = await gateway.head("/v1/events")
+    assert (head.content, head.headers["content-length"]) == (b"", "5")
+    upstream.status, upstream.headers = 304, [(b"etag", b'"1"')]
+    unchanged = await gateway.get("/v1/events", headers={"If-None-Match": '"1"'})
+    assert (unchanged.status_code, unchanged.content) == (304, b"")
+    assert unchanged.headers["etag"] == '"1"'
+
+
+async def test_unknown_paths_are_404_documents(
+    gateway: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    for path in ("/", "/v1", "/v1/nothing", "/v1/events/../users", "/v1/events/%2e%2e/users"):
+        answer = await gateway.get(path)
+        assert answer.status_code in (404, 502), path
+        assert answer.headers["content-type"] == "application/vnd.api+json"
+    assert upstream.requests == []
+
+
+async def test_other_origins_may_read_what_they_need(
+    gateway: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    origin = {"Origin": "https://app.example.org"}
+    asked = {**origin, "Access-Control-Request-Method": "PATCH"}
+    preflight = await gateway.options("/v1/events/1", headers=asked)
+    assert preflight.status_code == 200
+    assert upstream.requests == []
+    answer = await gateway.get("/v1/events", headers=origin)
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert "ETag" in answer.headers["access-control-expose-headers"]
+
+
+async def test_health_names_what_does_not_answer_and_stays_ready(
+    gateway: httpx.AsyncClient,
+) -> None:
+    report = await gateway.get("/health-check/")
+    failed = {each["checker"] for each in report.json()["results"] if not each["passed"]}
+    assert report.status_code == 503
+    assert {"auth", "faq", "search"} <= failed
+    assert (await gateway.get("/readyz")).status_code == 200
+    assert (await gateway.get("/livez")).status_code == 200
+
+
+async def test_the_documentation_needs_no_internet(gateway: httpx.AsyncClient) -> None:
+    page = await gateway.get("/docs")
+    assert page.status_code == 200
+    assert "https://" not in page.text
+    document = (await gateway.get("/openapi.json")).json()
+    assert "auth" in document["info"]["description"]
