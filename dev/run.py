@@ -203,7 +203,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=ROOT / ".local", help="where data is kept")
     parser.add_argument("--port-offset", type=int, default=0, help="added to every port")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
     try:
         run(arguments.data.resolve(), arguments.port_offset)
     except DevError as error:

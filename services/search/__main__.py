@@ -8,6 +8,7 @@ import uuid
 import asyncpg
 from elastic_transport import TransportError
 from elasticsearch import ApiError
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from tqdm import tqdm
 
@@ -60,6 +61,16 @@ async def status(settings: Settings, arguments: argparse.Namespace) -> None:
     print(f"{waiting} changes wait in the outbox, {poison} documents are refused.")
 
 
+async def check_worker(settings: Settings, arguments: argparse.Namespace) -> None:
+    """Exit with 1 unless the arq worker's heart beats, for probes."""
+    client = Redis.from_url(str(settings.redis_url), socket_timeout=5)
+    beat = await client.get(worker.HEALTH_KEY)
+    await client.aclose()
+    if beat is None:
+        sys.exit("No worker has been seen lately.")
+    print(beat.decode())
+
+
 def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
     main_parser = argparse.ArgumentParser(prog="python -m services.search", description=__doc__)
@@ -69,6 +80,7 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("request-rebuild", help="ask the worker for a rebuild")
     command.add_argument("--key", required=True, help="e.g. deploy:1.4.0; once a key")
     commands.add_parser("status", help="show the generations and what waits")
+    commands.add_parser("check-worker", help="fail unless the worker's heart beats")
     commands.add_parser("sync", help="run search-sync")
     commands.add_parser("worker", help="run the arq worker")
     return main_parser
@@ -77,7 +89,12 @@ def parser() -> argparse.ArgumentParser:
 def main() -> None:
     arguments = parser().parse_args()
     settings = get_settings()
-    run = {"rebuild": rebuild, "request-rebuild": request, "status": status}
+    run = {
+        "rebuild": rebuild,
+        "request-rebuild": request,
+        "status": status,
+        "check-worker": check_worker,
+    }
     try:
         if arguments.command == "worker":
             configure_logging(settings)
