@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from dev.folders import ROOT
 from dev.stores import Stores, start_stores
+from gateway.app import build_app as build_gateway
 from services.auth.app import build_app as build_auth
 from services.auth.keys import new_key
 from services.events.app import build_app as build_events
@@ -20,7 +21,7 @@ from services.faq.app import build_app as build_faq
 from services.search.app import build_app as build_search
 from shared.migrations import run_command
 from shared.settings import Settings
-from tests.client import Account, Client
+from tests.client import Account, Client, Network
 
 not_run: list[str] = []
 
@@ -62,6 +63,9 @@ def settings(stores: Stores, tmp_path_factory: pytest.TempPathFactory) -> Settin
         elasticsearch_url=stores.elasticsearch_url,
         jwt_keys_dir=keys,
         auth_url="http://auth",
+        events_url="http://events",
+        faq_url="http://faq",
+        search_url="http://search",
         verify_on_sign_up=True,
         log_level="ERROR",
     )
@@ -82,27 +86,30 @@ async def _new_database(url: str) -> str:
 
 @pytest.fixture(scope="session")
 async def apps(settings: Settings) -> AsyncIterator[dict[str, FastAPI]]:
-    """The services of one process, started; tokens are verified with the JWKS of this auth."""
+    """The gateway and the services in one process; they reach each other by their names."""
     apps = {
         "auth": build_auth(settings),
         "events": build_events(settings),
         "faq": build_faq(settings),
         "search": build_search(settings),
+        "gateway": build_gateway(settings),
     }
     async with AsyncExitStack() as stack:
         for app in apps.values():
             await stack.enter_async_context(app.router.lifespan_context(app))
-        auth = httpx.AsyncClient(transport=httpx.ASGITransport(apps["auth"]))
-        await stack.enter_async_context(auth)
+        network = Network(apps)
+        client = await stack.enter_async_context(httpx.AsyncClient(transport=network))
         for name in ("events", "faq", "search"):
-            apps[name].state.keys.client = auth
+            apps[name].state.keys.client = client
+        transport, apps["gateway"].state.transport = apps["gateway"].state.transport, network
         yield apps
+        await transport.aclose()
 
 
 @pytest.fixture(scope="session")
 async def api(apps: dict[str, FastAPI]) -> AsyncIterator[Client]:
-    """A client that finds the service of a path as the gateway does."""
-    async with Client(apps) as client:
+    """A client of the gateway."""
+    async with Client(apps["gateway"]) as client:
         yield client
 
 
