@@ -2,6 +2,7 @@
 
 import asyncio
 
+from alembic import context
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.sql.schema import SchemaItem
@@ -10,8 +11,7 @@ import services.auth.models
 import services.events.models
 import services.faq.models
 import services.search.models  # noqa: F401 - the four imports fill Base.metadata
-from alembic import context
-from shared.db import Base
+from shared.db import Base, raw_connection
 from shared.settings import Settings
 
 SCHEMAS = {"auth", "events", "faq", "search"}
@@ -52,8 +52,9 @@ def migrate(connection: Connection) -> None:
 
 
 async def main(settings: Settings) -> None:
-    url = str(settings.database_url).replace("postgresql://", "postgresql+asyncpg://", 1)
-    engine = create_async_engine(url, connect_args={"timeout": settings.database_timeout_s})
+    engine = create_async_engine(
+        "postgresql+asyncpg://", async_creator=lambda: raw_connection(settings, None)
+    )
     async with engine.connect() as connection:
         await connection.run_sync(migrate)
     await engine.dispose()

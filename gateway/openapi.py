@@ -58,12 +58,12 @@ async def _fetch(transport: httpx.AsyncBaseTransport, url: str) -> dict[str, Any
     return document if isinstance(document, dict) else None
 
 
-@router.get("/openapi.json")
+@router.api_route("/openapi.json", methods=["GET", "HEAD"])
 async def openapi(request: Request) -> JSONResponse:
     return JSONResponse(await merged(request))
 
 
-@router.get("/docs")
+@router.api_route("/docs", methods=["GET", "HEAD"])
 async def docs(request: Request) -> HTMLResponse:
     document = await merged(request)
     parts = [

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import asyncpg
 from fastapi import Depends, FastAPI, Request
 from sqlalchemy import MetaData, text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
 
@@ -37,16 +38,14 @@ class Database:
 
     def __init__(self, settings: Settings, role: str) -> None:
         self.engine = create_async_engine(
-            str(settings.database_url).replace("postgresql://", "postgresql+asyncpg://", 1),
+            "postgresql+asyncpg://",
+            async_creator=lambda: raw_connection(
+                settings, role, command_timeout=settings.database_timeout_s
+            ),
             pool_size=settings.database_pool_size,
             max_overflow=0,
             pool_timeout=settings.database_timeout_s,
             pool_pre_ping=True,
-            connect_args={
-                "timeout": settings.database_timeout_s,
-                "command_timeout": settings.database_timeout_s,
-                "server_settings": _server_settings(role),
-            },
         )
         self.session = async_sessionmaker(self.engine, expire_on_commit=False)
 
@@ -58,10 +57,6 @@ class Database:
         except Exception:
             return False, "Error connecting to database"
         return True, "database ok"
-
-
-def _server_settings(role: str) -> dict[str, str]:
-    return {"role": role, "application_name": role, "timezone": "UTC"}
 
 
 def database_lifespan(role: str) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
@@ -78,12 +73,17 @@ def database_lifespan(role: str) -> Callable[[FastAPI], AbstractAsyncContextMana
     return lifespan
 
 
-async def raw_connection(settings: Settings, role: str, **options: Any) -> asyncpg.Connection:
-    """A connection of its own, for work that holds locks or listens."""
+async def raw_connection(
+    settings: Settings, role: str | None, **options: Any
+) -> asyncpg.Connection:
+    """A connection of its own, working as `role`, or as its login user where that is None."""
+    session = {"timezone": "UTC"}
+    if role:
+        session |= {"role": role, "application_name": role}
     return await asyncpg.connect(
         str(settings.database_url),
         timeout=settings.database_timeout_s,
-        server_settings=_server_settings(role),
+        server_settings=session,
         **options,
     )
 
@@ -93,7 +93,9 @@ async def _session(request: Request) -> AsyncIterator[AsyncSession]:
     try:
         async with database.session() as session, session.begin():
             yield session
-    except (OSError, TimeoutError, asyncpg.PostgresConnectionError) as error:
+    except (OSError, TimeoutError, SQLAlchemyError) as error:
+        if isinstance(error, DBAPIError) and not error.connection_invalidated:
+            raise
         raise ServiceUnavailable(
             "The database does not answer; try again.", headers={"Retry-After": "5"}
         ) from error

@@ -53,8 +53,6 @@ class Settings(BaseSettings):
     cors_origins: list[str] = ["*"]
     upstream_connect_timeout_s: float = Field(default=2.0, gt=0)
     upstream_read_timeout_s: float = Field(default=30.0, gt=0)
-    sign_in_limit_per_minute: int = Field(default=30, ge=1)
-    metrics_port: int | None = None
 
     graceful_shutdown_s: int = Field(default=30, ge=0)
 

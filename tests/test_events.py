@@ -199,6 +199,10 @@ async def test_a_bad_document_is_refused_with_a_source(
     assert answer.json()["errors"][0]["source"]["pointer"] is not None
 
 
+async def test_signing_in_comes_before_what_is_wrong_with_a_body(api: Client) -> None:
+    assert (await api.request("POST", "/v1/events", {"data": []})).status_code == 401
+
+
 async def test_media_types_are_negotiated(api: Client, user: Account) -> None:
     async def status(**headers: str) -> int:
         sent = {name.replace("_", "-"): value for name, value in headers.items()}

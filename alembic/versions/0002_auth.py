@@ -1,9 +1,8 @@
 """Users, and the two views that other services read."""
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import CITEXT
-
 from alembic import op
+from sqlalchemy.dialects.postgresql import CITEXT
 
 revision = "0002"
 down_revision = "0001"

@@ -1,7 +1,6 @@
 """Events, their roles, and the views that the faq and search services read."""
 
 import sqlalchemy as sa
-
 from alembic import op
 
 revision = "0003"

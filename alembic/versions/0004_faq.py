@@ -1,7 +1,6 @@
 """Faqs and faq types."""
 
 import sqlalchemy as sa
-
 from alembic import op
 
 revision = "0004"

@@ -5,9 +5,8 @@ order of that row; the outbox row is written in the same transaction as the chan
 """
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import UUID
-
 from alembic import op
+from sqlalchemy.dialects.postgresql import UUID
 
 revision = "0005"
 down_revision = "0004"

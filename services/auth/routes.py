@@ -66,6 +66,7 @@ async def sign_in(request: Request, credentials: Credentials) -> JSONResponse:
     return JSONResponse(token, headers={"Cache-Control": "no-store"})
 
 
+@router.head("/.well-known/jwks.json", include_in_schema=False)
 @router.get("/.well-known/jwks.json", tags=["auth"])
 async def read_jwks(request: Request) -> JSONResponse:
     """The public keys that verify access tokens (RFC 7517)."""

@@ -12,9 +12,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.events.models import Event, Profile, Role
 from shared.auth import User, Viewer
-from shared.jsonapi.errors import Forbidden, JSONAPIError, UnprocessableContent
+from shared.jsonapi.errors import Forbidden
 from shared.jsonapi.fields import URL
-from shared.jsonapi.resource import AdminOnly, ReadOnly, Relationship, Resource, Row, Values
+from shared.jsonapi.resource import (
+    AdminOnly,
+    ReadOnly,
+    Relationship,
+    Resource,
+    Row,
+    Values,
+    Violation,
+)
 
 TAGS = set("a b br center em i li ol p span strike strong sub sup u ul".split())
 
@@ -98,28 +106,19 @@ def _owned(user: User) -> ColumnElement[bool]:
     return _has_role(user, "owner")
 
 
-def _check(current: Row, changes: Values, user: Viewer) -> Iterable[JSONAPIError]:
+def _check(current: Row, changes: Values, user: Viewer) -> Iterable[Violation]:
     event = {**current, **changes}
     starts_at, ends_at = event.get("starts_at"), event.get("ends_at")
     if starts_at and ends_at and starts_at >= ends_at:
-        yield _invalid("ends-at must be after starts-at.", "ends-at", changes, "ends_at")
+        yield Violation("ends_at", "An event must end after it starts.")
     if event.get("state") != "published":
         return
-    for name, wire in (("name", "name"), ("starts_at", "starts-at"), ("ends_at", "ends-at")):
+    for name, what in (("name", "a name"), ("starts_at", "a start"), ("ends_at", "an end")):
         if not event.get(name) or not str(event[name]).strip():
-            yield _invalid(f"A published event needs its {wire}.", wire, changes, name)
+            yield Violation(name, f"A published event needs {what}.")
     if current.get("state") != "published" and not (user and (user.is_verified or user.is_admin)):
-        yield Forbidden(
-            "Verify your email address before you publish an event.",
-            source={"pointer": "/data/attributes/state"},
-            code="unverified",
-        )
-
-
-def _invalid(detail: str, wire: str, changes: Values, name: str) -> JSONAPIError:
-    # A pointer must resolve in the request: a missing attribute points to its parent.
-    pointer = f"/data/attributes/{wire}" if name in changes else "/data"
-    return UnprocessableContent(detail, source={"pointer": pointer})
+        detail = "Verify your email address before you publish an event."
+        yield Violation("state", detail, Forbidden)
 
 
 async def _make_owner(session: AsyncSession, event_id: int, user: Viewer) -> None:
@@ -169,5 +168,5 @@ EVENT = Resource(
     soft_delete=True,
     check=_check,
     after_create=_make_owner,
-    violations={"ck_events_dates": ("ends_at", "ends-at must be after starts-at.")},
+    violations={"ck_events_dates": ("ends_at", "An event must end after it starts.")},
 )

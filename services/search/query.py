@@ -38,7 +38,7 @@ def search_body(query: SearchQuery, *, fuzzy: bool = False) -> dict[str, Any]:
     body: dict[str, Any] = {
         "from": query.offset,
         "size": query.size,
-        "track_total_hits": 1000,
+        "track_total_hits": 10_000,
         "timeout": "500ms",
         "_source_excludes": SOURCE_EXCLUDES,
     }

@@ -60,7 +60,8 @@ class Rebuild:
             await self._retire()
             return int(self.generation["id"])
         finally:
-            await connection.execute("SELECT pg_advisory_unlock($1)", REBUILD_LOCK)
+            if not connection.is_closed():
+                await connection.execute("SELECT pg_advisory_unlock($1)", REBUILD_LOCK)
 
     async def _set(self, **values: Any) -> None:
         """Write the progress row, which is its own heartbeat."""

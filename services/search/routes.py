@@ -32,7 +32,6 @@ from shared.jsonapi.query import Query
 logger = logging.getLogger(__name__)
 router = APIRouter(prefix="/v1/search", dependencies=[Depends(negotiate)])
 
-READ = ["GET", "HEAD"]
 EVENTS_PATH, REBUILDS_PATH = "/v1/search/events", "/v1/search/rebuilds"
 ELASTIC_TIMEOUT_S = 0.8
 BREAK_AFTER, BREAK_S = 5, 15.0
@@ -52,7 +51,8 @@ class Breaker:
         self.closed_at = time.monotonic() + BREAK_S
 
 
-@router.api_route("/events", methods=READ, tags=["search"])
+@router.head("/events", include_in_schema=False)
+@router.get("/events", tags=["search"])
 async def search_events(request: Request) -> Response:
     """Search published, public events: `filter[query]`, `filter[online]`, pages."""
     query, parameters = parse_search(request)
@@ -143,7 +143,8 @@ async def create_rebuild(request: Request, session: SessionDep, user: AdminUser)
     return tagged_response(request, document, status=202, headers=headers)
 
 
-@router.api_route("/rebuilds/{rebuild_id}", methods=READ, tags=["search"])
+@router.head("/rebuilds/{rebuild_id}", include_in_schema=False)
+@router.get("/rebuilds/{rebuild_id}", tags=["search"])
 async def read_rebuild(
     request: Request, rebuild_id: UUID, session: SessionDep, user: AdminUser
 ) -> Response:
@@ -152,7 +153,8 @@ async def read_rebuild(
     return tagged_response(request, document)
 
 
-@router.api_route("/rebuilds", methods=READ, tags=["search"])
+@router.head("/rebuilds", include_in_schema=False)
+@router.get("/rebuilds", tags=["search"])
 async def list_rebuilds(request: Request, session: SessionDep, user: AdminUser) -> Response:
     """The twenty newest rebuilds."""
     newest = select(RebuildRequest.id).order_by(RebuildRequest.requested_at.desc()).limit(20)

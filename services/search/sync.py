@@ -7,6 +7,7 @@ searched has it; versions make repeating harmless (docs/adr/0004-search-sync.md)
 import asyncio
 import logging
 import random
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ BATCH_LOCK = 7_254_101
 BATCH = 1000
 IDLE_S = 0.25
 MAX_BACKOFF_S = 30.0
+# How long an index that is not searched may hold back the one that is.
+PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ async def read_batch(connection: asyncpg.Connection, limit: int = BATCH) -> Batc
         )
         generations = await connection.fetch(
             "SELECT id, state, write_alias FROM search.generations "
-            "WHERE state IN ('building', 'active', 'previous')"
+            "WHERE state IN ('building', 'active', 'previous') ORDER BY state = 'active' DESC"
         )
         ids = {row["event_id"] for row in rows}
         events = await connection.fetch(
@@ -89,10 +92,13 @@ def _changes(rows: Sequence[Any], events: Sequence[Any]) -> list[Change]:
     ]
 
 
-async def sync_batch(connection: asyncpg.Connection, client: AsyncElasticsearch) -> int:
+async def sync_batch(
+    connection: asyncpg.Connection, client: AsyncElasticsearch, failing: dict[int, float]
+) -> int:
     """Carry over one batch; returns how many outbox rows are done.
 
-    Raises what Elasticsearch raises while it is away; then every row stays.
+    `failing` keeps since when a generation fails. Raises what Elasticsearch raises while it is
+    away; then every row stays.
     """
     batch = await read_batch(connection)
     waiting: set[int] = set()
@@ -101,10 +107,12 @@ async def sync_batch(connection: asyncpg.Connection, client: AsyncElasticsearch)
         lines = [change.lines(generation["write_alias"]) for change in batch.changes]
         try:
             outcomes = await bulk(client, lines)
+            failing.pop(generation["id"], None)
         except (ApiError, TransportError):
-            if generation["state"] == "active":
+            since = failing.setdefault(generation["id"], time.monotonic())
+            if generation["state"] == "active" or time.monotonic() - since < PATIENCE_S:
                 raise
-            # The next rebuild begins anew; live sync does not wait for this one.
+            # The next rebuild begins anew; live sync does not wait for this one any longer.
             await _give_up(connection, generation)
             continue
         for change, outcome in zip(batch.changes, outcomes, strict=True):
@@ -163,8 +171,8 @@ async def holding(connection: asyncpg.Connection, lock: int) -> AsyncIterator[No
 
 async def drain(connection: asyncpg.Connection, client: AsyncElasticsearch) -> int:
     """Carry over everything that is in the outbox now."""
-    total = 0
-    while done := await sync_batch(connection, client):
+    total, failing = 0, dict[int, float]()
+    while done := await sync_batch(connection, client, failing):
         total += done
     return total
 
@@ -200,11 +208,11 @@ async def _lead(settings: Settings) -> None:
 async def _follow(
     connection: asyncpg.Connection, client: AsyncElasticsearch, wake: asyncio.Event
 ) -> None:
-    failures = 0
+    failures, failing = 0, dict[int, float]()
     while True:
         try:
             async with holding(connection, BATCH_LOCK):
-                done = await sync_batch(connection, client)
+                done = await sync_batch(connection, client, failing)
             failures = 0
         except (ApiError, TransportError, BlockingIOError) as error:
             failures += 1

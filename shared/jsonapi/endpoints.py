@@ -10,12 +10,12 @@ from fastapi import APIRouter, Depends, Request, Response
 from sqlalchemy import and_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from shared.auth import OptionalUser, Viewer
+from shared.auth import OptionalUser, Viewer, require_user
 from shared.db import SessionDep
 from shared.etag import check_version, tagged_response
 from shared.jsonapi.bodies import BodyReader
 from shared.jsonapi.documents import PREFIX, Renderer, page_links, resource_path
-from shared.jsonapi.negotiation import negotiate, parse_object, read_body
+from shared.jsonapi.negotiation import negotiate, parse_object
 from shared.jsonapi.openapi import operation
 from shared.jsonapi.query import Query, parse_query
 from shared.jsonapi.reading import (
@@ -169,7 +169,9 @@ def _create(resource: Resource) -> Callable[..., Any]:
     ) -> Response:
         registry: Registry = request.app.state.registry
         query = parse_query(request, registry, resource, collection=False)
-        body = parse_object(await read_body(request))
+        if not resource.creatable_by_anyone:
+            require_user(viewer)
+        body = parse_object(request.state.body)
         changes = BodyReader(registry, resource, viewer).read(body, row_id=None)
         row_id = await insert_row(session, registry, resource, changes, viewer)
         return await item_response(
@@ -185,11 +187,10 @@ def _update(resource: Resource) -> Callable[..., Any]:
     ) -> Response:
         registry: Registry = request.app.state.registry
         query = parse_query(request, registry, resource, collection=False)
-        body = await read_body(request)
         row = await lock_row(session, resource, row_id, viewer)
         expected = check_version(request, row["version"])
         reader = BodyReader(registry, resource, viewer)
-        changes = reader.read(parse_object(body), row_id=str(row["id"]))
+        changes = reader.read(parse_object(request.state.body), row_id=str(row["id"]))
         await update_row(session, registry, resource, row, changes, viewer, expected)
         return await item_response(request, session, resource, str(row["id"]), query, viewer)
 

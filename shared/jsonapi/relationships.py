@@ -15,7 +15,7 @@ from shared.etag import check_version, tagged_response
 from shared.jsonapi.bodies import Changes, identifier_id
 from shared.jsonapi.documents import JSONAPI, Renderer
 from shared.jsonapi.errors import BadRequest, Forbidden
-from shared.jsonapi.negotiation import parse_object, read_body
+from shared.jsonapi.negotiation import parse_object
 from shared.jsonapi.openapi import operation
 from shared.jsonapi.query import Query, parse_query
 from shared.jsonapi.reading import Found, by_id, columns_of, include, one_row
@@ -95,10 +95,9 @@ def _write(resource: Resource, link: Relationship, method: str) -> Callable[...,
     ) -> Response:
         registry: Registry = request.app.state.registry
         query = parse_query(request, registry, resource, collection=False)
-        body = await read_body(request)
         row = await lock_row(session, resource, row_id, viewer, delete=link.owner_only)
         expected = check_version(request, row["version"])
-        ids = _ids(registry, link, parse_object(body))
+        ids = _ids(registry, link, parse_object(request.state.body))
         if link.column is not None:
             changes = Changes(linked={link.name: ids[0] if ids else None})
             await update_row(session, registry, resource, row, changes, viewer, expected)

@@ -15,7 +15,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from shared.auth import User, Viewer
 from shared.db import Base
-from shared.jsonapi.errors import JSONAPIError
+from shared.jsonapi.errors import Forbidden, UnprocessableContent
 from shared.jsonapi.names import Names, check_names
 
 T = TypeVar("T")
@@ -85,6 +85,15 @@ class Relationship:
         return not (self.column is None and self.inverse is None and self.table is None)
 
 
+@dataclass(frozen=True)
+class Violation:
+    """A rule that a row would break, and the attribute that breaks it."""
+
+    field: str
+    detail: str
+    error: type[Forbidden | UnprocessableContent] = UnprocessableContent
+
+
 def _nothing_to_check(current: Row, changes: Values, user: Viewer) -> tuple[()]:
     return ()
 
@@ -127,7 +136,7 @@ class Resource:
     soft_delete: bool = False
     sort: str = "id"
     methods: frozenset[str] = frozenset({"list", "read", "create", "update", "delete"})
-    check: Callable[[Row, Values, Viewer], Iterable[JSONAPIError]] = _nothing_to_check
+    check: Callable[[Row, Values, Viewer], Iterable[Violation]] = _nothing_to_check
     to_columns: Callable[[Row, Values], Awaitable[Values]] = _as_they_are
     after_create: Callable[[AsyncSession, int, Viewer], Awaitable[None]] = _nothing_to_add
 

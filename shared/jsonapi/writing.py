@@ -1,6 +1,6 @@
 """Statements that write one row: locked, versioned, permissions inside the transaction."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import delete, func, insert, select, update
@@ -51,10 +51,8 @@ async def insert_row(
     viewer: Viewer,
 ) -> int:
     """Insert what a POST asks for and return its id."""
-    if not resource.creatable_by_anyone:
-        require_user(viewer)
     await check_targets(session, registry, resource, changes, viewer)
-    raise_all(resource.check({}, changes.values, viewer))
+    check_rules(registry, resource, {}, changes, viewer)
     columns = await resource.to_columns({}, dict(changes.values)) | _keys(resource, changes)
     statement = insert(resource.table).values(**columns).returning(resource.table.c.id)
     try:
@@ -76,7 +74,7 @@ async def update_row(  # noqa: PLR0913 - who changes what where
 ) -> None:
     """Change the row; PreconditionFailed when it is no longer at the version `expected`."""
     await check_targets(session, registry, resource, changes, viewer)
-    raise_all(resource.check(row, changes.values, viewer))
+    check_rules(registry, resource, row, changes, viewer)
     columns = await resource.to_columns(row, dict(changes.values)) | _keys(resource, changes)
     if not columns:
         return
@@ -160,11 +158,18 @@ def _keys(resource: Resource, changes: Changes) -> dict[str, Any]:
     return keys
 
 
-def raise_all(errors: Iterable[JSONAPIError]) -> None:
-    """Raise the errors of a check together, if there are any."""
-    collected = list(errors)
-    if collected:
-        raise ErrorGroup(collected)
+def check_rules(
+    registry: Registry, resource: Resource, row: Row, changes: Changes, viewer: Viewer
+) -> None:
+    """Raise every violation of the row as it would become."""
+    errors: list[JSONAPIError] = []
+    for broken in resource.check(row, changes.values, viewer):
+        # A pointer must resolve in the request, so a missing attribute points to its parent.
+        wire = registry.names.wire(broken.field)
+        pointer = f"/data/attributes/{wire}" if broken.field in changes.values else "/data"
+        errors.append(broken.error(broken.detail, source={"pointer": pointer}))
+    if errors:
+        raise ErrorGroup(errors)
 
 
 def violation(registry: Registry, resource: Resource, error: IntegrityError) -> JSONAPIError:
