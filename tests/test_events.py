@@ -51,6 +51,27 @@ async def test_bad_attributes_are_named_all_at_once(api: Client, user: Account) 
     assert pointers(answer) == {f"/data/attributes/{name}" for name in attributes}
 
 
+@pytest.mark.parametrize(
+    "instant",
+    [
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-14:00",
+        "1577836800",
+        "2027-01-01",
+        5,
+        True,
+    ],
+)
+async def test_times_that_are_none_are_refused(
+    api: Client, user: Account, instant: object
+) -> None:
+    answer = await api.create("event", {"name": "x", "starts-at": instant}, by=user)
+    assert answer.status_code == 422
+    assert pointers(answer) == {"/data/attributes/starts-at"}
+    filtered = await api.get(f"/v1/events?filter[starts-at]={instant}")
+    assert filtered.status_code == 400
+
+
 async def test_descriptions_are_sanitised(api: Client, user: Account) -> None:
     event = await api.event(user, description="<b>Hi</b><script>alert(1)</script>")
     assert event["attributes"]["description"] == "<b>Hi</b>"

@@ -2,13 +2,13 @@
 
 from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, StringConstraints
+from pydantic import BaseModel, StringConstraints
 from sqlalchemy import ColumnElement, false, true
 
 from services.auth.models import User as Account
 from services.auth.passwords import hash_password
 from shared.auth import User, Viewer
-from shared.jsonapi.fields import URL
+from shared.jsonapi.fields import URL, Instant
 from shared.jsonapi.resource import AdminOnly, ReadOnly, Resource, Row, Values, WriteOnly
 
 Email = Annotated[
@@ -31,8 +31,8 @@ class UserAttributes(BaseModel):
     avatar_url: URL | None = None
     is_verified: AdminOnly[bool] = False
     is_admin: AdminOnly[bool] = False
-    created_at: ReadOnly[AwareDatetime]
-    deleted_at: ReadOnly[AwareDatetime | None] = None
+    created_at: ReadOnly[Instant]
+    deleted_at: ReadOnly[Instant | None] = None
 
 
 def _is_self(user: User) -> ColumnElement[bool]:

@@ -6,14 +6,14 @@ from functools import cache
 from typing import Annotated, Literal
 
 import nh3
-from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 from sqlalchemy import ColumnElement, insert, literal, or_, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.events.models import Event, Profile, Role
 from shared.auth import User, Viewer
 from shared.jsonapi.errors import Forbidden
-from shared.jsonapi.fields import URL
+from shared.jsonapi.fields import URL, Instant
 from shared.jsonapi.resource import (
     AdminOnly,
     ReadOnly,
@@ -53,8 +53,8 @@ class EventAttributes(BaseModel):
     identifier: ReadOnly[str]
     name: Text
     description: HTML | None = None
-    starts_at: AwareDatetime | None = None
-    ends_at: AwareDatetime | None = None
+    starts_at: Instant | None = None
+    ends_at: Instant | None = None
     timezone: Timezone = "UTC"
     online: bool = False
     location_name: Text | None = None
@@ -71,9 +71,9 @@ class EventAttributes(BaseModel):
     privacy: Literal["public", "private"] = "public"
     state: Literal["draft", "published"] = "draft"
     is_featured: AdminOnly[bool] = False
-    created_at: ReadOnly[AwareDatetime]
-    updated_at: ReadOnly[AwareDatetime]
-    deleted_at: ReadOnly[AwareDatetime | None] = None
+    created_at: ReadOnly[Instant]
+    updated_at: ReadOnly[Instant]
+    deleted_at: ReadOnly[Instant | None] = None
 
 
 class ProfileAttributes(BaseModel):

@@ -1,14 +1,14 @@
 """What faqs and faq types are on the wire; the rights to them are the rights to their event."""
 
-from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BaseModel, Field, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints
 from sqlalchemy import ColumnElement, literal, or_, select, true
 from sqlalchemy.orm import InstrumentedAttribute
 
 from services.faq.models import EventView, Faq, FaqType, access
 from shared.auth import User, Viewer
+from shared.jsonapi.fields import Instant
 from shared.jsonapi.resource import Predicate, ReadOnly, Relationship, Resource, UserPredicate
 
 Line = Annotated[str, StringConstraints(min_length=1, max_length=500, strip_whitespace=True)]
@@ -21,9 +21,9 @@ class FaqAttributes(BaseModel):
     question: Line
     answer: Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
     position: Position = 0
-    created_at: ReadOnly[AwareDatetime]
-    updated_at: ReadOnly[AwareDatetime]
-    deleted_at: ReadOnly[AwareDatetime | None] = None
+    created_at: ReadOnly[Instant]
+    updated_at: ReadOnly[Instant]
+    deleted_at: ReadOnly[Instant | None] = None
 
 
 class FaqTypeAttributes(BaseModel):
@@ -38,8 +38,8 @@ class EventAttributes(BaseModel):
 
     identifier: ReadOnly[str]
     name: ReadOnly[str]
-    starts_at: ReadOnly[datetime | None]
-    ends_at: ReadOnly[datetime | None]
+    starts_at: ReadOnly[Instant | None]
+    ends_at: ReadOnly[Instant | None]
     timezone: ReadOnly[str]
     online: ReadOnly[bool]
     location_name: ReadOnly[str | None]

@@ -1,16 +1,34 @@
 """Attribute types that more than one service declares."""
 
-from typing import Annotated
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, HttpUrl, StringConstraints, TypeAdapter
+from pydantic import AfterValidator, BeforeValidator, HttpUrl, StringConstraints, TypeAdapter
+
+RFC3339 = re.compile(
+    r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
+)
 
 _http_url = TypeAdapter(HttpUrl)
+
+
+def _parse_instant(value: Any) -> datetime:
+    if not isinstance(value, str) or not RFC3339.fullmatch(value):
+        raise ValueError("give a time with its offset, such as 2027-05-01T09:00:00+02:00")
+    try:
+        return datetime.fromisoformat(value.upper()).astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("the year must be from 1 to 9999 in UTC") from error
 
 
 def _is_url(value: str) -> str:
     _http_url.validate_python(value)
     return value
 
+
+# A moment in UTC; pydantic's own types also take numbers, and years that overflow in UTC.
+Instant = Annotated[datetime, BeforeValidator(_parse_instant)]
 
 # An absolute http or https URL, kept as it was given.
 URL = Annotated[str, StringConstraints(max_length=2000), AfterValidator(_is_url)]
