@@ -70,7 +70,14 @@ def settings(stores: Stores, tmp_path_factory: pytest.TempPathFactory) -> Settin
         log_level="ERROR",
     )
     run_command(settings, "upgrade")
+    if settings.elasticsearch_url and "ELASTICSEARCH_URL" not in os.environ:
+        _delete_indices(settings.elasticsearch_url)
     return settings
+
+
+def _delete_indices(url: str) -> None:
+    for line in httpx.get(f"{url}/_cat/indices/events-g*?h=index").text.split():
+        httpx.delete(f"{url}/{line}").raise_for_status()
 
 
 async def _new_database(url: str) -> str:

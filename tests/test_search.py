@@ -12,7 +12,7 @@ from elasticsearch import AsyncElasticsearch
 from fastapi import FastAPI
 
 from services.search.elastic import elastic_client, read_targets
-from services.search.rebuild import Rebuild
+from services.search.rebuild import Rebuild, RebuildError
 from services.search.requests import request_rebuild, run_open_request
 from services.search.sync import ROLE, drain
 from shared.db import raw_connection
@@ -144,7 +144,11 @@ async def test_the_fallback_finds_the_same(
 async def test_while_elasticsearch_is_away_search_answers_degraded(
     api: Client, apps: dict[str, FastAPI], user: Account, index: Index
 ) -> None:
-    event = await api.event(user, name="Bilby Meeting")
+    event = await api.event(
+        user, name="Bilby Meeting", description="<b>Fun</b>", latitude=1.5, longitude=2.5
+    )
+    await index.sync()
+    before = await search(api, "bilby")
     state = apps["search"].state
     elastic = state.elastic
     state.elastic = AsyncElasticsearch("http://127.0.0.1:9", max_retries=0)
@@ -152,6 +156,7 @@ async def test_while_elasticsearch_is_away_search_answers_degraded(
         document = await search(api, "bilby")
         assert document["meta"] == {"count": 1, "engine": "postgres", "degraded": True}
         assert document["data"][0]["id"] == event["id"]
+        assert document["data"][0]["attributes"] == before["data"][0]["attributes"]
     finally:
         await state.elastic.close()
         state.elastic, state.breaker.failures = elastic, 0
@@ -229,6 +234,26 @@ async def test_rebuilds_are_asked_for_by_admins_and_watched(
     assert await run_open_request(index.settings) is not None
     done = (await api.get(path, by=admin)).json()["data"]["attributes"]
     assert (done["phase"], done["done"]) == ("done", done["total"])
+
+
+@pytest.mark.elasticsearch
+async def test_a_rebuild_that_would_empty_search_needs_force(
+    api: Client, user: Account, index: Index
+) -> None:
+    event = await api.event(user, name="Mulgara")
+    await index.rebuild()
+    owner = await asyncpg.connect(str(index.settings.database_url))
+    published = "UPDATE events.events SET state = '{}' WHERE state = '{}' RETURNING id"
+    hidden = await owner.fetch(published.format("draft", "published"))
+    try:
+        with pytest.raises(RebuildError, match="no event is published"):
+            await index.rebuild()
+    finally:
+        restore = "UPDATE events.events SET state = 'published' WHERE id = ANY($1::bigint[])"
+        await owner.execute(restore, [row["id"] for row in hidden])
+        await owner.close()
+    await index.sync()
+    assert await found(api, "mulgara") == [event["id"]]
 
 
 async def test_a_key_asks_for_one_rebuild(settings: Settings) -> None:

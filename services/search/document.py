@@ -28,7 +28,7 @@ _TEXT = {
 }
 _LONG_TEXT = {"type": "text", "analyzer": "stem"}
 # What clients are shown but nobody searches for.
-_SHOWN = {"type": "keyword", "index": False, "doc_values": False}
+_STORED = {"type": "keyword", "index": False, "doc_values": False}
 
 SETTINGS: dict[str, Any] = {
     "number_of_shards": 1,
@@ -53,20 +53,20 @@ MAPPINGS: dict[str, Any] = {
         "live": {"type": "boolean"},
         "ver": {"type": "long"},
         "id": {"type": "long"},
-        "identifier": _SHOWN,
+        "identifier": _STORED,
         "name": _TEXT,
         "searchable_location_name": _TEXT,
         "organizer_name": _TEXT,
-        "location_name": _SHOWN,
+        "location_name": _STORED,
         "description": _LONG_TEXT,
         "organizer_description": _LONG_TEXT,
         "starts_at": {"type": "date"},
         "ends_at": {"type": "date"},
-        "timezone": _SHOWN,
+        "timezone": _STORED,
         "online": {"type": "boolean"},
         "location": {"type": "geo_point"},
-        "external_event_url": _SHOWN,
-        "logo_url": _SHOWN,
+        "external_event_url": _STORED,
+        "logo_url": _STORED,
         "is_featured": {"type": "boolean"},
         "version": {"type": "long", "index": False, "doc_values": False},
     },
@@ -75,7 +75,9 @@ MAPPING_HASH = hashlib.sha256(
     orjson.dumps([SETTINGS, MAPPINGS], option=orjson.OPT_SORT_KEYS)
 ).hexdigest()[:16]
 
+# The attributes of a result; `location` is shown as latitude and longitude.
 _AS_THEY_ARE = [name for name in MAPPINGS["properties"] if name not in {"live", "ver", "location"}]
+SHOWN = [name for name in _AS_THEY_ARE if name not in {"id", "version"}]
 
 
 def document(row: Mapping[str, Any]) -> dict[str, Any]:

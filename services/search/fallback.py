@@ -5,12 +5,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, case, func, literal, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from services.search.document import document
 from services.search.models import Searchable
 from services.search.query import SearchQuery, words
 
 MAX_COUNT = 1000
 SIMILAR = 0.45
-_shown = [column for column in Searchable.__table__.c if column.name != "search_version"]
 
 
 def _fold(value: Any) -> ColumnElement[str]:
@@ -35,7 +35,7 @@ def _has_words(text: str) -> ColumnElement[bool]:
 
 
 def _statement(query: SearchQuery) -> Select[Any]:
-    statement = select(*_shown).where(Searchable.privacy == "public")
+    statement = select(*Searchable.__table__.c).where(Searchable.privacy == "public")
     if query.online is not None:
         statement = statement.where(Searchable.online == query.online)
     newest = Searchable.starts_at.desc().nulls_last()
@@ -52,10 +52,11 @@ def _statement(query: SearchQuery) -> Select[Any]:
 async def search_postgres(
     session: AsyncSession, query: SearchQuery
 ) -> tuple[list[dict[str, Any]], int]:
-    """(rows with their score, count up to MAX_COUNT)."""
+    """(documents with their score, count up to MAX_COUNT)."""
     await session.execute(select(func.set_config("statement_timeout", "2000", True)))
     statement = _statement(query)
     count = select(func.count()).select_from(statement.limit(MAX_COUNT).subquery())
     page = statement.offset(query.offset).limit(query.size)
     rows = (await session.execute(page)).mappings().all()
-    return [dict(row) for row in rows], int(await session.scalar(count) or 0)
+    found = [{**document(row), "score": row["score"]} for row in rows]
+    return found, int(await session.scalar(count) or 0)

@@ -8,7 +8,7 @@ MAX_LENGTH, MAX_WORDS = 200, 12
 WORD = re.compile(r"\w+(?:['’]\w+)*")
 ENOUGH = 5
 NAMES = ["name^3", "searchable_location_name", "organizer_name"]
-SOURCE_EXCLUDES = ["live", "ver", "location"]
+SOURCE_EXCLUDES = ["live", "ver"]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import asyncpg
 from elasticsearch import AsyncElasticsearch
 
 from services.search.document import MAPPING_HASH, bulk_lines, document
-from services.search.elastic import bulk, create_index, read_targets, swap
+from services.search.elastic import LIVE, bulk, create_index, read_targets, swap
 from services.search.sync import BATCH_LOCK, drain, holding
 
 logger = logging.getLogger(__name__)
@@ -41,6 +41,7 @@ class Rebuild:
     force: bool = False
     progress: Progress = lambda done, total: None
     generation: Any = None
+    found_before: int = 0
 
     async def run(self, request_id: str | None = None) -> int:
         """Build, check and swap in a generation; its id. RebuildError when it must not be."""
@@ -50,6 +51,7 @@ class Rebuild:
         try:
             await self._abandon_unfinished()
             await self._forget_lost()
+            self.found_before = await self._count_active()
             await self._begin(request_id)
             try:
                 await self._copy()
@@ -163,7 +165,7 @@ class Rebuild:
             index=index,
             size=0,
             track_total_hits=True,
-            query={"term": {"live": True}},
+            query=LIVE,
             aggs={"versions": {"sum": {"field": "ver"}}},
         )
         count = found["hits"]["total"]["value"]
@@ -173,14 +175,18 @@ class Rebuild:
         waiting = await self.connection.fetchval("SELECT count(*) FROM search.outbox")
         if (count, versions) != (row["count"], int(row["versions"])) and not waiting:
             raise RebuildError(f"the index holds {count} events, the database {row['count']}")
-        await self._guard_against_emptiness(count)
-
-    async def _guard_against_emptiness(self, count: int) -> None:
-        if self.force or count:
-            return
-        active = await read_targets(self.client)
-        if active and (await self.client.count(index=active[0]))["count"]:
+        if self.found_before and not count and not self.force:
             raise RebuildError("no event is published any more; use --force if that is right")
+
+    async def _count_active(self) -> int:
+        # What an index of another database holds says nothing about this one.
+        active = await self.connection.fetchval(
+            "SELECT index_name FROM search.generations WHERE state = 'active'"
+        )
+        if active is None:
+            return 0
+        await self.client.indices.refresh(index=active)
+        return int((await self.client.count(index=active, query=LIVE))["count"])
 
     async def _fail(self, error: BaseException) -> None:
         logger.warning("rebuild failed", extra={"error": str(error)})

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.search import worker
-from services.search.document import READ_ALIAS
+from services.search.document import READ_ALIAS, SHOWN
 from services.search.fallback import search_postgres
 from services.search.models import Generation, RebuildRequest
 from services.search.parameters import parse_search
@@ -73,14 +73,15 @@ async def search_events(request: Request) -> Response:
 
 
 def _event(names: Names, row: dict[str, Any]) -> dict[str, Any]:
-    event_id, score = str(row.pop("id")), row.pop("score")
-    version = row.pop("version", None)
+    location = row.get("location", {})
+    attributes = {name: row.get(name) for name in SHOWN}
+    attributes |= {"latitude": location.get("lat"), "longitude": location.get("lon")}
     return {
         "type": "event",
-        "id": event_id,
-        "attributes": {names.wire(name): value for name, value in row.items()},
-        "links": {"self": f"/v1/events/{event_id}"},
-        "meta": {"score": score, "version": version},
+        "id": str(row["id"]),
+        "attributes": {names.wire(name): value for name, value in attributes.items()},
+        "links": {"self": f"/v1/events/{row['id']}"},
+        "meta": {"score": row["score"], "version": row["version"]},
     }
 
 
