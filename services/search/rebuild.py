@@ -150,12 +150,8 @@ class Rebuild:
                 await self.connection.execute(
                     "UPDATE search.generations SET state = 'previous' WHERE state = 'active'"
                 )
-                await self._set(state="active", phase="done")
-                await self.connection.execute(
-                    "UPDATE search.generations SET swapped_at = now(), finished_at = now() "
-                    "WHERE id = $1",
-                    self.generation["id"],
-                )
+                now = await self.connection.fetchval("SELECT now()")
+                await self._set(state="active", phase="done", swapped_at=now, finished_at=now)
 
     async def _audit(self, index: str) -> None:
         row = await self.connection.fetchrow(
@@ -192,7 +188,8 @@ class Rebuild:
         logger.warning("rebuild failed", extra={"error": str(error)})
         if not self.connection.is_closed():
             reason = str(error) or type(error).__name__
-            await self._set(state="failed", phase="failed", error=reason[:2000])
+            now = await self.connection.fetchval("SELECT now()")
+            await self._set(state="failed", phase="failed", error=reason[:2000], finished_at=now)
             await self._delete_index(self.generation["index_name"])
 
     async def _abandon_unfinished(self) -> None:

@@ -11,11 +11,13 @@ from services.search.sync import ROLE
 from shared.db import raw_connection
 from shared.settings import Settings
 
-# A request is open until a generation that was begun for it has been swapped in.
+# A request is open until a generation that was begun for it has been swapped in; after a
+# failure it waits for ten minutes.
 OPEN = """
 SELECT r.id FROM search.rebuild_requests r
 LEFT JOIN search.generations g ON g.id = r.generation_id
-WHERE g.id IS NULL OR g.state IN ('building', 'failed')
+WHERE g.id IS NULL OR g.state = 'building'
+   OR (g.state = 'failed' AND g.finished_at < now() - interval '10 minutes')
 ORDER BY r.requested_at LIMIT 1
 """
 
