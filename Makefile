@@ -62,5 +62,6 @@ lock: ## Lock the newest allowed versions with their hashes
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header --upgrade pyproject.toml --group dev -o requirements-dev.txt
 
-clean: ## Remove .venv and .local, which holds the development data
+clean: ## Remove .venv and all development data
+	@test ! -x $(BIN)/python || $(BIN)/python -c 'from dev import folders as f; [f.remove_data(f.ROOT / ".local" / name) for name in ("", "test", "end-to-end", "killed")]'
 	rm -rf .venv .local

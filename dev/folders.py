@@ -32,9 +32,8 @@ def store_folder(data: Path, name: str) -> Path:
     As root in a place closed to others it lies in /var/lib/almanac instead, which is said.
     """
     folder = data / name
-    if not is_reachable(data if data.exists() else data.parent):
-        mark = hashlib.sha256(str(data).encode()).hexdigest()[:12]
-        folder = Path("/var/lib/almanac") / mark / name
+    if not is_reachable(data):
+        folder = _elsewhere(data) / name
         if not folder.exists():
             print(f"{name} keeps its data in {folder}: its user cannot enter {data}.")
     folder.mkdir(parents=True, exist_ok=True)
@@ -42,6 +41,16 @@ def store_folder(data: Path, name: str) -> Path:
     if uid is not None and folder.stat().st_uid != uid:
         os.chown(folder, uid, uid)
     return folder
+
+
+def _elsewhere(data: Path) -> Path:
+    return Path("/var/lib/almanac") / hashlib.sha256(str(data).encode()).hexdigest()[:12]
+
+
+def remove_data(data: Path) -> None:
+    """Remove everything that stores keep for `data`, wherever it lies."""
+    for folder in (data, _elsewhere(data)):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def reachable_copy(site: Path, pattern: str, name: str) -> Path:

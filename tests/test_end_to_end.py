@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from dev.folders import ROOT
+from dev.folders import ROOT, remove_data
 from tests.client import PASSWORD
 
 OFFSET = 2000
@@ -42,7 +41,7 @@ def conferences(folder: Path) -> Path:
 def running() -> Iterator[dict[str, str]]:
     """Everything, started as `make run` does; the addresses of its stores."""
     data = ROOT / ".local" / "end-to-end"
-    shutil.rmtree(data, ignore_errors=True)
+    remove_data(data)
     stores = ("DATABASE_URL", "REDIS_URL", "ELASTICSEARCH_URL")
     env = {k: v for k, v in os.environ.items() if k not in stores}
     command = [sys.executable, "-m", "dev.run", "--data", str(data)]
