@@ -30,13 +30,16 @@ def read_line(line: bytes) -> dict[str, Any]:
     if ends_on < starts_on:
         raise LineError("it ends before it starts")
     city, country = _text(conference, "city"), _text(conference, "country")
+    online = conference.get("online", False)
+    if not isinstance(online, bool):
+        raise LineError("its online is neither true nor false")
     attributes = {
         "name": name,
         # A one-day conference ends on the same day, later.
         "starts-at": f"{starts_on}T00:00:00Z",
         "ends-at": f"{ends_on}T23:59:59Z",
         "timezone": "UTC",
-        "online": conference.get("online", False),
+        "online": online,
         "location-name": city,
         "searchable-location-name": ", ".join(part for part in (city, country) if part) or None,
         "external-event-url": _text(conference, "url"),
@@ -59,6 +62,8 @@ def _text(conference: dict[str, Any], name: str) -> str | None:
         return None
     if not isinstance(value, str):
         raise LineError(f"its {name} is not a string")
+    if "\0" in value:
+        raise LineError(f"its {name} has a NUL character, which PostgreSQL cannot keep")
     return value.strip() or None
 
 
@@ -74,11 +79,10 @@ def _date(conference: dict[str, Any], name: str) -> date:
 
 def _description(conference: dict[str, Any]) -> str | None:
     parts = []
-    for label, name in (("Topics", "topics"), ("Languages", "locales")):
+    for label, name in (("Topics", "topics"), ("Languages", "locales"), ("Twitter", "twitter")):
         value = conference.get(name)
-        values = value if isinstance(value, list) else [value] if value else []
-        if values:
-            parts.append(f"{label}: {html.escape(', '.join(map(str, values)), quote=False)}")
-    if twitter := _text(conference, "twitter"):
-        parts.append(f"Twitter: {html.escape(twitter, quote=False)}")
+        if isinstance(value, list):
+            value = ", ".join(map(str, value))
+        if text := _text({name: value}, name):
+            parts.append(f"{label}: {html.escape(text, quote=False)}")
     return f"<p>{'. '.join(parts)}.</p>" if parts else None

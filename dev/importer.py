@@ -8,20 +8,17 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import httpx
+from httpx_aiohttp import AiohttpTransport
 from tqdm import tqdm
 
 from dev.conferences import LineError, identity, read_line
+from dev.organizer import ImportStopped, Key, Organizer, OutcomeUnknown, reason_of
 
-MEDIA_TYPE = "application/vnd.api+json"
-RETRIED = {429, 502, 503, 504}
-TRIES = 6
-
-
-class ImportStopped(Exception):
-    """Why nothing more can be imported, in one line."""
+PLAIN_INTERVAL_S = 10
+SHOWN_AT_ONCE = 20
 
 
 @dataclass
@@ -31,198 +28,185 @@ class Summary:
     created: int = 0
     skipped: int = 0
     refused: list[tuple[int, str]] = field(default_factory=list)
+    broken: list[tuple[int, str]] = field(default_factory=list)
 
     def show(self, seconds: float) -> None:
         print(
             f"{self.created} created, {self.skipped} there already, {len(self.refused)} refused, "
-            f"in {seconds:.1f} s ({self.created / max(seconds, 0.001):.0f} a second)."
+            f"{len(self.broken)} broken lines, in {seconds:.1f} s "
+            f"({self.created / max(seconds, 0.001):.0f} events a second)."
         )
-        for reason, count in Counter(reason for _, reason in self.refused).most_common():
-            lines = [str(number) for number, each in self.refused if each == reason]
-            shown = ", ".join(lines[:10]) + (", …" if count > 10 else "")
-            print(f"  {count} × {reason} (line {shown})")
+        for title, failures in (("Refused", self.refused), ("Broken", self.broken)):
+            for reason, count in Counter(reason for _, reason in failures).most_common():
+                lines = [str(number) for number, each in failures if each == reason]
+                shown = ", ".join(lines[:10]) + (", …" if count > 10 else "")
+                print(f"  {title}: {count} × {reason} (line {shown})")
 
 
-class Organizer:
-    """The signed-in account that imports."""
+class Progress:
+    """A bar in a terminal; elsewhere a plain line now and then."""
 
-    def __init__(self, client: httpx.AsyncClient, email: str, password: str) -> None:
-        self.client = client
-        self.credentials = {"email": email, "password": password}
-        self.token = ""
+    def __init__(self, total: int) -> None:
+        self.is_plain = not sys.stderr.isatty()
+        self.bar = tqdm(total=total, unit=" lines", desc="Importing", disable=self.is_plain)
+        self.done, self.total = 0, total
+        self.started = self.said = time.monotonic()
 
-    async def sign_in(self) -> None:
-        """Sign in; sign up first where there is no such account."""
-        answer = await self.send("POST", "/auth/session", self.credentials, signed=False)
-        if answer.status_code == 401:
-            user = {"type": "user", "attributes": self.credentials}
-            answer = await self.send("POST", "/v1/users", {"data": user}, signed=False)
-            if answer.status_code == 409:
-                raise ImportStopped("The account exists, and its password is another: --password")
-            if answer.status_code != 201:
-                raise ImportStopped(f"Could not sign up: {reason_of(answer)}")
-            answer = await self.send("POST", "/auth/session", self.credentials, signed=False)
-        if answer.status_code != 200:
-            raise ImportStopped(f"Could not sign in: {reason_of(answer)}")
-        self.token = answer.json()["access_token"]
+    def step(self) -> None:
+        self.bar.update()
+        self.done += 1
+        now = time.monotonic()
+        if self.is_plain and now - self.said >= PLAIN_INTERVAL_S:
+            self.said = now
+            rate = self.done / (now - self.started)
+            left_s = (self.total - self.done) / rate
+            self.say(
+                f"{self.done} of {self.total} lines, {rate:.0f} a second, {left_s:.0f} s left"
+            )
 
-    async def send(
-        self, method: str, path: str, document: Any = None, *, signed: bool = True
-    ) -> httpx.Response:
-        """One request; what is only busy is tried again, and an old token renewed."""
-        for attempt in range(TRIES):
-            headers = {"Content-Type": MEDIA_TYPE} if document is not None else {}
-            if signed:
-                headers["Authorization"] = f"Bearer {self.token}"
-            answer = await self.client.request(method, path, json=document, headers=headers)
-            if answer.status_code == 401 and signed and attempt == 0:
-                await self.sign_in()
-            elif answer.status_code in RETRIED and attempt < TRIES - 1:
-                wait_s = answer.headers.get("retry-after", "")
-                await asyncio.sleep(float(wait_s) if wait_s.isdigit() else 0.2 * 2**attempt)
-            else:
-                return answer
-        raise AssertionError
-
-    async def own_events(self) -> set[tuple[str, ...]]:
-        """The identities of every event of this account."""
-        me = (await self.send("GET", "/v1/users/me")).json()["data"]["id"]
-        fields = "name,starts-at,location-name,external-event-url"
-        path = (
-            f"/v1/events?filter%5Bowner%5D={me}&fields%5Bevent%5D={fields}"
-            "&sort=id&page%5Bsize%5D=100"
-        )
-        found: set[tuple[str, ...]] = set()
-        while path:
-            answer = await self.send("GET", path)
-            if answer.status_code != 200:
-                raise ImportStopped(f"Could not read what is there: {reason_of(answer)}")
-            document = answer.json()
-            found |= {identity(event["attributes"]) for event in document["data"]}
-            path = document["links"]["next"]
-        return found
-
-
-def reason_of(answer: httpx.Response) -> str:
-    """The errors of an answer in one line."""
-    try:
-        errors = answer.json()["errors"]
-        return "; ".join(
-            " ".join([e["detail"], *(str(v) for v in e.get("source", {}).values())])
-            for e in errors
-        )
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return f"HTTP {answer.status_code}"
+    def say(self, line: str) -> None:
+        self.bar.write(line, file=sys.stderr)
 
 
 class Importer:
     """Creates the events of a file, several at a time."""
 
-    def __init__(self, organizer: Organizer, bar: "tqdm[Any]") -> None:
-        self.organizer, self.bar = organizer, bar
+    def __init__(self, organizer: Organizer, total: int) -> None:
+        self.organizer = organizer
+        self.progress = Progress(total)
         self.summary = Summary()
-        self.known: set[tuple[str, ...]] = set()
+        self.known: set[Key] = set()
 
     async def run(self, lines: list[bytes], concurrency: int) -> None:
-        self.known = await self.organizer.own_events()
+        """Import every line, or raise what keeps the rest from being imported."""
+        self.known = await self.organizer.events()
         numbered = enumerate(lines, 1)
-        await asyncio.gather(*(self._work(numbered) for _ in range(concurrency)))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(concurrency):
+                    tasks.create_task(self._work(numbered))
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None
 
     async def _work(self, numbered: Iterator[tuple[int, bytes]]) -> None:
         for number, line in numbered:
             if line.strip():
                 try:
-                    await self._import(number, line)
+                    await self._import(number, read_line(line))
                 except LineError as error:
-                    self._refuse(number, f"broken line: {error}")
-            self.bar.update()
+                    self._fail(self.summary.broken, number, str(error))
+            self.progress.step()
 
-    async def _import(self, number: int, line: bytes) -> None:
-        attributes = read_line(line)
+    async def _import(self, number: int, attributes: dict[str, Any]) -> None:
         key = identity(attributes)
         if key in self.known:
             self.summary.skipped += 1
             return
         self.known.add(key)
-        document = {"data": {"type": "event", "attributes": attributes}}
-        answer = await self.organizer.send("POST", "/v1/events", document)
-        if answer.status_code == 201:
+        try:
+            answer = await self.organizer.create_event(attributes)
+        except OutcomeUnknown as error:
+            self._fail(self.summary.refused, number, f"outcome unknown, run again: {error}")
+            return
+        if answer is None or answer.status_code == 201:
             self.summary.created += 1
             return
         self.known.discard(key)
-        reason = reason_of(answer)
+        self._fail(self.summary.refused, number, reason_of(answer))
         if answer.status_code == 403:
             email = self.organizer.credentials["email"]
-            reason += f" An operator can: python -m services.auth verify {email}"
-        self._refuse(number, reason)
+            raise ImportStopped(
+                f"{email} may not publish: run `python -m services.auth verify {email}` beside "
+                "the database, then import again.",
+                exit_code=1,
+            )
 
-    def _refuse(self, number: int, reason: str) -> None:
-        self.summary.refused.append((number, reason))
-        if len(self.summary.refused) <= 20:
-            self.bar.write(f"line {number}: {reason}", file=sys.stderr)
+    def _fail(self, failures: list[tuple[int, str]], number: int, reason: str) -> None:
+        failures.append((number, reason))
+        if len(self.summary.refused) + len(self.summary.broken) <= SHOWN_AT_ONCE:
+            self.progress.say(f"line {number}: {reason}")
 
 
 def read_lines(file: str, limit: int | None) -> list[bytes]:
     """The lines of a file, or of standard input for `-`."""
-
-    def lines(source: BinaryIO) -> list[bytes]:
-        return source.read().splitlines()[:limit]
-
-    if file == "-":
-        return lines(sys.stdin.buffer)
-    with Path(file).open("rb") as source:
-        return lines(source)
+    content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    # Not splitlines(): a carriage return alone ends no line, for it may stand between JSON tokens.
+    lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    return (lines if lines[-1] else lines[:-1])[:limit]
 
 
-async def import_file(arguments: argparse.Namespace) -> int:
-    """The exit code: 0, or 1 when something was refused."""
-    lines = read_lines(arguments.file, arguments.limit)
+async def import_lines(arguments: argparse.Namespace, lines: list[bytes]) -> int:
+    """The exit code: 0, or 1 when a line was refused or broken."""
     started = time.monotonic()
-    limits = httpx.Limits(max_connections=arguments.concurrency)
-    async with httpx.AsyncClient(base_url=arguments.url, timeout=30, limits=limits) as client:
+    limits = httpx.Limits(max_connections=arguments.concurrency, keepalive_expiry=60)
+    # httpx's own transport takes several times the processor time of this one.
+    transport = AiohttpTransport(limits=limits)
+    async with httpx.AsyncClient(
+        base_url=arguments.url, timeout=60, transport=transport
+    ) as client:
+        # Not tried again, so that a gateway that is not there is named at once.
+        await client.get("/livez")
         organizer = Organizer(client, arguments.email, arguments.password)
         await organizer.sign_in()
-        interval_s = 0.1 if sys.stderr.isatty() else 10
-        with tqdm(
-            total=len(lines), unit=" lines", desc="Importing", mininterval=interval_s
-        ) as bar:
-            importer = Importer(organizer, bar)
-            try:
-                await importer.run(lines, arguments.concurrency)
-            finally:
-                bar.close()
-                importer.summary.show(time.monotonic() - started)
-    return 1 if importer.summary.refused else 0
+        importer = Importer(organizer, len(lines))
+        try:
+            await importer.run(lines, arguments.concurrency)
+        finally:
+            importer.progress.bar.close()
+            importer.summary.show(time.monotonic() - started)
+    return 1 if importer.summary.refused or importer.summary.broken else 0
+
+
+def positive(text: str) -> int:
+    """A number for the options that count."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def address(text: str) -> str:
+    """The address of a gateway, such as http://127.0.0.1:8000."""
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a URL: {error}") from error
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an http or https URL")
+    return text
 
 
 def parser() -> argparse.ArgumentParser:
     """The options."""
     options = argparse.ArgumentParser(prog="python -m dev.importer", description=__doc__)
     options.add_argument("file", help="JSON lines, or - for standard input")
-    options.add_argument("--url", default="http://127.0.0.1:8000", help="the gateway")
+    options.add_argument(
+        "--url", type=address, default="http://127.0.0.1:8000", help="the gateway"
+    )
     options.add_argument("--email", default="organizer@example.org", help="who imports")
     options.add_argument("--password", default="correct horse battery", help="their password")
-    options.add_argument("--concurrency", type=int, default=8, help="requests at once")
-    options.add_argument("--limit", type=int, help="only so many lines")
+    options.add_argument("--concurrency", type=positive, default=8, help="requests at once")
+    options.add_argument("--limit", type=positive, help="only so many lines")
     return options
 
 
 def main() -> None:
     arguments = parser().parse_args()
     try:
-        sys.exit(asyncio.run(import_file(arguments)))
+        lines = read_lines(arguments.file, arguments.limit)
+        sys.exit(asyncio.run(import_lines(arguments, lines)))
+    except KeyboardInterrupt:
+        sys.exit(130)
     except ImportStopped as error:
         print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
     except OSError as error:
-        print(f"Cannot read {arguments.file}: {error.strerror}", file=sys.stderr)
+        print(f"Cannot read {arguments.file}: {error.strerror or error}", file=sys.stderr)
     except httpx.TransportError as error:
         print(
             f"The gateway at {arguments.url} does not answer ({error or type(error).__name__}). "
             "Start it with `make run`; then run the import again, it skips what is there.",
             file=sys.stderr,
         )
-    except KeyboardInterrupt:
-        sys.exit(130)
     sys.exit(2)
 
 

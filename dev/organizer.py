@@ -1,0 +1,172 @@
+"""The account that imports, as a client of the public API.
+
+It renews its token, tries again what is only busy, and never creates an event twice: when the
+outcome of a POST is lost, it looks for the event before it sends it again.
+"""
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+import httpx
+
+from dev.conferences import identity
+
+MEDIA_TYPE = "application/vnd.api+json"
+BUSY = {429, 502, 503, 504}
+TRIES = 7
+LONGEST_WAIT_S = 30.0
+
+Key = tuple[str, ...]
+
+
+class ImportStopped(Exception):
+    """Why nothing more can be imported, in one line."""
+
+    def __init__(self, reason: str, *, exit_code: int = 2) -> None:
+        super().__init__(reason)
+        self.exit_code = exit_code
+
+
+class OutcomeUnknown(Exception):
+    """Whether a request was carried out cannot be told from its answer, or its lack."""
+
+
+class Organizer:
+    """The signed-in account; several tasks may use it at once."""
+
+    def __init__(self, client: httpx.AsyncClient, email: str, password: str) -> None:
+        self.client = client
+        self.credentials = {"email": email, "password": password}
+        self.token = self.id = ""
+        self.signing_in = asyncio.Lock()
+
+    async def sign_in(self) -> None:
+        """Sign in; sign up first where there is no such account."""
+        answer = await self._send("POST", "/auth/session", self.credentials)
+        if answer.status_code == 401:
+            names = {"first-name": "Almanac", "last-name": "Importer"}
+            user = {"type": "user", "attributes": {**self.credentials, **names}}
+            signed_up = await self._send("POST", "/v1/users", {"data": user})
+            # 409 may be our own first try, whose answer was lost.
+            if signed_up.status_code not in {201, 409}:
+                raise ImportStopped(f"Could not sign up: {reason_of(signed_up)}")
+            answer = await self._send("POST", "/auth/session", self.credentials)
+            if answer.status_code == 401:
+                raise ImportStopped("The account exists, and its password is another: --password")
+        self.token = document_of(answer, "sign in").get("access_token", "")
+        if not self.token:
+            raise ImportStopped("Could not sign in: the answer has no access_token")
+        self.id = document_of(await self.send("GET", "/v1/users/me"), "read the account")["data"][
+            "id"
+        ]
+
+    async def send(
+        self, method: str, path: str, document: Any = None, *, repeatable: bool = True
+    ) -> httpx.Response:
+        """One request of the account; a token that has expired is renewed once for all tasks."""
+        token = self.token
+        answer = await self._send(method, path, document, token=token, repeatable=repeatable)
+        if answer.status_code != 401:
+            return answer
+        async with self.signing_in:
+            if self.token == token:
+                await self.sign_in()
+        return await self._send(method, path, document, token=self.token, repeatable=repeatable)
+
+    async def events(self, **filters: str) -> set[Key]:
+        """The identities of the events of this account."""
+        query = {
+            "filter[owner]": self.id,
+            "fields[event]": "name,starts-at,location-name,external-event-url",
+            "sort": "id",
+            "page[size]": "100",
+            **{f"filter[{name}]": value for name, value in filters.items()},
+        }
+        path = f"/v1/events?{httpx.QueryParams(query)}"
+        found: set[Key] = set()
+        while path:
+            document = document_of(await self.send("GET", path), "read what is there")
+            found |= {identity(event["attributes"]) for event in document["data"]}
+            path = document["links"]["next"]
+        return found
+
+    async def create_event(self, attributes: dict[str, Any]) -> httpx.Response | None:
+        """The answer to the creation, None where only its effect was seen."""
+        document = {"data": {"type": "event", "attributes": attributes}}
+        for attempt in range(TRIES):
+            try:
+                return await self.send("POST", "/v1/events", document, repeatable=False)
+            except OutcomeUnknown:
+                if attempt == TRIES - 1:
+                    raise
+            await asyncio.sleep(wait_s(attempt))
+            that_day = await self.events(**{"starts-at": attributes["starts-at"]})
+            if identity(attributes) in that_day:
+                return None
+        raise AssertionError
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        document: Any = None,
+        *,
+        token: str = "",
+        repeatable: bool = True,
+    ) -> httpx.Response:
+        headers = {"Content-Type": MEDIA_TYPE} if document is not None else {}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        request = self.client.build_request(method, path, json=document, headers=headers)
+        for attempt in range(TRIES - 1):
+            answer = None
+            with suppress(httpx.TransportError):
+                answer = await self._send_once(request, repeatable=repeatable)
+                if answer.status_code not in BUSY:
+                    return answer
+            await asyncio.sleep(wait_s(attempt, answer))
+        return await self._send_once(request, repeatable=repeatable)
+
+    async def _send_once(self, request: httpx.Request, *, repeatable: bool) -> httpx.Response:
+        try:
+            answer = await self.client.send(request)
+        except httpx.TransportError as error:
+            if repeatable:
+                raise
+            raise OutcomeUnknown(str(error) or type(error).__name__) from error
+        # Only 429 says that nothing was done.
+        if not repeatable and answer.status_code in BUSY - {429}:
+            raise OutcomeUnknown(reason_of(answer))
+        return answer
+
+
+def wait_s(attempt: int, answer: httpx.Response | None = None) -> float:
+    """How long to wait before the next try: as the server asks, within reason, else doubling."""
+    asked = answer.headers.get("retry-after", "") if answer is not None else ""
+    return min(float(asked) if asked.isdecimal() else 0.2 * 2**attempt, LONGEST_WAIT_S)
+
+
+def document_of(answer: httpx.Response, purpose: str) -> dict[str, Any]:
+    """The JSON object of a successful answer."""
+    if answer.status_code != 200:
+        raise ImportStopped(f"Could not {purpose}: {reason_of(answer)}")
+    try:
+        document = answer.json()
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise ImportStopped(f"Could not {purpose}: {answer.url} is not Almanac's gateway")
+    return document
+
+
+def reason_of(answer: httpx.Response) -> str:
+    """The errors of an answer in one line, each with its source."""
+    try:
+        errors = answer.json()["errors"]
+        return "; ".join(
+            " ".join([e["detail"], *(str(v) for v in e.get("source", {}).values())])
+            for e in errors
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return f"HTTP {answer.status_code}"
