@@ -5,6 +5,17 @@ RUN python -m venv /opt/almanac \
     && /opt/almanac/bin/pip install --no-cache-dir --require-hashes -r /tmp/requirements.txt
 
 FROM python:3.13-slim
+# An empty folder of the user, so that a new volume on it can be written to.
+RUN install -d -m 0700 -o 10001 -g 10001 /keys
+COPY --from=packages /opt/almanac /opt/almanac
+WORKDIR /srv/almanac
+COPY alembic alembic
+COPY shared shared
+COPY services services
+COPY gateway gateway
+USER 10001:10001
+CMD ["python", "-m", "shared.server", "gateway.app", "--host", "0.0.0.0", "--port", "8000"]
+# Last, for they change with every build.
 ARG VERSION=0.1.0
 ARG GIT_SHA=unknown
 LABEL org.opencontainers.image.title="Almanac" \
@@ -16,11 +27,3 @@ ENV PATH=/opt/almanac/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     VERSION=$VERSION \
     GIT_SHA=$GIT_SHA
-COPY --from=packages /opt/almanac /opt/almanac
-WORKDIR /srv/almanac
-COPY alembic alembic
-COPY shared shared
-COPY services services
-COPY gateway gateway
-USER 10001:10001
-CMD ["python", "-m", "shared.server", "gateway.app", "--host", "0.0.0.0", "--port", "8000"]
