@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from httpx_aiohttp import AiohttpTransport
 from tqdm import tqdm
 
 from dev.conferences import LineError, identity, read_line
@@ -138,12 +137,8 @@ def read_lines(file: str, limit: int | None) -> list[bytes]:
 async def import_lines(arguments: argparse.Namespace, lines: list[bytes]) -> int:
     """The exit code: 0, or 1 when a line was refused or broken."""
     started = time.monotonic()
-    limits = httpx.Limits(max_connections=arguments.concurrency, keepalive_expiry=60)
-    # httpx's own transport takes several times the processor time of this one.
-    transport = AiohttpTransport(limits=limits)
-    async with httpx.AsyncClient(
-        base_url=arguments.url, timeout=60, transport=transport
-    ) as client:
+    limits = httpx.Limits(max_connections=arguments.concurrency)
+    async with httpx.AsyncClient(base_url=arguments.url, timeout=60, limits=limits) as client:
         # Not tried again, so that a gateway that is not there is named at once.
         await client.get("/livez")
         organizer = Organizer(client, arguments.email, arguments.password)

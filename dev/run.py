@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -96,6 +97,9 @@ def environment(stores: Stores, data: Path, offset: int) -> dict[str, str]:
 
 
 def git_sha() -> str:
+    """The commit that runs; `unknown` outside a checkout, or without git."""
+    if shutil.which("git") is None:
+        return "unknown"
     done = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
     )
