@@ -1,8 +1,13 @@
 """Search on real stores: what is found, what never is, and what a rebuild keeps."""
 
 import asyncio
+import os
+import subprocess
+import sys
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -11,6 +16,7 @@ import pytest
 from elasticsearch import AsyncElasticsearch
 from fastapi import FastAPI
 
+from dev.folders import ROOT
 from services.search.elastic import elastic_client, read_targets
 from services.search.rebuild import Rebuild, RebuildError
 from services.search.requests import request_rebuild, run_open_request
@@ -254,6 +260,20 @@ async def test_a_rebuild_that_would_empty_search_needs_force(
         await owner.close()
     await index.sync()
     assert await found(api, "mulgara") == [event["id"]]
+
+
+def test_sync_ends_in_order_when_it_is_told_to(settings: Settings, tmp_path: Path) -> None:
+    env = {**os.environ, "DATABASE_URL": str(settings.database_url), "ELASTICSEARCH_URL": ""}
+    command = [sys.executable, "-m", "services.search", "sync"]
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=output)
+    deadline = time.monotonic() + 30
+    while "this process syncs" not in log.read_text():
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(timeout=10) == 0
 
 
 async def test_a_key_asks_for_one_rebuild(settings: Settings) -> None:

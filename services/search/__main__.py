@@ -2,8 +2,12 @@
 
 import argparse
 import asyncio
+import contextlib
+import signal
 import sys
 import uuid
+from collections.abc import Coroutine
+from typing import Any
 
 import asyncpg
 from elastic_transport import TransportError
@@ -86,6 +90,14 @@ def parser() -> argparse.ArgumentParser:
     return main_parser
 
 
+async def until_terminated(work: Coroutine[Any, Any, None]) -> None:
+    """Run it until SIGTERM, which as process 1 of a container would be ignored otherwise."""
+    task = asyncio.ensure_future(work)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
 def main() -> None:
     arguments = parser().parse_args()
     settings = get_settings()
@@ -101,7 +113,7 @@ def main() -> None:
             worker.run(settings)
         elif arguments.command == "sync":
             configure_logging(settings)
-            asyncio.run(sync.run(settings))
+            asyncio.run(until_terminated(sync.run(settings)))
         else:
             asyncio.run(run[arguments.command](settings, arguments))
     except KeyboardInterrupt:

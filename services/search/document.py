@@ -39,7 +39,21 @@ SETTINGS: dict[str, Any] = {
             "edge": {"type": "edge_ngram", "min_gram": 1, "max_gram": 15},
             "english": {"type": "stemmer", "language": "light_english"},
         },
-        "normalizer": {"fold": {"type": "custom", "filter": ["lowercase", "asciifolding"]}},
+        # An exact name is its words: no dash or bracket in it has to be typed.
+        "char_filter": {
+            "words": {
+                "type": "pattern_replace",
+                "pattern": r"[^\p{L}\p{M}\p{N}_]+",
+                "replacement": " ",
+            }
+        },
+        "normalizer": {
+            "fold": {
+                "type": "custom",
+                "char_filter": ["words"],
+                "filter": ["trim", "lowercase", "asciifolding"],
+            }
+        },
         "analyzer": {
             "fold": {"tokenizer": "standard", "filter": ["lowercase", "asciifolding"]},
             "stem": {"tokenizer": "standard", "filter": ["lowercase", "asciifolding", "english"]},

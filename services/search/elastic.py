@@ -1,6 +1,6 @@
 """The Elasticsearch client and the few calls that sync and rebuild share."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,9 @@ from services.search.document import MAPPINGS, READ_ALIAS, SETTINGS
 from shared.settings import Settings
 
 LIVE = {"term": {"live": True}}
+# Elasticsearch refuses over 100 MB, which a thousand long descriptions are, and from 1 MiB on
+# aiohttp warns that writing the body holds up the event loop.
+MAX_BULK_BYTES = 1_000_000
 
 
 def elastic_client(settings: Settings, *, timeout_s: float = 60) -> AsyncElasticsearch:
@@ -37,14 +40,32 @@ class Outcome:
 
     @property
     def is_refused(self) -> bool:
-        """The document itself is at fault, so that sending it again would not help."""
-        return 400 <= self.status < 500 and self.status not in (404, 408, 409, 429)
+        """The document itself is at fault, so that sending it again would not help.
+
+        403 is an index that is blocked for writing, as on a full disk: it will take it later.
+        """
+        return 400 <= self.status < 500 and self.status not in (401, 403, 404, 408, 409, 429)
 
 
 async def bulk(client: AsyncElasticsearch, lines: Sequence[bytes]) -> list[Outcome]:
     """The outcome of every line, in order."""
-    if not lines:
-        return []
+    return [outcome for part in _parts(lines) for outcome in await _send(client, part)]
+
+
+def _parts(lines: Sequence[bytes]) -> Iterator[list[bytes]]:
+    part: list[bytes] = []
+    size = 0
+    for line in lines:
+        if part and size + len(line) > MAX_BULK_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(line)
+        size += len(line)
+    if part:
+        yield part
+
+
+async def _send(client: AsyncElasticsearch, lines: Sequence[bytes]) -> list[Outcome]:
     body: Any = b"".join(lines)  # NDJSON made by hand is sent as it is
     answer = await client.bulk(
         operations=body,

@@ -3,18 +3,26 @@
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, case, func, literal, or_, select
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.search.document import document
 from services.search.models import Searchable
 from services.search.query import SearchQuery, words
+from shared.jsonapi.errors import ServiceUnavailable
 
 MAX_COUNT = 1000
 SIMILAR = 0.45
+TIMEOUT_MS = 2000
+QUERY_CANCELED = "57014"
 
 
 def _fold(value: Any) -> ColumnElement[str]:
     return func.public.fold(func.coalesce(value, ""))
+
+
+def _text(value: Any) -> ColumnElement[str]:
+    return func.regexp_replace(value, "<[^>]*>", " ", "g")
 
 
 def _haystack() -> ColumnElement[str]:
@@ -22,8 +30,8 @@ def _haystack() -> ColumnElement[str]:
         Searchable.name,
         Searchable.searchable_location_name,
         Searchable.organizer_name,
-        Searchable.description,
-        Searchable.organizer_description,
+        _text(Searchable.description),
+        _text(Searchable.organizer_description),
     )
     return _fold(func.concat_ws(" ", *parts))
 
@@ -53,10 +61,16 @@ async def search_postgres(
     session: AsyncSession, query: SearchQuery
 ) -> tuple[list[dict[str, Any]], int]:
     """(documents with their score, count up to MAX_COUNT)."""
-    await session.execute(select(func.set_config("statement_timeout", "2000", True)))
+    await session.execute(select(func.set_config("statement_timeout", str(TIMEOUT_MS), True)))
     statement = _statement(query)
     count = select(func.count()).select_from(statement.limit(MAX_COUNT).subquery())
     page = statement.offset(query.offset).limit(query.size)
-    rows = (await session.execute(page)).mappings().all()
-    found = [{**document(row), "score": row["score"]} for row in rows]
-    return found, int(await session.scalar(count) or 0)
+    try:
+        rows = (await session.execute(page)).mappings().all()
+        total = int(await session.scalar(count) or 0)
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) != QUERY_CANCELED:
+            raise
+        detail = "Search took too long; try again, or with fewer words."
+        raise ServiceUnavailable(detail, headers={"Retry-After": "5"}) from error
+    return [{**document(row), "score": row["score"]} for row in rows], total

@@ -1,11 +1,10 @@
 """The Elasticsearch query: exact names first, then all words, then some, then typos."""
 
-import re
+import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
 MAX_LENGTH, MAX_WORDS = 200, 12
-WORD = re.compile(r"\w+(?:['’]\w+)*")
 ENOUGH = 5
 NAMES = ["name^3", "searchable_location_name", "organizer_name"]
 SOURCE_EXCLUDES = ["live", "ver"]
@@ -27,7 +26,15 @@ class SearchQuery:
 
 def words(text: str) -> list[str]:
     """The words of what somebody typed; everything else in it is no syntax to us."""
-    return [word[:50] for word in WORD.findall(text[:MAX_LENGTH])][:MAX_WORDS]
+    composed = unicodedata.normalize("NFC", text)[:MAX_LENGTH]
+    kept = "".join(c if _is_of_a_word(c) else " " for c in composed)
+    found = [word.strip("'’")[:50] for word in kept.split()]
+    return [word for word in found if any(c.isalnum() or c == "_" for c in word)][:MAX_WORDS]
+
+
+def _is_of_a_word(character: str) -> bool:
+    # Letters, numbers, and the marks that are half of the letters in Hindi and others.
+    return unicodedata.category(character)[0] in "LMN" or character in "_'’"
 
 
 def search_body(query: SearchQuery, *, fuzzy: bool = False) -> dict[str, Any]:

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
-from elasticsearch import AsyncElasticsearch
+from elastic_transport import TransportError
+from elasticsearch import ApiError, AsyncElasticsearch
 
 from services.search.document import MAPPING_HASH, bulk_lines, document
 from services.search.elastic import LIVE, bulk, create_index, read_targets, swap
-from services.search.sync import BATCH_LOCK, drain, holding
+from services.search.generations import activate, mend, reap, retire, settle
+from services.search.sync import BATCH_LOCK, NotTakenError, drain, holding
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +25,12 @@ REBUILD_LOCK = 7_254_102
 PAGE = 1000
 MAX_BULK_TRIES = 8
 ELIGIBLE = "FROM events.searchable WHERE privacy = 'public'"
+AUDIT = f"""
+SELECT count(*) AS published, count(*) FILTER (WHERE is_settled) AS count,
+       coalesce(sum(search_version) FILTER (WHERE is_settled), 0) AS versions
+FROM (SELECT search_version, id NOT IN (SELECT event_id FROM search.outbox) AS is_settled
+      {ELIGIBLE}) AS eligible
+"""  # noqa: S608
 
 Progress = Callable[[int, int], None]
 
@@ -49,8 +57,9 @@ class Rebuild:
         if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", REBUILD_LOCK):
             raise RebuildError("another rebuild is running")
         try:
-            await self._abandon_unfinished()
-            await self._forget_lost()
+            await settle(connection, self.client)
+            await mend(connection, self.client)
+            await reap(connection, self.client)
             self.found_before = await self._count_active()
             await self._begin(request_id)
             try:
@@ -59,7 +68,8 @@ class Rebuild:
             except BaseException as error:
                 await self._fail(error)
                 raise
-            await self._retire()
+            await retire(connection)
+            await reap(connection, self.client)
             return int(self.generation["id"])
         finally:
             if not connection.is_closed():
@@ -96,23 +106,28 @@ class Rebuild:
         await create_index(self.client, *names)
 
     async def _copy(self) -> None:
-        total, done, cursor = self.generation["total"], 0, 0
+        total, done = self.generation["total"], 0
         started = time.monotonic()
-        sending: asyncio.Task[None] | None = None
-        while page := await self.connection.fetch(
-            f"SELECT * {ELIGIBLE} AND id > $1 ORDER BY id LIMIT {PAGE}",
-            cursor,
-        ):
+        page = await self._read(0)
+        while page:
+            last = page[-1]["id"]
             # The next page is read while this one is sent.
-            if sending:
-                await sending
             sending = asyncio.create_task(self._send(page))
-            cursor, done = page[-1]["id"], done + len(page)
+            try:
+                following = await self._read(last)
+                await sending
+            finally:
+                sending.cancel()
+            # Only what Elasticsearch has acknowledged is done.
+            done += len(page)
             rate = done / max(time.monotonic() - started, 0.001)
-            await self._set(cursor=cursor, done=done, docs_per_s=rate)
+            await self._set(cursor=last, done=done, docs_per_s=rate)
             self.progress(done, max(total, done))
-        if sending:
-            await sending
+            page = following
+
+    async def _read(self, after: int) -> list[asyncpg.Record]:
+        query = f"SELECT * {ELIGIBLE} AND id > $1 ORDER BY id LIMIT {PAGE}"
+        return list(await self.connection.fetch(query, after))
 
     async def _send(self, page: list[asyncpg.Record]) -> None:
         alias = self.generation["write_alias"]
@@ -120,17 +135,26 @@ class Rebuild:
             bulk_lines(row["id"], row["search_version"], document(row), alias) for row in page
         ]
         for attempt in range(MAX_BULK_TRIES):
-            outcomes = await bulk(self.client, lines)
-            refused = [outcome.error for outcome in outcomes if outcome.is_refused]
-            if refused:
-                raise RebuildError(f"{len(refused)} documents were refused: {refused[0]}")
-            lines = [
-                line for line, outcome in zip(lines, outcomes, strict=True) if not outcome.is_done
-            ]
+            lines = await self._try(lines)
             if not lines:
                 return
             await asyncio.sleep(0.1 * 2**attempt)
         raise RebuildError(f"Elasticsearch did not take {len(lines)} documents")
+
+    async def _try(self, lines: list[bytes]) -> list[bytes]:
+        """Send once; returns what has to be sent again."""
+        try:
+            outcomes = await bulk(self.client, lines)
+        except TransportError:
+            return lines
+        except ApiError as error:
+            if error.status_code == 429 or error.status_code >= 500:
+                return lines
+            raise
+        refused = [outcome.error for outcome in outcomes if outcome.is_refused]
+        if refused:
+            raise RebuildError(f"{len(refused)} documents were refused: {refused[0]}")
+        return [line for line, outcome in zip(lines, outcomes, strict=True) if not outcome.is_done]
 
     async def _cut_over(self) -> None:
         """With sync paused: bring both up to date, audit exactly, swap, write it down."""
@@ -138,7 +162,10 @@ class Rebuild:
         index = self.generation["index_name"]
         settings = {"refresh_interval": "1s"}
         async with holding(self.connection, BATCH_LOCK):
-            await drain(self.connection, self.client)
+            try:
+                await drain(self.connection, self.client)
+            except NotTakenError as error:
+                raise RebuildError(str(error)) from error
             query = "SELECT state FROM search.generations WHERE id = $1"
             if await self.connection.fetchval(query, self.generation["id"]) != "building":
                 raise RebuildError("sync could not write to the new index")
@@ -146,32 +173,32 @@ class Rebuild:
             await self.client.indices.refresh(index=index)
             await self._audit(index)
             await swap(self.client, index)
-            async with self.connection.transaction():
-                await self.connection.execute(
-                    "UPDATE search.generations SET state = 'previous' WHERE state = 'active'"
-                )
-                now = await self.connection.fetchval("SELECT now()")
-                await self._set(state="active", phase="done", swapped_at=now, finished_at=now)
+            await activate(self.connection, self.generation["id"])
 
     async def _audit(self, index: str) -> None:
-        row = await self.connection.fetchrow(
-            f"SELECT count(*) AS count, coalesce(sum(search_version), 0) AS versions {ELIGIBLE}"
-        )
+        """Compare with PostgreSQL exactly, but for events that changed since the drain.
+
+        Sync is paused, so the index stands still; the outbox of the same snapshot names those.
+        """
+        async with self.connection.transaction(isolation="repeatable_read", readonly=True):
+            changed = await self.connection.fetch("SELECT DISTINCT event_id FROM search.outbox")
+            row = await self.connection.fetchrow(AUDIT)
+        waiting = {"terms": {"id": [each["event_id"] for each in changed]}}
         found = await self.client.search(
             index=index,
             size=0,
             track_total_hits=True,
-            query=LIVE,
+            query={"bool": {"filter": LIVE, "must_not": waiting}},
             aggs={"versions": {"sum": {"field": "ver"}}},
         )
         count = found["hits"]["total"]["value"]
         versions = int(found["aggregations"]["versions"]["value"])
-        # Drafts made public meanwhile are in both by now, and events may change once more
-        # between the drain and this count; then the next try will agree.
-        waiting = await self.connection.fetchval("SELECT count(*) FROM search.outbox")
-        if (count, versions) != (row["count"], int(row["versions"])) and not waiting:
-            raise RebuildError(f"the index holds {count} events, the database {row['count']}")
-        if self.found_before and not count and not self.force:
+        if (count, versions) != (row["count"], int(row["versions"])):
+            raise RebuildError(
+                f"the index holds {count} events with versions of {versions} in sum, "
+                f"the database {row['count']} with {row['versions']}"
+            )
+        if self.found_before and not row["published"] and not self.force:
             raise RebuildError("no event is published any more; use --force if that is right")
 
     async def _count_active(self) -> int:
@@ -186,47 +213,17 @@ class Rebuild:
 
     async def _fail(self, error: BaseException) -> None:
         logger.warning("rebuild failed", extra={"error": str(error)})
-        if not self.connection.is_closed():
-            reason = str(error) or type(error).__name__
-            now = await self.connection.fetchval("SELECT now()")
-            await self._set(state="failed", phase="failed", error=reason[:2000], finished_at=now)
-            await self._delete_index(self.generation["index_name"])
-
-    async def _abandon_unfinished(self) -> None:
-        # Nobody else holds the lock, so whoever was building is dead.
-        dead = await self.connection.fetch(
-            "UPDATE search.generations SET state = 'failed', phase = 'failed', "
-            "error = 'its process ended', finished_at = now() "
-            "WHERE state = 'building' RETURNING index_name"
-        )
-        targets = await read_targets(self.client)
-        for row in dead:
-            if row["index_name"] not in targets:
-                await self._delete_index(row["index_name"])
-
-    async def _forget_lost(self) -> None:
-        # Sync would wait for ever for an index that somebody deleted.
-        live = await self.connection.fetch(
-            "SELECT id, index_name FROM search.generations WHERE state IN ('active', 'previous')"
-        )
-        for row in live:
-            if not await self.client.indices.exists(index=row["index_name"]):
-                await self.connection.execute(
-                    "UPDATE search.generations SET state = 'failed', error = 'its index is gone', "
-                    "finished_at = now() WHERE id = $1",
-                    row["id"],
-                )
-
-    async def _retire(self) -> None:
-        """Delete what neither answers nor could be rolled back to: all but the last previous."""
-        old = await self.connection.fetch(
-            """UPDATE search.generations SET state = 'retired', finished_at = now()
-               WHERE state = 'previous' AND id <> (
-                   SELECT max(id) FROM search.generations WHERE state = 'previous')
-               RETURNING index_name"""
-        )
-        for row in old:
-            await self._delete_index(row["index_name"])
-
-    async def _delete_index(self, index: str) -> None:
-        await self.client.indices.delete(index=index, ignore_unavailable=True)
+        if self.connection.is_closed():
+            return
+        try:
+            targets = await read_targets(self.client)
+        except (ApiError, TransportError):
+            # A swap may have taken effect unheard: the next rebuild will see, and settle it.
+            return
+        if self.generation["index_name"] in targets:
+            await activate(self.connection, self.generation["id"])
+            return
+        reason = str(error) or type(error).__name__
+        now = await self.connection.fetchval("SELECT now()")
+        await self._set(state="failed", phase="failed", error=reason[:2000], finished_at=now)
+        await reap(self.connection, self.client)

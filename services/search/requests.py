@@ -68,6 +68,13 @@ async def _close_older(connection: asyncpg.Connection, generation_id: int) -> No
     )
 
 
+async def is_overdue(connection: asyncpg.Connection) -> bool:
+    """Whether no rebuild has been swapped in for a week, whatever the clock missed."""
+    query = """SELECT NOT EXISTS (
+        SELECT FROM search.generations WHERE swapped_at > now() - interval '7 days')"""
+    return bool(await connection.fetchval(query))
+
+
 async def needs_rebuild(settings: Settings) -> bool:
     """Whether search has no index at all, for instance because somebody dropped it."""
     async with elastic_client(settings, timeout_s=10) as client:

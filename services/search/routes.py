@@ -21,7 +21,7 @@ from services.search.models import Generation, RebuildRequest
 from services.search.parameters import parse_search
 from services.search.query import ENOUGH, SearchQuery, search_body
 from shared.auth import AdminUser
-from shared.db import Database, SessionDep
+from shared.db import SessionDep
 from shared.etag import tagged_response
 from shared.jsonapi.documents import JSONAPI, page_links
 from shared.jsonapi.errors import NotFound, ServiceUnavailable
@@ -53,10 +53,10 @@ class Breaker:
 
 @router.head("/events", include_in_schema=False)
 @router.get("/events", tags=["search"])
-async def search_events(request: Request) -> Response:
+async def search_events(request: Request, session: SessionDep) -> Response:
     """Search published, public events: `filter[query]`, `filter[online]`, pages."""
     query, parameters = parse_search(request)
-    rows, count, engine = await _search(request, query)
+    rows, count, engine = await _search(request, session, query)
     names: Names = request.app.state.names
     has_next = count > query.offset + len(rows) and bool(rows)
     document = {
@@ -85,7 +85,9 @@ def _event(names: Names, row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-async def _search(request: Request, query: SearchQuery) -> tuple[list[dict[str, Any]], int, str]:
+async def _search(
+    request: Request, session: AsyncSession, query: SearchQuery
+) -> tuple[list[dict[str, Any]], int, str]:
     state = request.app.state
     if state.elastic is not None and state.breaker.allows():
         try:
@@ -96,9 +98,8 @@ async def _search(request: Request, query: SearchQuery) -> tuple[list[dict[str, 
         except (ApiError, TransportError, TimeoutError) as error:
             state.breaker.record(failed=True)
             logger.warning("Elasticsearch failed", extra={"error": str(error)})
-    database: Database = state.database
-    async with database.session() as session, session.begin():
-        rows, count = await search_postgres(session, query)
+    # The session takes a connection here at the earliest, so the index is searched without one.
+    rows, count = await search_postgres(session, query)
     return rows, count, "postgres"
 
 
@@ -116,6 +117,8 @@ def _arguments(query: SearchQuery, *, fuzzy: bool) -> dict[str, Any]:
     body = search_body(query, fuzzy=fuzzy)
     body["from_"] = body.pop("from")
     body["source_excludes"] = body.pop("_source_excludes")
+    # Half an answer, of a shard that failed or ran out of time, is a failure.
+    body["allow_partial_search_results"] = False
     return body
 
 

@@ -35,6 +35,10 @@ MAX_BACKOFF_S = 30.0
 PATIENCE_S = 60.0
 
 
+class NotTakenError(Exception):
+    """Elasticsearch answers, but does not take some changes yet."""
+
+
 @dataclass(frozen=True)
 class Change:
     """One event of a batch: its newest version, its row if search may show it."""
@@ -124,7 +128,7 @@ async def sync_batch(
     done = [i for event, ids in batch.outbox_ids.items() if event not in waiting for i in ids]
     await _finish(connection, done, poison)
     if waiting:
-        raise BlockingIOError(f"{len(waiting)} events were not taken yet")
+        raise NotTakenError(f"{len(waiting)} events were not taken yet")
     return len(done)
 
 
@@ -181,10 +185,11 @@ async def run(settings: Settings) -> None:
     """Sync for ever: one leader at a time, a standby waits for its lock."""
     failures = 0
     while True:
+        started = time.monotonic()
         try:
             await _lead(settings)
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            failures += 1
+            failures = failures + 1 if time.monotonic() - started < MAX_BACKOFF_S else 1
             delay_s = min(MAX_BACKOFF_S, 0.5 * 2 ** min(failures, 10)) * random.uniform(0.5, 1)  # noqa: S311
             logger.warning("PostgreSQL is away", extra={"error": str(error), "wait_s": delay_s})
             await asyncio.sleep(delay_s)
@@ -214,7 +219,7 @@ async def _follow(
             async with holding(connection, BATCH_LOCK):
                 done = await sync_batch(connection, client, failing)
             failures = 0
-        except (ApiError, TransportError, BlockingIOError) as error:
+        except (ApiError, TransportError, NotTakenError) as error:
             failures += 1
             delay_s = min(MAX_BACKOFF_S, 0.1 * 2 ** min(failures, 10)) * random.uniform(0.5, 1)  # noqa: S311
             if failures in (1, 5) or failures % 50 == 0:
@@ -227,9 +232,16 @@ async def _follow(
 
 async def _discard(connection: asyncpg.Connection, wake: asyncio.Event) -> None:
     # Without Elasticsearch nobody reads the outbox, and the first rebuild will read the events.
+    # An index that is there already misses what is discarded, so a rebuild is asked for.
     logger.warning("ELASTICSEARCH_URL is not set: changes are searched in PostgreSQL only")
     while True:
-        await connection.execute("DELETE FROM search.outbox")
+        await connection.execute(
+            """WITH gone AS (DELETE FROM search.outbox RETURNING 1)
+               INSERT INTO search.rebuild_requests (key, reason)
+               SELECT 'discarded:' || id, 'changed while Elasticsearch was not configured'
+               FROM search.generations WHERE state = 'active' AND EXISTS (SELECT FROM gone)
+               ON CONFLICT (key) DO NOTHING"""
+        )
         await _sleep_until(wake, 60)
 
 

@@ -17,6 +17,7 @@ from elasticsearch import ApiError
 
 from services.search.rebuild import RebuildError
 from services.search.requests import (
+    is_overdue,
     needs_rebuild,
     request_rebuild,
     run_open_request,
@@ -53,7 +54,12 @@ async def reconcile(context: dict[str, Any]) -> None:
     settings: Settings = context["settings"]
     if settings.elasticsearch_url is None:
         return
-    await _request(settings, weekly_key(), "weekly")
+    connection = await raw_connection(settings, ROLE)
+    try:
+        if await is_overdue(connection):
+            await request_rebuild(connection, weekly_key(), "weekly")
+    finally:
+        await connection.close(timeout=5)
     try:
         if await needs_rebuild(settings):
             await _request(settings, f"missing:{datetime.now(UTC):%Y-%m-%dT%H:%M}", "no index")
