@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from dev.conferences import LineError, identity, read_line
 from dev.folders import ROOT
 from dev.postgres import start_postgres
 
@@ -69,35 +68,3 @@ def test_postgresql_starts_again_after_being_killed() -> None:
     again, other = start_postgres(data, data / "log")
     again.stop()
     assert (again.process.returncode, url != other) == (0, True)
-
-
-def test_a_conference_becomes_a_published_event() -> None:
-    line = (
-        b'{"name": "Conf", "starts_on": "2018-05-02", "ends_on": "2018-05-02", "city": "Zurich",'
-        b' "country": "Switzerland", "online": false, "topics": ["a<b"], "url": "https://x.org"}'
-    )
-    attributes = read_line(line)
-    assert attributes["starts-at"] == "2018-05-02T00:00:00Z"
-    assert attributes["ends-at"] == "2018-05-02T23:59:59Z"
-    assert attributes["searchable-location-name"] == "Zurich, Switzerland"
-    assert attributes["description"] == "<p>Topics: a&lt;b.</p>"
-    read_back = {**attributes, "starts-at": "2018-05-02T00:00:00+00:00"}
-    assert identity(attributes) == identity(read_back)
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        b"{",
-        b"[]",
-        b"\xff",
-        b"{}",
-        b'{"name": 5}',
-        b'{"name": "x", "starts_on": "2018-02-30", "ends_on": "2018-03-01"}',
-        b'{"name": "x", "starts_on": "2018-03-02", "ends_on": "2018-03-01"}',
-        b'{"name": "' + b"x" * 100_001 + b'"}',
-    ],
-)
-def test_a_broken_line_is_refused_with_a_reason(line: bytes) -> None:
-    with pytest.raises(LineError, match=r"\w"):
-        read_line(line)
