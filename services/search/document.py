@@ -30,6 +30,15 @@ _LONG_TEXT = {"type": "text", "analyzer": "stem"}
 # What clients are shown but nobody searches for.
 _STORED = {"type": "keyword", "index": False, "doc_values": False}
 
+
+def _analyzer(*filters: str) -> dict[str, Any]:
+    return {
+        "char_filter": ["words"],
+        "tokenizer": "standard",
+        "filter": ["lowercase", "asciifolding", *filters],
+    }
+
+
 SETTINGS: dict[str, Any] = {
     "number_of_shards": 1,
     "number_of_replicas": 0,
@@ -39,7 +48,8 @@ SETTINGS: dict[str, Any] = {
             "edge": {"type": "edge_ngram", "min_gram": 1, "max_gram": 15},
             "english": {"type": "stemmer", "language": "light_english"},
         },
-        # An exact name is its words: no dash or bracket in it has to be typed.
+        # Words end where they do for search_body: the tokenizer alone would keep node.js whole,
+        # and an exact name would want its dashes and brackets typed.
         "char_filter": {
             "words": {
                 "type": "pattern_replace",
@@ -55,9 +65,9 @@ SETTINGS: dict[str, Any] = {
             }
         },
         "analyzer": {
-            "fold": {"tokenizer": "standard", "filter": ["lowercase", "asciifolding"]},
-            "stem": {"tokenizer": "standard", "filter": ["lowercase", "asciifolding", "english"]},
-            "prefix": {"tokenizer": "standard", "filter": ["lowercase", "asciifolding", "edge"]},
+            "fold": _analyzer(),
+            "stem": _analyzer("english"),
+            "prefix": _analyzer("edge"),
         },
     },
 }
