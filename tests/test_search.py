@@ -126,6 +126,11 @@ async def test_accents_order_prefixes_and_typos_are_forgiven(
     assert ids["devoxx"] in await found(api, "devox")
     assert ids["devoxx"] in await found(api, "devoxx antwerp")
     assert ids["devoxx"] in await found(api, "devoxs belgum")
+    about = await api.event(
+        user, name="Gathering", description="On numbats", searchable_location_name="Perth"
+    )
+    await index.sync()
+    assert await found(api, "numbat perth") == [about["id"]]
 
 
 async def test_the_fallback_finds_the_same(

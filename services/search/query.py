@@ -7,6 +7,13 @@ from typing import Any
 MAX_LENGTH, MAX_WORDS = 200, 12
 ENOUGH = 5
 NAMES = ["name^3", "searchable_location_name", "organizer_name"]
+STEMS = [
+    "name.stem^3",
+    "searchable_location_name.stem",
+    "organizer_name.stem",
+    "description",
+    "organizer_description",
+]
 SOURCE_EXCLUDES = ["live", "ver"]
 
 
@@ -68,7 +75,7 @@ def _tiers(text: str) -> list[dict[str, Any]]:
         {"constant_score": {"filter": {"term": {"name.raw": text}}, "boost": 1000}},
         {"match_phrase": {"name": {"query": text, "slop": 1, "boost": 20}}},
         _multi(text, NAMES, type="cross_fields", operator="and", boost=8),
-        _multi(text, ["name.stem^3", "description"], type="best_fields", operator="and", boost=4),
+        _multi(text, STEMS, type="cross_fields", operator="and", boost=4),
         {"match_bool_prefix": {"name": {"query": text, "operator": "and", "boost": 4}}},
         {"match": {"name.pfx": {"query": text, "operator": "and", "boost": 2}}},
         _multi(
