@@ -6,7 +6,8 @@ from starlette.middleware.cors import CORSMiddleware
 
 from gateway.health import service_checks
 from gateway.openapi import router
-from gateway.proxy import ProxyMiddleware, transport_lifespan
+from gateway.proxy import ProxyMiddleware, transport_lifespan, upstreams
+from gateway.routes import check_routes
 from shared.app import create_app
 from shared.settings import Settings, get_settings
 
@@ -16,6 +17,7 @@ EXPOSED = ["ETag", "Location", "Retry-After", "X-Request-Id"]
 def build_app(settings: Settings | None = None) -> FastAPI:
     """The app of one process."""
     settings = settings or get_settings()
+    check_routes(upstreams(settings))
     return create_app(
         "gateway",
         settings=settings,

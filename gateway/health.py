@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
-from gateway.proxy import upstreams
+from gateway.proxy import FAILURES, upstreams
 from shared.health import Check
 
 TIMEOUT = {"connect": 1.0, "read": 2.5}
@@ -22,7 +22,7 @@ def service_checks(app: FastAPI) -> list[Check]:
             try:
                 response = await app.state.transport.handle_async_request(request)
                 document = (await _read(response))["results"]
-            except (httpx.TransportError, OSError, ValueError, KeyError, TypeError):
+            except (*FAILURES, ValueError, KeyError, TypeError):
                 return False, f"the {name} service does not answer"
             shown = "; ".join(f"{r['checker']}: {r['output']}" for r in document)
             return response.status_code == 200, shown

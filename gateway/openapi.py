@@ -2,17 +2,19 @@
 
 import asyncio
 import html
+import time
 from typing import Any
 
 import httpx
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 
-from gateway.proxy import upstreams
+from gateway.proxy import FAILURES, upstreams
 
 router = APIRouter(include_in_schema=False)
 
 TIMEOUT = {"connect": 1.0, "read": 5.0}
+TTL_S, TTL_INCOMPLETE_S = 30.0, 3.0
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
 code { font-size: 1rem } details { margin: .3rem 0 } dt { font-family: monospace }
@@ -21,29 +23,72 @@ summary b { display: inline-block; width: 5rem }
 
 
 async def merged(request: Request) -> dict[str, Any]:
-    """The paths of every service that answers; the others are named in the description."""
+    """The document of all services, kept for a while; the shorter, the less it is complete."""
     state = request.app.state
+    kept: tuple[float, dict[str, Any]] | None = getattr(state, "openapi", None)
+    if kept and time.monotonic() < kept[0]:
+        return kept[1]
     urls = upstreams(state.settings)
     found = await asyncio.gather(*(_fetch(state.transport, url) for url in urls.values()))
-    document: dict[str, Any] = {
-        "openapi": "3.1.0",
-        "info": {"title": "Almanac", "version": state.settings.version},
-        "paths": {},
-        "components": {
-            "schemas": {},
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
-        },
-    }
-    missing = [name for name, part in zip(urls, found, strict=True) if part is None]
-    if missing:
-        document["info"]["description"] = f"Not answering now: {', '.join(missing)}."
-    for part in filter(None, found):
-        for path, operations in part.get("paths", {}).items():
-            document["paths"].setdefault(path, {}).update(operations)
-        schemas = part.get("components", {}).get("schemas", {})
-        document["components"]["schemas"].update(schemas)
-    document["paths"] = dict(sorted(document["paths"].items()))
+    document = merge(dict(zip(urls, found, strict=True)), state.settings.version)
+    ttl_s = TTL_S if all(found) else TTL_INCOMPLETE_S
+    state.openapi = (time.monotonic() + ttl_s, document)
     return document
+
+
+def merge(parts: dict[str, dict[str, Any] | None], version: str) -> dict[str, Any]:
+    """The paths of every service that answered; the others are named in the description."""
+    components: dict[str, Any] = {
+        "schemas": {},
+        "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+    }
+    info = {"title": "Almanac", "version": version}
+    document = {"openapi": "3.1.0", "info": info, "paths": {}, "components": components}
+    if missing := [name for name, part in parts.items() if part is None]:
+        info["description"] = f"Not answering now: {', '.join(missing)}."
+    paths: dict[str, Any] = {}
+    for name, part in parts.items():
+        if part is None:
+            continue
+        part = _renamed(part, _collisions(part, components, name))
+        for path, operations in part.get("paths", {}).items():
+            paths.setdefault(path, {}).update(operations)
+        for kind, members in part.get("components", {}).items():
+            components.setdefault(kind, {}).update(members)
+    document["paths"] = dict(sorted(paths.items()))
+    return document
+
+
+def _collisions(part: dict[str, Any], taken: dict[str, Any], service: str) -> dict[str, str]:
+    """New references by old, for components that mean something else in an earlier service."""
+    return {
+        f"#/components/{kind}/{name}": f"#/components/{kind}/{service.title()}{name}"
+        for kind, members in part.get("components", {}).items()
+        for name, member in members.items()
+        if taken.get(kind, {}).get(name, member) != member
+    }
+
+
+def _renamed(part: dict[str, Any], references: dict[str, str]) -> dict[str, Any]:
+    if not references:
+        return part
+
+    def rewrite(node: Any) -> Any:
+        if isinstance(node, dict):
+            return {key: rewrite(value) for key, value in node.items()}
+        if isinstance(node, list):
+            return [rewrite(each) for each in node]
+        return references.get(node, node) if isinstance(node, str) else node
+
+    part = rewrite(part)
+    part["components"] = {
+        kind: {
+            references.get(f"#/components/{kind}/{name}", name).rpartition("/")[2]: member
+            for name, member in members.items()
+        }
+        for kind, members in part["components"].items()
+    }
+    return part
 
 
 async def _fetch(transport: httpx.AsyncBaseTransport, url: str) -> dict[str, Any] | None:
@@ -53,9 +98,10 @@ async def _fetch(transport: httpx.AsyncBaseTransport, url: str) -> dict[str, Any
         response = await transport.handle_async_request(request)
         await response.aread()
         document = response.json()
-    except (httpx.TransportError, OSError, ValueError):
+    except (*FAILURES, ValueError):
         return None
-    return document if isinstance(document, dict) else None
+    # An error document is JSON as well.
+    return document if isinstance(document, dict) and "paths" in document else None
 
 
 @router.api_route("/openapi.json", methods=["GET", "HEAD"])

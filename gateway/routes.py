@@ -1,24 +1,45 @@
 """Which service has a path: an ordered table, the first match wins, anything else is a 404."""
 
 import re
+from collections.abc import Collection
+
+ONE = "/[^/]+"
+REST = f"(?:{ONE})*"
 
 # The sub-resources of an event that the faq service keeps come before the event itself.
 ROUTES: tuple[tuple[str, str], ...] = (
     (r"/auth/session", "auth"),
     (r"/\.well-known/jwks\.json", "auth"),
-    (r"/v1/auth/[^/]+", "auth"),
-    (r"/v1/users(/.*)?", "auth"),
-    (r"/v1/events/[^/]+/(relationships/)?(faqs|faq-types|faq_types)", "faq"),
-    (r"/v1/events(/.*)?", "events"),
-    (r"/v1/(faqs|faq-types|faq_types)(/.*)?", "faq"),
-    (r"/v1/search/.+", "search"),
+    (rf"/v1/auth{ONE}", "auth"),
+    (rf"/v1/users{REST}", "auth"),
+    (rf"/v1/events{ONE}(?:/relationships)?/(?:faqs|faq-types|faq_types)", "faq"),
+    (rf"/v1/events{REST}", "events"),
+    (rf"/v1/(?:faqs|faq-types|faq_types){REST}", "faq"),
+    (rf"/v1/search{ONE}{REST}", "search"),
 )
 
 _TABLE = [(re.compile(pattern), service) for pattern, service in ROUTES]
+# What one server takes for a separator and another for a part of a name has no path here.
+_DOTS = re.compile(r"/\.\.?(?:/|\Z)|[\\\x00-\x1f\x7f]")
+_ENCODED_SLASH = re.compile(rb"%2f|%5c", re.IGNORECASE)
 
 
-def service_of(path: str) -> str | None:
+def check_routes(services: Collection[str], routes: Collection[tuple[str, str]] = ROUTES) -> None:
+    """Refuse a table that names an unknown service or the same path twice."""
+    seen: set[str] = set()
+    for pattern, service in routes:
+        re.compile(pattern)
+        if service not in services:
+            raise ValueError(f"{pattern} is routed to {service}, which is no service")
+        if not pattern.startswith("/") or pattern in seen:
+            raise ValueError(f"{pattern} is no path or comes twice")
+        seen.add(pattern)
+
+
+def service_of(path: str, raw_path: bytes) -> str | None:
     """The name of the service that has this path, or None."""
+    if _DOTS.search(path) or _ENCODED_SLASH.search(raw_path):
+        return None
     for pattern, service in _TABLE:
         if pattern.fullmatch(path):
             return service

@@ -190,9 +190,9 @@ async def test_head_and_304_have_no_body(gateway: httpx.AsyncClient, upstream: U
 async def test_unknown_paths_are_404_documents(
     gateway: httpx.AsyncClient, upstream: Upstream
 ) -> None:
-    for path in ("/", "/v1", "/v1/nothing", "/v1/events/../users", "/v1/events/%2e%2e/users"):
+    for path in ("/", "/v1", "/v1/nothing", "/v1/events/", "/v1/events//1", "/v1/events/1%2Ffaqs"):
         answer = await gateway.get(path)
-        assert answer.status_code in (404, 502), path
+        assert answer.status_code == 404, path
         assert answer.headers["content-type"] == "application/vnd.api+json"
     assert upstream.requests == []
 
