@@ -1,6 +1,6 @@
 # Every task of the project; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run import migrate rebuild admin test check format lint types imports lock clean
+.PHONY: help .venv run import migrate rebuild admin test check format lint types imports lock clean
 
 PYTHON ?= python3
 UV := .venv/bin/uv
@@ -10,16 +10,21 @@ BIN := .venv/bin
 help: ## List the targets
 	@grep -hE '^[a-z.]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-.venv/.installed: requirements-dev.txt
+.venv: .venv/.installed ## Make the Python environment; the targets do when they need it
+
+# An environment without uv was left half made: it is made again.
+$(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 	  { echo "Almanac needs Python 3.11 or newer: install one, then say make PYTHON=python3.11"; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@test -x $(UV) || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+.venv/.installed: requirements-dev.txt | $(UV)
 	@echo "Installing the packages …"
-	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.txt
+	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements-dev.txt
 	@touch $@
 
-run: .venv/.installed ## Start everything here; ARGS='--port-offset 100' for other ports
+run: .venv/.installed ## Start everything here; ARGS='--port-offset 100 --verbose' for other ports and all logs
 	@$(BIN)/python -m dev.run $(ARGS)
 
 import: .venv/.installed ## Import conferences into the running system: FILE=conferences.jsonl
@@ -56,7 +61,7 @@ format: .venv/.installed ## Format the code and fix what can be fixed
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
 
-lock: ## Lock the newest allowed versions with their hashes
+lock: $(UV) ## Lock the newest allowed versions with their hashes
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header --upgrade pyproject.toml -o requirements.txt
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

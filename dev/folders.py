@@ -4,6 +4,8 @@ import hashlib
 import os
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from dev.servers import unprivileged
@@ -16,6 +18,16 @@ def cache_folder() -> Path:
     if unprivileged() is not None:
         return Path("/var/cache/almanac")
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "almanac"
+
+
+@contextmanager
+def open_to_others() -> Iterator[None]:
+    """Folders made here can be entered by the unprivileged user, whatever our umask is."""
+    before = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def is_reachable(folder: Path) -> bool:
@@ -36,7 +48,8 @@ def store_folder(data: Path, name: str) -> Path:
         folder = _elsewhere(data) / name
         if not folder.exists():
             print(f"{name} keeps its data in {folder}: its user cannot enter {data}.")
-    folder.mkdir(parents=True, exist_ok=True)
+    with open_to_others():
+        folder.mkdir(parents=True, exist_ok=True)
     uid = unprivileged()
     if uid is not None and folder.stat().st_uid != uid:
         os.chown(folder, uid, uid)
@@ -61,7 +74,13 @@ def reachable_copy(site: Path, pattern: str, name: str) -> Path:
     if not copy.exists():
         print(f"Copying {name} to {copy}: its user cannot enter {sys.prefix}.")
         partial = copy.with_name(f"{name}.{os.getpid()}")
+        with open_to_others():
+            partial.mkdir(parents=True)
         for package in site.glob(pattern):
             shutil.copytree(package, partial / package.name, symlinks=True)
+        for path in partial.rglob("*"):
+            if not path.is_symlink():
+                mode = path.stat().st_mode
+                path.chmod(mode | (0o055 if mode & 0o100 else 0o044))
         partial.rename(copy)
     return copy

@@ -39,6 +39,7 @@ def start_postgres(data: Path, logs: Path, port: int | None = None) -> tuple[Ser
         [programs / "postgres", "-D", folder, "-p", str(port), *settings],
         log=logs / "postgres.log",
         uid=unprivileged(),
+        lock=data / "postgres.lock",
         stop_signal=signal.SIGINT,
     )
     ready = [str(programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]

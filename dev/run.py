@@ -11,17 +11,19 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
-from urllib.parse import urlsplit
 
 import asyncpg
+import httpx
 import redis
 
 from dev.errors import DevError
 from dev.folders import ROOT
 from dev.inside import environment_file
+from dev.logs import Tail, show_new_lines
 from dev.processes import PROCESSES, Process
 from dev.servers import Server, is_listening, start, wait_until
 from dev.stores import Stores, start_stores
@@ -45,30 +47,36 @@ def check_ports(offset: int) -> None:
 
 def check_given(given: dict[str, str]) -> None:
     """DevError names the first given store that does not answer."""
-    if url := given.get("DATABASE_URL"):
-        _try("DATABASE_URL", url, lambda: asyncio.run(_connect(url)))
-    if url := given.get("REDIS_URL"):
-        client = redis.Redis.from_url(url, socket_connect_timeout=3)
-        _try("REDIS_URL", url, client.ping)
-    if url := given.get("ELASTICSEARCH_URL"):
-        _try("ELASTICSEARCH_URL", url, lambda: urllib.request.urlopen(url, timeout=3))  # noqa: S310
+    asked: dict[str, Callable[[str], object]] = {
+        "DATABASE_URL": lambda url: asyncio.run(_connect(url)),
+        "REDIS_URL": _ping,
+        "ELASTICSEARCH_URL": lambda url: httpx.get(url, timeout=3).raise_for_status(),
+    }
+    for name, ask in asked.items():
+        if url := given.get(name):
+            _try(name, url, ask)
 
 
-def _try(name: str, url: str, connect: object) -> None:
-    assert callable(connect)
+def _try(name: str, url: str, ask: Callable[[str], object]) -> None:
+    stores = (asyncpg.PostgresError, redis.RedisError, httpx.HTTPError, httpx.InvalidURL)
     try:
-        connect()
-    except (OSError, ValueError, asyncpg.PostgresError, redis.RedisError) as error:
-        parts = urlsplit(url)
-        address = f"{parts.hostname}:{parts.port}"
+        ask(url)
+    except (OSError, ValueError, *stores) as error:
+        address = url.split("?")[0].rsplit("@", 1)[-1]  # without a password
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise DevError(
-            f"{name} was given, but nothing useful answers at {address} ({error}). "
+            f"{name} was given, but nothing useful answers at {address} ({reason}). "
             "Correct it, or unset it to have a store started here."
         ) from error
 
 
 async def _connect(url: str) -> None:
     await (await asyncpg.connect(url, timeout=3)).close()
+
+
+def _ping(url: str) -> None:
+    with redis.Redis.from_url(url, socket_connect_timeout=3, socket_timeout=3) as client:
+        client.ping()
 
 
 def run_once(name: str, arguments: list[str], env: dict[str, str]) -> str:
@@ -134,7 +142,7 @@ def _is_ready(url: str) -> bool:
         return False
 
 
-def show(stores: Stores, offset: int) -> None:
+def show(stores: Stores, data: Path, offset: int) -> None:
     """The table of processes, and the first requests to try."""
     say("\nAlmanac runs. Ctrl-C stops it.\n")
     rows = [(server.name, "") for server in stores.servers]
@@ -145,6 +153,7 @@ def show(stores: Stores, offset: int) -> None:
         say(f"  {name:<14} {url or urls.get(name, '(no port)')}")
     if not stores.elasticsearch_url:
         say(f"\nSearch answers from PostgreSQL. {stores.reason}")
+    say(f"\nLogs: {data / 'log'}. Warnings are shown here; everything with --verbose.")
     gateway = f"http://127.0.0.1:{8000 + offset}"
     body = (
         '{"data": {"type": "user", "attributes": {"email": "me@example.org", '
@@ -158,9 +167,12 @@ Try:
 """)
 
 
-def watch(servers: list[Server], stores: Stores) -> None:
+def watch(servers: list[Server], stores: Stores, *, verbose: bool) -> None:
     """Return only by an exception: DevError when something died."""
+    shown = [*servers, *(stores.servers if verbose else [])]
+    tails = [Tail(server, server.log_start) for server in shown]
     while True:
+        show_new_lines(tails, verbose=verbose)
         for server in [*servers, *stores.servers]:
             if server.process.poll() is not None:
                 raise DevError(
@@ -171,7 +183,7 @@ def watch(servers: list[Server], stores: Stores) -> None:
         time.sleep(0.5)
 
 
-def run(data: Path, offset: int) -> None:
+def run(data: Path, offset: int, *, verbose: bool) -> None:
     """Start everything in order, then watch it."""
     given = dict(os.environ)
     check_ports(offset)
@@ -194,8 +206,8 @@ def run(data: Path, offset: int) -> None:
         file = environment_file(data)
         file.write_text(json.dumps(stores.environment()))
         stack.callback(file.unlink, missing_ok=True)
-        show(stores, offset)
-        watch(servers, stores)
+        show(stores, data, offset)
+        watch(servers, stores, verbose=verbose)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -206,11 +218,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m dev.run", description=__doc__)
     parser.add_argument("--data", type=Path, default=ROOT / ".local", help="where data is kept")
     parser.add_argument("--port-offset", type=int, default=0, help="added to every port")
+    parser.add_argument("--verbose", action="store_true", help="show all that is logged")
     arguments = parser.parse_args()
+    if not -7000 <= arguments.port_offset <= 57000:
+        parser.error("--port-offset must be between -7000 and 57000")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
-        run(arguments.data.resolve(), arguments.port_offset)
+        run(arguments.data.resolve(), arguments.port_offset, verbose=arguments.verbose)
     except DevError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:

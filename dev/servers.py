@@ -1,12 +1,15 @@
 """Child processes that end with us: started in order, stopped in reverse, never left behind."""
 
 import ctypes
+import fcntl
 import os
+import re
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +17,8 @@ from dev.errors import DevError
 
 NOBODY = 65534
 PR_SET_PDEATHSIG = 1
+LOCK_S = 20
+COLOR = re.compile(r"\x1b\[[0-9;]*m")
 _libc = ctypes.CDLL(None, use_errno=True) if os.name == "posix" else None
 
 
@@ -43,6 +48,7 @@ class Server:
     process: subprocess.Popen[bytes]
     log: Path
     stop_signal: signal.Signals = signal.SIGTERM
+    log_start: int = 0
 
     def stop(self, timeout_s: float = 20) -> None:
         if self.process.poll() is None:
@@ -53,10 +59,14 @@ class Server:
                 os.killpg(self.process.pid, signal.SIGKILL)
                 self.process.wait()
 
+    def said(self) -> list[str]:
+        """What it logged since it started, without empty lines and colors."""
+        text = self.log.read_bytes()[self.log_start :].decode(errors="replace")
+        return [line.strip() for line in COLOR.sub("", text).splitlines() if line.strip()]
+
     def last_line(self) -> str:
         """The last line of its log, for a message about its end."""
-        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
-        return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+        return (self.said() or ["it said nothing"])[-1]
 
 
 def start(  # noqa: PLR0913 - what a process is started with
@@ -67,11 +77,13 @@ def start(  # noqa: PLR0913 - what a process is started with
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     uid: int | None = None,
+    lock: Path | None = None,
     stop_signal: signal.Signals = signal.SIGTERM,
 ) -> Server:
     """Start a child in its own group, so that Ctrl-C reaches us first.
 
-    On Linux the kernel stops it when we die without a chance to do so.
+    On Linux the kernel stops it when we die without a chance to do so. The child holds `lock`
+    until the last of its processes is gone.
     """
 
     def tie_to_parent() -> None:
@@ -79,21 +91,47 @@ def start(  # noqa: PLR0913 - what a process is started with
             _libc.prctl(PR_SET_PDEATHSIG, int(stop_signal))
 
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [str(part) for part in command],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=None if env is None else dict(env),
-            cwd=cwd or ("/" if uid else None),
-            user=uid,
-            group=uid,
-            extra_groups=None if uid is None else [],
-            start_new_session=True,
-            preexec_fn=tie_to_parent,
-        )
-    return Server(name, process, log, stop_signal)
+    with log.open("ab") as output, _locked(lock, name) as held:
+        log_start = output.tell()
+        try:
+            process = subprocess.Popen(
+                [str(part) for part in command],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=None if env is None else dict(env),
+                cwd=cwd or ("/" if uid else None),
+                user=uid,
+                group=uid,
+                extra_groups=None if uid is None else [],
+                start_new_session=True,
+                preexec_fn=tie_to_parent,
+                pass_fds=held,
+            )
+        except OSError as error:
+            raise DevError(f"{name} could not be started: {error}") from error
+    return Server(name, process, log, stop_signal, log_start)
+
+
+@contextmanager
+def _locked(file: Path | None, name: str) -> Iterator[tuple[int, ...]]:
+    """The descriptor to pass on; waits for what a killed run has left to go away."""
+    if file is None:
+        yield ()
+        return
+    deadline = time.monotonic() + LOCK_S
+    with file.open("a") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > deadline:
+                    raise DevError(
+                        f"Another {name} uses the data in {file.parent}: stop that run first."
+                    ) from error
+            time.sleep(0.1)
+        yield (lock.fileno(),)
 
 
 def wait_until(server: Server, is_ready: Callable[[], bool], timeout_s: float) -> None:

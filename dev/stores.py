@@ -36,7 +36,10 @@ def start_stores(data: Path, given: dict[str, str]) -> Iterator[Stores]:
     stores = Stores(given.get("DATABASE_URL", ""), given.get("REDIS_URL", ""))
     stores.elasticsearch_url = given.get("ELASTICSEARCH_URL") or None
     logs = data / "log"
-    data.mkdir(parents=True, exist_ok=True)
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DevError(f"No data can be kept in {data}: {error.strerror}.") from error
     with ExitStack() as stack:
         if not stores.database_url:
             server, stores.database_url = start_postgres(data, logs)

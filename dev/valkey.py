@@ -22,7 +22,8 @@ def start_valkey(data: Path, logs: Path, port: int | None = None) -> tuple[Serve
         "save": "",
     }
     settings = [part for name, value in options.items() for part in (f"--{name}", value)]
-    server = start("Valkey", [str(program), *settings], log=logs / "valkey.log")
+    lock = data / "valkey.lock"
+    server = start("Valkey", [str(program), *settings], log=logs / "valkey.log", lock=lock)
     try:
         wait_until(server, lambda: is_listening(port), 15)
     except BaseException:

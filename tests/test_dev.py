@@ -1,5 +1,6 @@
 """What `make run` says when it cannot: one line, no traceback, nothing left running."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -7,10 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import asyncpg
 import pytest
 
+from dev.errors import DevError
 from dev.folders import ROOT
+from dev.logs import Tail, show_new_lines
 from dev.postgres import start_postgres
+from dev.servers import start
 
 
 def run(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -34,17 +39,23 @@ def test_a_busy_port_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "scheme"),
-    [("DATABASE_URL", "postgresql"), ("REDIS_URL", "redis"), ("ELASTICSEARCH_URL", "http")],
+    ("name", "url"),
+    [
+        ("DATABASE_URL", "postgresql://me:secret@127.0.0.1:9/x"),
+        ("DATABASE_URL", "postgresql://me:secret@127.0.0.1:port/x"),
+        ("REDIS_URL", "redis://:secret@127.0.0.1:9/x"),
+        ("REDIS_URL", "127.0.0.1:9"),
+        ("ELASTICSEARCH_URL", "http://me:secret@127.0.0.1:9"),
+        ("ELASTICSEARCH_URL", "127.0.0.1:9"),
+    ],
 )
-def test_a_given_store_that_does_not_answer_is_named(
-    tmp_path: Path, name: str, scheme: str
-) -> None:
+def test_a_given_store_that_does_not_answer_is_named(tmp_path: Path, name: str, url: str) -> None:
     options = ("--data", str(tmp_path), "--port-offset", "3000")
-    done = run("dev.run", *options, **{name: f"{scheme}://127.0.0.1:9/x"})
+    done = run("dev.run", *options, **{name: url})
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith(name)
+    assert done.stderr.startswith(f"{name} was given, but nothing useful answers at ")
+    assert "secret" not in done.stderr
 
 
 def test_commands_name_the_setting_of_a_store_that_is_away() -> None:
@@ -60,11 +71,68 @@ def test_commands_name_the_setting_of_a_store_that_is_away() -> None:
         assert "Traceback" not in done.stderr
 
 
-def test_postgresql_starts_again_after_being_killed() -> None:
+async def query(url: str, sql: str) -> object:
+    connection = await asyncpg.connect(url)
+    try:
+        return await connection.fetchval(sql)
+    finally:
+        await connection.close()
+
+
+def test_postgresql_keeps_its_data_when_it_is_killed() -> None:
     data = ROOT / ".local" / "killed"
     server, url = start_postgres(data, data / "log")
+    asyncio.run(query(url, "CREATE TABLE IF NOT EXISTS kept AS SELECT 'kept' AS what"))
     os.kill(server.process.pid, signal.SIGKILL)
     server.process.wait()
-    again, other = start_postgres(data, data / "log")
-    again.stop()
-    assert (again.process.returncode, url != other) == (0, True)
+    again, url = start_postgres(data, data / "log")
+    try:
+        assert asyncio.run(query(url, "SELECT what FROM kept")) == "kept"
+    finally:
+        again.stop()
+    assert again.process.returncode == 0
+
+
+def test_data_is_used_by_one_run_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dev.servers.LOCK_S", 0)
+    log, lock = tmp_path / "log", tmp_path / "lock"
+    # Its own child has the lock as well, as PostgreSQL's would.
+    first = start("First", ["sh", "-c", "sleep 60 & wait"], log=log, lock=lock)
+    with pytest.raises(DevError, match=f"Another Second uses the data in {tmp_path}"):
+        start("Second", ["true"], log=log, lock=lock)
+    os.killpg(first.process.pid, signal.SIGKILL)
+    monkeypatch.undo()
+    first.process.wait()
+    second = start("Second", ["true"], log=log, lock=lock)
+    assert second.process.wait() == 0
+
+
+def test_a_program_that_cannot_be_started_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DevError, match=r"Java could not be started: .*/no-java"):
+        start("Java", [tmp_path / "no-java"], log=tmp_path / "log")
+
+
+def test_the_terminal_shows_warnings_and_tracebacks_in_whole_lines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "faq.log"
+    log.write_text('{"level":"ERROR","message":"of the last run"}\n')
+    server = start("faq", ["true"], log=log)
+    server.process.wait()
+    tails = [Tail(server, server.log_start)]
+    with log.open("a") as output:
+        output.write('{"level":"INFO"}\n{"level":"WARNING"}\nTraceback\n{"level":"ERR')
+        output.flush()
+        show_new_lines(tails, verbose=False)
+        assert capsys.readouterr().out.split() == [
+            "faq",
+            '{"level":"WARNING"}',
+            "faq",
+            "Traceback",
+        ]
+        output.write('OR"}\n')
+        output.flush()
+        show_new_lines(tails, verbose=True)
+        assert capsys.readouterr().out.split() == ["faq", '{"level":"ERROR"}']
