@@ -47,6 +47,10 @@ test: .venv/.installed ## Run the tests on real stores; ARGS='-k faq' to choose
 check: .venv/.installed lint types imports ## Everything CI checks; it changes nothing
 	@$(BIN)/python -m pytest -q
 
+.PHONY: conformance
+conformance: .venv/.installed ## The JSON:API score of every service; ARGS='-k test_040' to choose
+	@$(BIN)/python -m tests.conformance $(ARGS)
+
 lint: .venv/.installed ## Check the format and the lint rules
 	@$(BIN)/ruff format --check --quiet . || { echo "Not formatted: make format"; exit 1; }
 	@$(BIN)/ruff check --quiet .

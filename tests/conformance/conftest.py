@@ -1,0 +1,47 @@
+"""The people and resources of a target, for every test; plain `pytest` finds no target here."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.conformance.person import Person
+from tests.conformance.service import Service
+from tests.conformance.target import Target, read_targets
+from tests.conformance.world import World
+
+PLUGIN = "tests.conformance.plugin"
+
+
+def pytest_ignore_collect(config: pytest.Config) -> bool | None:
+    """These tests need addresses: `python -m tests.conformance` hands them over."""
+    return None if config.pluginmanager.has_plugin(PLUGIN) else True
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    targets = read_targets(metafunc.config.getoption("--targets"))
+    ids = [target.name.replace(" / ", "-").replace(" ", "-") for target in targets]
+    metafunc.parametrize("target", targets, ids=ids, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def target(request: pytest.FixtureRequest) -> Target:
+    given: Target = request.param
+    return given
+
+
+@pytest.fixture(scope="session")
+def world(target: Target) -> Iterator[World]:
+    with httpx.Client(timeout=30, trust_env=False) as http:
+        yield World(target, http)
+
+
+@pytest.fixture(scope="session")
+def service(target: Target) -> Service:
+    return target.service
+
+
+@pytest.fixture(scope="session")
+def ada(world: World) -> Person:
+    """The owner of nearly everything."""
+    return world.ada
