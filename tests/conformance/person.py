@@ -18,7 +18,9 @@ class Person:
     """An account with its token, or nobody without one. None as a header leaves it out."""
 
     def __init__(self, target: Target, http: httpx.Client, id_: str = "", token: str = "") -> None:
-        self.target, self.http, self.id, self.token = target, http, id_, token
+        self.target, self.http = target, http
+        self.id: str = id_
+        self.token: str = token
 
     def request(
         self,
