@@ -19,6 +19,11 @@ class Link:
     name: str
     target: str
     is_nullable: bool = False
+    is_to_many: bool = False
+
+    def linkage(self, identifier: Identifier) -> dict[str, Any]:
+        """The relationship that has this one resource."""
+        return {"data": [identifier] if self.is_to_many else identifier}
 
 
 @dataclass(frozen=True)
@@ -37,10 +42,11 @@ class Service:
     `text` is a required string that sorts and filters, `number` a number that does, `marker` a
     string that is free to tell samples apart, `read_only` what the server sets, `nested` a name
     of several words. `invalid` breaks a rule of each attribute.
-    `required` is a relationship that is always set, `to_one` and `to_many` are writable;
-    `fixed` cannot be set by PATCH. `deep` is an include path of several segments, or empty,
-    `many_paths` more of them than are allowed where there are so many.
-    `by_path` leads through a to-one relationship to an attribute that may be null.
+    `required` is a relationship that is always set; `to_one` and `to_many` are writable, and
+    `settable` may stand in the body of a POST or PATCH of `type`.
+    `deep` is an include path of several segments, or empty; `many_paths` are more of them than
+    are allowed, where there are so many. `by_path` leads through a to-one relationship to an
+    attribute that may be null.
     """
 
     name: str
@@ -56,6 +62,7 @@ class Service:
     required: Link
     to_one: Link
     to_many: Link
+    settable: Link
     includes: tuple[str, ...]
     deep: str
     too_deep: str

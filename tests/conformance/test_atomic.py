@@ -7,9 +7,7 @@ import pytest
 from tests.conformance.exchange import ATOMIC, ATOMIC_TYPE, MEDIA_TYPE
 from tests.conformance.expect import identifier, refused, succeeded
 from tests.conformance.operations import FIRST, add, change, marked
-from tests.conformance.world import World
-
-MISSING = "987654321987"
+from tests.conformance.world import MISSING, World
 
 
 @pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE", "PUT"])

@@ -6,9 +6,8 @@ import pytest
 
 from tests.conformance.expect import identifier, ids, refused, succeeded
 from tests.conformance.operations import FIRST, add, change, linkage_ref, marked
-from tests.conformance.world import World
+from tests.conformance.world import MISSING, World
 
-MISSING = "987654321987"
 MAX_OPERATIONS = 100
 
 

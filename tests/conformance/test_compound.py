@@ -8,6 +8,7 @@ from tests.conformance.expect import identifier, keys, linked, members, refused,
 from tests.conformance.here import declare
 from tests.conformance.person import Person
 from tests.conformance.rules.names import href, is_extension_member, is_member_name
+from tests.conformance.target import Target
 from tests.conformance.world import World
 
 
@@ -152,14 +153,16 @@ def test_048_a_name_in_its_own_case_is_known(world: World) -> None:
 
 
 @pytest.mark.parametrize("names", [("small-type", "small_type"), ("small_type", "small-type")])
-def test_048_two_types_of_one_name_on_the_wire_stop_the_start(names: tuple[str, str]) -> None:
+def test_048_two_types_of_one_name_on_the_wire_stop_the_start(
+    target: Target, names: tuple[str, str]
+) -> None:
     with pytest.raises(ValueError, match="small"):
-        Registry([declare(name) for name in names], dasherize=True)
+        Registry([declare(name) for name in names], dasherize=target.dasherize)
 
 
-def test_048_a_name_that_cannot_be_brought_back_stops_the_start() -> None:
+def test_048_a_name_that_cannot_be_brought_back_stops_the_start(target: Target) -> None:
     with pytest.raises(ValueError, match="name_"):
-        Registry([declare("small", name_=(str, ""))], dasherize=True)
+        Registry([declare("small", name_=(str, ""))], dasherize=target.dasherize)
 
 
 def test_049_at_members_are_ignored_wherever_they_are(world: World) -> None:

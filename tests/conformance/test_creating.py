@@ -7,25 +7,16 @@ import pytest
 
 from tests.conformance.expect import identifier, ids, refused, succeeded
 from tests.conformance.rules.names import href
-from tests.conformance.world import World
-
-MISSING = "987654321987"
+from tests.conformance.world import MISSING, World
 
 
 def test_076_a_failing_relationship_leaves_no_row(world: World) -> None:
-    document, link = world.new(), world.service.to_one
+    document = world.new_with(world.nobody_there(world.service.settable))
     marker = document["data"]["attributes"][world.marker]
-    relationships = document["data"].setdefault("relationships", {})
-    data = {"type": world.wire(link.target), "id": MISSING}
-    if link == world.service.required:
-        link = world.service.to_many
-        relationships[world.wire(link.name)] = {"data": [data]}
-    else:
-        relationships[world.wire(link.name)] = {"data": data}
     refused(world.ada.post(world.collection, document), 404)
     found = world.ada.read(f"{world.collection}?filter[{world.marker}]={quote(marker)}")
     assert found["data"] == []
-    del relationships[world.wire(link.name)]
+    del document["data"]["relationships"][world.wire(world.service.settable.name)]
     succeeded(world.ada.post(world.collection, document), 201)
 
 
@@ -52,9 +43,8 @@ def test_077_data_has_a_type(world: World, type_: Any) -> None:
 
 @pytest.mark.parametrize("value", [{}, {"meta": {}}, {"links": {}}, None, [], "x"])
 def test_078_a_relationship_in_a_body_has_data(world: World, value: Any) -> None:
-    document, name = world.new(), world.wire(world.service.to_one.name)
-    document["data"].setdefault("relationships", {})[name] = value
-    answer = world.ada.post(world.collection, document)
+    answer = world.ada.post(world.collection, world.new_with(value))
+    name = world.wire(world.service.settable.name)
     refused(answer, 400, pointer=f"/data/relationships/{name}")
 
 
@@ -92,17 +82,10 @@ def test_082_creation_is_neither_202_nor_204(world: World) -> None:
 
 
 def test_083_a_missing_related_resource_is_404(world: World) -> None:
-    document, link = world.new(), world.service.to_one
-    name = world.wire(link.name)
-    many = link == world.service.required
-    if many:
-        link = world.service.to_many
-        name = world.wire(link.name)
-    missing = {"type": world.wire(link.target), "id": MISSING}
-    linkage = {"data": [missing] if many else missing}
-    document["data"].setdefault("relationships", {})[name] = linkage
-    error = refused(world.ada.post(world.collection, document), 404)
-    assert error["source"]["pointer"].startswith(f"/data/relationships/{name}")
+    link = world.service.settable
+    answer = world.ada.post(world.collection, world.new_with(world.nobody_there(link)))
+    pointer = f"/data/relationships/{world.wire(link.name)}"
+    assert refused(answer, 404)["source"]["pointer"].startswith(pointer)
 
 
 def test_083_a_missing_required_resource_is_404(world: World) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from tests.conformance.expect import refused
 from tests.conformance.here import answer_of_a_broken_app
+from tests.conformance.target import Target
 from tests.conformance.world import World
 
 
@@ -77,14 +78,14 @@ def test_108_a_missing_attribute_points_to_its_parent(world: World) -> None:
 
 
 def test_108_pointers_have_the_names_of_the_request(world: World) -> None:
-    document = world.new(**world.service.invalid)
-    name = world.wire(world.service.to_one.name)
-    wrong = {"data": {"type": "none", "id": "1"}}
-    document["data"].setdefault("relationships", {})[name] = wrong
+    link = world.service.settable
+    document = world.new_with(link.linkage({"type": "none", "id": "1"}))
+    document["data"]["attributes"] |= world.target.wired(world.service.invalid)
     errors = world.ada.post(world.collection, document).json()["errors"]
     pointers = {error["source"]["pointer"] for error in errors}
     expected = {f"/data/attributes/{world.wire(each)}" for each in world.service.invalid}
-    assert pointers == {*expected, f"/data/relationships/{name}/data/type"}
+    at = f"/data/relationships/{world.wire(link.name)}/data{'/0' if link.is_to_many else ''}"
+    assert pointers == {*expected, f"{at}/type"}
 
 
 @pytest.mark.parametrize(("name", "token"), [("a/b", "a~1b"), ("a~b", "a~0b"), ("~1/", "~01~1")])
@@ -134,7 +135,7 @@ def test_110_links_of_errors_are_strings(world: World) -> None:
     assert isinstance(error["links"]["type"], str)
 
 
-def test_110_an_unexpected_error_tells_nothing() -> None:
+def test_110_an_unexpected_error_tells_nothing(target: Target) -> None:
     answer = answer_of_a_broken_app()
     error = refused(answer, 500)
     assert "secret" not in answer.text

@@ -7,6 +7,7 @@ from tests.conformance.exchange import ATOMIC, ATOMIC_TYPE, CURSOR, CURSOR_TYPE,
 from tests.conformance.expect import refused, succeeded
 from tests.conformance.here import answer_of_a_broken_app
 from tests.conformance.person import Person
+from tests.conformance.target import Target
 from tests.conformance.world import World
 
 UNKNOWN = "https://example.org/unknown"
@@ -43,7 +44,7 @@ def test_001_methods_that_are_not_allowed_are_documents_too(world: World) -> Non
         assert content_type(answer) == MEDIA_TYPE
 
 
-def test_001_an_unexpected_error_is_a_document_too() -> None:
+def test_001_an_unexpected_error_is_a_document_too(target: Target) -> None:
     answer = answer_of_a_broken_app()
     refused(answer, 500)
     assert content_type(answer) == MEDIA_TYPE

@@ -6,7 +6,7 @@ import pytest
 
 from tests.conformance.expect import identifier, ids, refused, succeeded
 from tests.conformance.service import Resource
-from tests.conformance.world import World
+from tests.conformance.world import MISSING, World
 
 
 def to_one_url(world: World, resource: Resource) -> str:
@@ -90,7 +90,7 @@ def test_093_patch_replaces_all_members(world: World) -> None:
 def test_093_a_patch_that_cannot_replace_all_replaces_none(world: World) -> None:
     parent = world.parent(world.member(0))
     document = body(world, 1)
-    document["data"].append({**world.member(1), "id": "987654321987"})
+    document["data"].append({**world.member(1), "id": MISSING})
     refused(world.ada.patch(to_many_url(world, parent), document), 404, pointer="/data/1")
     assert member_ids(world, parent) == chosen(world, 0)
 

@@ -10,6 +10,7 @@ from tests.conformance.expect import identifier, ids, refused, succeeded
 from tests.conformance.here import declare, declare_relationship
 from tests.conformance.person import Person
 from tests.conformance.rules.names import MEMBER, href
+from tests.conformance.target import Target
 from tests.conformance.world import World
 
 
@@ -83,15 +84,15 @@ def test_029_no_field_is_called_type_or_id_nor_twice(world: World) -> None:
 
 
 @pytest.mark.parametrize("name", ["id", "type"])
-def test_029_a_reserved_name_stops_the_declaration(name: str) -> None:
+def test_029_a_reserved_name_stops_the_declaration(target: Target, name: str) -> None:
     with pytest.raises(ValueError, match="small"):
-        Registry([declare("small", **{name: (str, "")})], dasherize=True)
+        Registry([declare("small", **{name: (str, "")})], dasherize=target.dasherize)
 
 
-def test_029_an_attribute_named_as_a_relationship_stops_the_declaration() -> None:
+def test_029_an_attribute_named_as_a_relationship_stops_the_declaration(target: Target) -> None:
     small = declare("small", declare_relationship("owner", "small"), owner=(str, ""))
     with pytest.raises(ValueError, match="small"):
-        Registry([small], dasherize=True)
+        Registry([small], dasherize=target.dasherize)
 
 
 def test_030_attributes_and_relationships_are_objects(world: World) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.conformance.expect import identifier, refused, succeeded
 from tests.conformance.service import Resource
-from tests.conformance.world import World
+from tests.conformance.world import MISSING, World
 
 
 def state(world: World, resource: Resource) -> Any:
@@ -25,7 +25,7 @@ def test_086_type_and_id_must_be_there(world: World, member: str) -> None:
     assert error["source"]["pointer"] in ("/data", f"/data/{member}")
 
 
-@pytest.mark.parametrize(("member", "value"), [("type", "none"), ("id", "987654321987")])
+@pytest.mark.parametrize(("member", "value"), [("type", "none"), ("id", MISSING)])
 def test_086_type_and_id_must_be_those_of_the_url(world: World, member: str, value: str) -> None:
     made = world.fresh()
     document = world.change(made, **{world.service.text: "changed"})
@@ -86,7 +86,7 @@ def test_088_relationships_in_a_body_are_replaced(world: World) -> None:
 
 @pytest.mark.parametrize("value", [{}, {"meta": {}}, None])
 def test_088_a_relationship_in_a_body_has_data(world: World, value: Any) -> None:
-    made, name = world.fresh(), world.wire(world.service.to_one.name)
+    made, name = world.fresh(), world.wire(world.service.settable.name)
     document = world.change(made)
     document["data"]["relationships"] = {name: value}
     answer = world.ada.patch(made["links"]["self"], document)
@@ -130,15 +130,14 @@ def test_090_somebody_elses_resource_is_403(world: World) -> None:
 
 def test_090_a_missing_resource_is_404(world: World) -> None:
     url = world.missing(world.first["links"]["self"])
-    document = world.change({**world.first, "id": "987654321987"})
+    document = world.change({**world.first, "id": MISSING})
     refused(world.ada.patch(url, document), 404)
 
 
 def test_090_a_missing_related_resource_is_404(world: World) -> None:
-    made, link = world.fresh(), world.service.to_one
+    made, link = world.fresh(), world.service.settable
     document = world.change(made, **{world.service.text: "changed"})
-    missing = {"type": world.wire(link.target), "id": "987654321987"}
-    document["data"]["relationships"] = {world.wire(link.name): {"data": missing}}
+    document["data"]["relationships"] = {world.wire(link.name): world.nobody_there(link)}
     error = refused(world.ada.patch(made["links"]["self"], document), 404)
     pointer = f"/data/relationships/{world.wire(link.name)}"
     assert error["source"]["pointer"].startswith(pointer)

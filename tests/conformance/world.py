@@ -9,12 +9,13 @@ from typing import Any
 import httpx
 
 from tests.conformance.person import OPERATIONS, Person
-from tests.conformance.service import Identifier, Made, Resource
+from tests.conformance.service import Identifier, Link, Made, Resource
 from tests.conformance.target import Target
 
 PASSWORD = "correct horse battery"
 FIRST_NAMES = {"ada": "Ada", "bob": "Bob", "cleo": None, "dora": "Dora"}
 SAMPLES = 24
+MISSING = "987654321987"
 # Accounts by the address of the service that keeps them: targets of one system share them.
 _accounts: dict[tuple[str, str], tuple[str, str]] = {}
 
@@ -109,6 +110,17 @@ class World:
         relationships = self.service.relationships(self)
         members = {"relationships": relationships} if relationships else {}
         return self.document(self.service.type, given, **members)
+
+    def new_with(self, relationship: Any) -> Any:
+        """The document that creates a resource with this as the relationship `settable`."""
+        document = self.new()
+        name = self.wire(self.service.settable.name)
+        document["data"].setdefault("relationships", {})[name] = relationship
+        return document
+
+    def nobody_there(self, link: Link) -> dict[str, Any]:
+        """A relationship to a resource that does not exist."""
+        return link.linkage({"type": self.wire(link.target), "id": MISSING})
 
     def change(self, resource: Resource, **attributes: Any) -> Any:
         """The document that changes attributes of a resource."""
@@ -215,4 +227,4 @@ class World:
 
     def missing(self, url: str) -> str:
         """The URL of an item that is not there, from one that is."""
-        return url.rsplit("/", 1)[0] + "/987654321987"
+        return url.rsplit("/", 1)[0] + f"/{MISSING}"
