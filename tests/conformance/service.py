@@ -81,6 +81,8 @@ class Service:
     # (method, URL, document) of a change that its resource's own people may not make, and
     # the resource, which must be as before.
     forbidden: Callable[["World"], tuple[str, str, dict[str, Any], Resource]]
+    # The URL of a document that would include more than 1,000 resources, where one can be made.
+    crowd: Callable[["World"], str] | None = None
 
     @property
     def collection(self) -> str:

@@ -14,6 +14,13 @@ def test_filters_that_are_too_deep_are_400(world: World, depth: int) -> None:
     refused(world.ada.get(f"{world.listed}&filter={function}"), 400, parameter="filter")
 
 
+def test_filters_of_too_many_values_are_400(world: World) -> None:
+    name, values = f"filter[{world.text}]", ["x"] * 101
+    refused(world.ada.get(f"{world.listed}&{name}={','.join(values)}"), 400, parameter=name)
+    function = f"any({world.text},{','.join(map(repr, values))})"
+    refused(world.ada.get(f"{world.listed}&filter={function}"), 400, parameter="filter")
+
+
 def test_filters_of_too_many_nodes_are_400(world: World) -> None:
     parts = ",".join([f"isNull({world.text})"] * 101)
     refused(world.ada.get(f"{world.listed}&filter=or({parts})"), 400, parameter="filter")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.expect import identifier, ids, keys, members, refused, succeeded
+from tests.conformance.expect import identifier, ids, keys, linked, members, refused, succeeded
 from tests.conformance.person import Person
 from tests.conformance.rules.names import href
 from tests.conformance.world import World
@@ -207,3 +207,12 @@ def test_064_too_many_paths_are_400_and_as_many_as_allowed_are_not_cut(world: Wo
     url = f"{world.first['links']['self']}?include={','.join(paths[:MAX_PATHS])}"
     relationships = world.ada.read(url)["data"]["relationships"]
     assert all("data" in relationships[path.partition(".")[0]] for path in paths)
+
+
+def test_064_too_many_resources_are_400_and_never_cut(world: World) -> None:
+    if world.service.crowd is None:
+        include = ",".join(map(world.wire, world.service.includes))
+        document = world.ada.read(f"{world.listed}&page[size]=100&include={include}")
+        assert set(keys(document["included"])) == linked(document["data"])
+        return
+    refused(world.ada.get(world.service.crowd(world)), 400, parameter="include")

@@ -178,6 +178,9 @@ class World:
     @cached_property
     def event(self) -> Resource:
         """An event of Ada's, for types that need one."""
+        return self.new_event()
+
+    def new_event(self) -> Resource:
         attributes = {
             "name": self.unique("event"),
             "starts_at": "2027-05-01T09:00:00Z",

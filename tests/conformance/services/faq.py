@@ -66,6 +66,18 @@ def _forbidden(world: "World") -> tuple[str, str, dict[str, Any], Resource]:
     return "PATCH", faq["links"]["self"], document, faq
 
 
+def _crowd(world: "World") -> str:
+    """An event of 1,001 faqs, included by way of one of them."""
+    event = world.new_event()
+    relationships = {"event": {"data": _identifier(event)}}
+    faq = world.document("faq", {"question": "x", "answer": "x"}, relationships=relationships)
+    operation = {"op": "add", "data": faq["data"]}
+    for _ in range(10):
+        assert world.ada.operate(*[operation] * 100).status_code == 200
+    last = world.post("/v1/faqs", faq)
+    return f"{last['links']['self']}?include=event.faqs"
+
+
 FAQ = Service(
     name="faq",
     type="faq",
@@ -92,4 +104,5 @@ FAQ = Service(
     one=lambda world: _identifier(_new_type(world)),
     sample=_sample,
     forbidden=_forbidden,
+    crowd=_crowd,
 )
