@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from shared.jsonapi.documents import PREFIX
 from shared.jsonapi.openapi.answers import ATOMIC_TYPE, STRING, headers, jsonapi_object
-from shared.jsonapi.openapi.components import Components, Schema, array, closed, pascal
+from shared.jsonapi.openapi.components import NEVER, Components, Schema, array, closed, pascal
 from shared.jsonapi.openapi.parameters import TAGS, idempotency_key, writes
 from shared.jsonapi.openapi.resources import (
     id_schema,
@@ -22,6 +22,9 @@ LINK_OPS = {"post": "add", "patch": "update", "delete": "remove"}
 
 
 def has_operations(resource: Resource) -> bool:
+    """Whether operations can change resources of this type, or relationships of theirs."""
+    if resource.path is None:
+        return False
     return bool({"create", "update", "delete"} & resource.methods) or any(
         writes(link) for link in resource.relationships
     )
@@ -80,7 +83,7 @@ def _operations(components: Components, resource: Resource) -> Iterator[Schema]:
         schema = _operation("update", {"data": data, **_targets(components, resource)})
         yield components.schema(f"Update{name}", schema)
     if "delete" in resource.methods:
-        schema = _operation("remove", _targets(components, resource), {"data": False})
+        schema = _operation("remove", _targets(components, resource), {"data": NEVER})
         yield components.schema(f"Remove{name}", schema | ONE_TARGET)
     for link in resource.relationships:
         for method in writes(link):
@@ -102,7 +105,7 @@ def _targets(
 ) -> Schema:
     """`ref` and `href` of a resource, or of one of its relationships."""
     path, members = item_path(resource), {"type": type_of(components, resource)}
-    more: Schema = {"relationship": False}
+    more: Schema = {"relationship": NEVER}
     if link is not None:
         name = components.wire(link.name)
         path, more = f"{path}/relationships/{name}", {}

@@ -11,6 +11,10 @@ from shared.jsonapi.resource import Registry, Resource
 
 Schema = dict[str, Any]
 
+# The schema of a member that must be absent; the boolean `false` would say the same, but tools
+# that generate requests stumble over it.
+NEVER: Schema = {"not": {}}
+
 
 def pascal(name: str) -> str:
     """`faq-type` and `faq_type` → `FaqType`; `event.starts-at` → `Event.StartsAt`."""

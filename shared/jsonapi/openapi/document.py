@@ -40,6 +40,8 @@ def describe(registry: Registry) -> dict[str, Any]:
     """`paths` and `components` of the types in the registry."""
     components = Components(registry)
     components.add("securitySchemes", "bearer", {"type": "http", "scheme": "bearer"})
+    # No operation has it: it is the answer to the methods that are not there.
+    error_response(components, 405)
     paths: dict[str, Any] = {}
     for resource in registry.by_type.values():
         if resource.path is not None:

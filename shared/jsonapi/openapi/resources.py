@@ -3,7 +3,7 @@
 from shared.jsonapi.documents import PREFIX
 from shared.jsonapi.openapi.answers import STRING, URI
 from shared.jsonapi.openapi.attributes import sent_attributes, shown_attributes
-from shared.jsonapi.openapi.components import Components, Schema, array, closed
+from shared.jsonapi.openapi.components import NEVER, Components, Schema, array, closed
 from shared.jsonapi.resource import Relationship, Resource
 
 # Ids are bigint; longer ones than these cannot be of a resource that exists.
@@ -106,7 +106,7 @@ def sent_resource(
         required.append("id")
     else:
         # A client does not choose the id (checklist 79).
-        members["id"] = False
+        members["id"] = NEVER
         if any(a.required and a.is_writable for a in resource.fields.values()):
             required.append("attributes")
     if lid:
