@@ -26,11 +26,11 @@ READY_S = 60
 
 @dataclass(frozen=True)
 class System:
-    """Where the services are, and the token of somebody who is signed in."""
+    """Where the services are, and somebody who is signed in."""
 
     urls: Mapping[str, str]
     token: str
-    email: str
+    user_id: str
 
 
 @contextmanager
@@ -86,12 +86,11 @@ def _is_ready(url: str) -> bool:
 
 
 def _signed_in(urls: Mapping[str, str]) -> System:
-    email = "openapi@example.org"
-    attributes = {"email": email, "password": PASSWORD}
-    create(urls["auth"], "", "user", attributes)
+    attributes = {"email": "openapi@example.org", "password": PASSWORD}
+    user = create(urls["auth"], "", "user", attributes)
     answer = httpx.post(f"{urls['auth']}/auth/session", json=attributes)
     answer.raise_for_status()
-    return System(urls, answer.json()["access_token"], email)
+    return System(urls, answer.json()["access_token"], user["id"])
 
 
 def create(

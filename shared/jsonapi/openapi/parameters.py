@@ -15,7 +15,7 @@ from shared.jsonapi.query import (
 )
 from shared.jsonapi.resource import Relationship, Resource
 
-TAG = r'(W/)?"[\x21\x23-\x7e]*"'
+TAG = r'(W/)?"[!#-~]*"'
 TAGS: Schema = {"type": "string", "pattern": rf"^(\*|{TAG}( *, *{TAG})*)$"}
 OPERATORS = (
     "and, or, not, equals, lessThan, lessOrEqual, greaterThan, greaterOrEqual, contains, "
@@ -176,7 +176,7 @@ def preconditions(components: Components, *, required: bool = False) -> Iterator
 
 
 def idempotency_key(components: Components) -> Schema:
-    schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[\x21-\x7e]+$"}
+    schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[!-~]+$"}
     about = "A repeated request with this key is answered as the first one was, for a day."
     return header_parameter(components, "Idempotency-Key", schema, about=about)
 
