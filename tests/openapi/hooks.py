@@ -38,6 +38,9 @@ _functions = st.recursive(
     max_leaves=5,
 )
 schemathesis.openapi.format("jsonapi-filter", _functions)
+_tags = st.from_regex(r'\A(W/)?"[1-9]-[0-9a-f]{4}"\Z')
+_lists = st.lists(_tags, min_size=1, max_size=3).map(", ".join)
+schemathesis.openapi.format("entity-tags", st.just("*") | _lists)
 # The real ones are put in before the call.
 schemathesis.openapi.format("jsonapi-cursor", st.just("cursor"))
 

@@ -111,7 +111,7 @@ class _Paths:
         operation: Schema = {
             "operationId": name,
             "summary": summary,
-            "tags": [self.resource.type],
+            "tags": [self.components.registry.wire_type(self.resource)],
             "parameters": parameters,
             "responses": responses,
         }
@@ -159,6 +159,7 @@ class _Paths:
     def _create(self) -> Schema:
         created = single_response(self.components, self.resource)
         created["headers"] |= headers(self.components, "Location", "Idempotency-Replayed")
+        created["links"] = self._links()
         parameters = [*self._shape(self.resource), idempotency_key(self.components)]
         return self._operation(
             f"create{self.name}",
@@ -169,6 +170,17 @@ class _Paths:
             body=self._body(partial=False),
             security=READ if self.resource.creatable_by_anyone else SIGNED_IN,
         )
+
+    def _links(self) -> Schema:
+        """What can be done with a resource that was just created."""
+        names = [f"{kind}{self.name}" for kind in ("read", "update", "delete")]
+        names = [name for name in names if name.removesuffix(self.name) in self.resource.methods]
+        for link in self.resource.relationships:
+            if link.is_local:
+                related = f"read{self.name}{pascal(link.name)}"
+                names += [related, f"{related}Linkage"]
+        known = {"id": "$response.body#/data/id"}
+        return {name: {"operationId": name, "parameters": known} for name in names}
 
     def _body(self, *, partial: bool) -> Schema:
         data = sent_resource(self.components, self.resource, partial=partial)

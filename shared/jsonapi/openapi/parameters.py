@@ -16,7 +16,12 @@ from shared.jsonapi.query import (
 from shared.jsonapi.resource import Relationship, Resource
 
 TAG = r'(W/)?"[!#-~]*"'
-TAGS: Schema = {"type": "string", "pattern": rf"^(\*|{TAG}( *, *{TAG})*)$"}
+# `*`, or a list that may have empty elements (RFC 9110 §5.6.1.2, §13.1).
+TAGS: Schema = {
+    "type": "string",
+    "format": "entity-tags",
+    "pattern": rf"^(\*|( *,)*( *{TAG}( *,( *{TAG})?)*)? *)$",
+}
 OPERATORS = (
     "and, or, not, equals, lessThan, lessOrEqual, greaterThan, greaterOrEqual, contains, "
     "startsWith, endsWith, any, has, between, isNull"
