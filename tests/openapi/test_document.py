@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from gateway.openapi import merge
 from tests.openapi.documents import documents
 
 METHODS = {"get", "post", "patch", "delete"}
@@ -133,3 +134,18 @@ def test_names_follow_the_naming_mode() -> None:
     assert "faq_types" in text
     # The path of a collection is no name of a member: it stays.
     assert not re.search(r"starts-at|(?<!/v1/)faq-type", text)
+
+
+def test_the_documents_merge_into_one_where_operations_take_the_types_of_any_service() -> None:
+    document = merge(dict(DOCUMENTS), "1")
+    operation = document["paths"]["/v1/operations"]["post"]
+    body = next(iter(operation["requestBody"]["content"].values()))["schema"]
+    names = [each["$ref"].rpartition("/")[2] for each in body["anyOf"]]
+    assert names == ["UserOperations", "EventOperations", "FaqOperations"]
+    assert set(references(document)) <= {
+        f"#/components/{kind}/{name}"
+        for kind, members in document["components"].items()
+        for name in members
+    }
+    kept = {name for each in DOCUMENTS.values() for name in each["components"]["schemas"]}
+    assert set(document["components"]["schemas"]) == kept
