@@ -137,6 +137,12 @@ def error_response(components: Components, status: int) -> Schema:
     return components.add("responses", name, member)
 
 
+def error_references(*statuses: int) -> Schema:
+    """The errors of an operation that is described where it is declared."""
+    names = {status: ERRORS[status][0] for status in statuses}
+    return {str(s): {"$ref": f"#/components/responses/{name}"} for s, name in names.items()}
+
+
 def not_modified(components: Components, tag: str) -> Schema:
     """The 304 of a read; it repeats the header of the 200 (RFC 9110 §15.4.5)."""
     member = {
