@@ -47,6 +47,8 @@ _lists = st.lists(_tags, min_size=1, max_size=3).map(", ".join)
 schemathesis.openapi.format("entity-tags", st.just("*") | _lists)
 _urls = st.from_regex(r"\Ahttps?://[a-z]{1,9}\.example(/[a-z0-9._~-]{0,8}){0,3}(\?[a-z]=[0-9])?\Z")
 schemathesis.openapi.format("iri", _urls)
+_zones = st.sampled_from(["UTC", "Europe/Zurich", "America/New_York", "Asia/Kathmandu"])
+schemathesis.openapi.format("iana-timezone", _zones)
 # The real ones are put in before the call.
 schemathesis.openapi.format("jsonapi-cursor", st.just("cursor"))
 

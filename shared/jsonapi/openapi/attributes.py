@@ -5,12 +5,10 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 from pydantic_core import core_schema
 
-from shared.jsonapi.openapi.components import Components, Schema, closed, pascal
+from shared.jsonapi.openapi.components import Components, Schema, closed
 from shared.jsonapi.resource import Attribute, Resource
 
 TEMPLATE = "#/components/schemas/{model}"
-# An enumeration longer than this is written down once.
-MANY = 20
 LIMITS = ("minLength", "maxLength", "pattern")
 
 
@@ -47,8 +45,6 @@ def attribute_schema(components: Components, attribute: Attribute, mode: JsonSch
     )
     for name, definition in schema.pop("$defs", {}).items():
         components.schema(name, definition)
-    if len(schema.get("enum", ())) > MANY:
-        return components.schema(pascal(attribute.name), schema)
     return schema
 
 
