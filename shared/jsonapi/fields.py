@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    Field,
     GetJsonSchemaHandler,
     HttpUrl,
     StringConstraints,
@@ -51,6 +52,13 @@ def _is_url(value: str) -> str:
     _http_url.validate_python(value)
     return value
 
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+# What a column of integers holds. JSON has one kind of number, so 2.0 is an integer too.
+Int32 = Annotated[int, Field(ge=-(2**31), le=2**31 - 1), BeforeValidator(_whole)]
 
 # A moment in UTC; pydantic's own types also take numbers, and years that overflow in UTC.
 Instant = Annotated[datetime, BeforeValidator(_parse_instant)]
