@@ -20,14 +20,29 @@ HEADERS = {
 }
 
 
+MOMENT = "2027-05-01T09:00:00+00:00"
+ATTRIBUTES = {
+    "question": "Why?",
+    "answer": "Why not?",
+    "position": 0,
+    "created-at": MOMENT,
+    "updated-at": MOMENT,
+    "deleted-at": None,
+}
+
+
+def relationship(name: str, data: Any) -> dict[str, Any]:
+    links = {"self": f"/v1/faqs/1/relationships/{name}", "related": f"/v1/faqs/1/{name}"}
+    return {"links": links, "data": data}
+
+
 def faq(**members: Any) -> dict[str, Any]:
-    links = {"self": "/v1/faqs/1/relationships/event", "related": "/v1/faqs/1/event"}
-    event = {"links": links, "data": {"type": "event", "id": "3"}}
+    event = relationship("event", {"type": "event", "id": "3"})
     return {
         "type": "faq",
         "id": "1",
-        "attributes": {"question": "Why?", "position": 0},
-        "relationships": {"event": event},
+        "attributes": ATTRIBUTES,
+        "relationships": {"event": event, "faq-type": relationship("faq-type", None)},
         "links": {"self": "/v1/faqs/1"},
         "meta": {"version": 2},
         **members,
@@ -73,6 +88,16 @@ def test_an_answer_that_fits_is_taken() -> None:
     assert answer(error("404", source={"pointer": "/data"}), status=404)
 
 
+def test_without_a_sparse_fieldset_every_field_is_shown() -> None:
+    few = document(faq(attributes={"question": "Why?"}, relationships={}))
+    assert answer(few, url="/v1/faqs/1?fields[faq]=question")
+    assert answer(few, url="/v1/faqs/1?fields%5Bfaq%5D=question")
+    with pytest.raises(Mismatch, match="faq 1 lacks the attributes answer"):
+        answer(few, url="/v1/faqs/1?fields[event]=name")
+    with pytest.raises(Mismatch, match="lacks the relationships faq-type"):
+        answer(document(faq(relationships={"event": faq()["relationships"]["event"]})))
+
+
 def test_a_page_by_number_and_one_by_cursor_differ_in_links_and_profile() -> None:
     profile = 'profile="https://jsonapi.org/profiles/ethanresnick/cursor-pagination"'
     number = {"self": "/v1/faqs", "first": "/v1/faqs", "prev": None, "next": None}
@@ -92,10 +117,10 @@ def test_a_page_by_number_and_one_by_cursor_differ_in_links_and_profile() -> Non
     [
         faq(id=1),
         faq(type="event"),
-        faq(attributes={"secret": "x"}),
-        faq(attributes={"question": None}),
-        faq(attributes={"position": "0"}),
-        faq(attributes={"created-at": "yesterday"}),
+        faq(attributes={**ATTRIBUTES, "secret": "x"}),
+        faq(attributes={**ATTRIBUTES, "question": None}),
+        faq(attributes={**ATTRIBUTES, "position": "0"}),
+        faq(attributes={**ATTRIBUTES, "created-at": "yesterday"}),
         faq(links={"self": "/v1/events/1"}),
         faq(meta={}),
         faq(relationships={"event": {}}),

@@ -11,6 +11,8 @@ from urllib.parse import unquote, urlsplit
 
 import jsonschema_rs
 
+from tests.openapi.completeness import Fields, fields_of, incomplete
+
 BODILESS = {204, 304}
 # The answers where a document has no operation: to another path, and to another method.
 ELSEWHERE = {404: "NotFound", 405: "MethodNotAllowed"}
@@ -34,6 +36,7 @@ class Contract:
             for path in sorted(document["paths"], key=lambda path: path.count("{"))
         ]
         self.validators: dict[str, jsonschema_rs.Draft202012Validator] = {}
+        self.known_fields: dict[str, Fields] = {}
 
     def path_of(self, url: str) -> str | None:
         """The template that the path of a URL fits, if any."""
@@ -48,6 +51,12 @@ class Contract:
                 found = found[unquote(token).replace("~1", "/").replace("~0", "~")]
             node = found
         return node
+
+    def fields(self, schema: Any) -> Fields:
+        key = json.dumps(schema, sort_keys=True)
+        if key not in self.known_fields:
+            self.known_fields[key] = fields_of(schema, self.resolved)
+        return self.known_fields[key]
 
     def problem(self, schema: Any, instance: Any) -> str | None:
         """What is wrong with the instance, in a line."""
@@ -127,7 +136,11 @@ def check(
         if allowed != index.methods(url):
             problems.append(f"Allow names {sorted(allowed)}, not {sorted(index.methods(url))}")
     is_bodiless = method == "head" or status in BODILESS
-    problem = _body_problem(index, response, given, body, is_bodiless=is_bodiless)
+    media, problem = _media(response, given.get("content-type"))
+    if is_bodiless and body:
+        problem = "there is a body where there must be none"
+    elif media is not None and not is_bodiless:
+        problem = _body_problem(index, media.get("schema", {}), url, body)
     problems += [problem] if problem else []
     if problems:
         shown = body[:2000].decode(errors="replace")
@@ -156,22 +169,23 @@ def _media_type(text: str) -> tuple[str, frozenset[tuple[str, str]]]:
     return name, frozenset(MEDIA_PARAMETER.findall(text))
 
 
-def _body_problem(
-    index: Contract, response: Any, given: Mapping[str, str], body: bytes, *, is_bodiless: bool
-) -> str | None:
-    content, given_type = response.get("content", {}), given.get("content-type")
-    if is_bodiless and body:
-        return "there is a body where there must be none"
+def _media(response: Any, given: str | None) -> tuple[Any, str | None]:
+    """(what is documented for the media type, what is wrong with it)."""
+    content = response.get("content", {})
     if not content:
-        return None if given_type is None else "there is a media type without a documented body"
+        return None, given and "there is a media type without a documented body"
     documented = {_media_type(key): media for key, media in content.items()}
-    media = documented.get(_media_type(given_type or ""))
+    media = documented.get(_media_type(given or ""))
     if media is None:
-        return f"the media type is {given_type}, not one of {', '.join(content)}"
-    if is_bodiless:
-        return None
+        return None, f"the media type is {given}, not one of {', '.join(content)}"
+    return media, None
+
+
+def _body_problem(index: Contract, schema: Any, url: str, body: bytes) -> str | None:
     try:
         instance = json.loads(body)
     except ValueError as error:
         return f"the body is not JSON: {error}"
-    return index.problem(media.get("schema", {}), instance)
+    if problem := index.problem(schema, instance):
+        return problem
+    return incomplete(index.fields(schema), url, instance)

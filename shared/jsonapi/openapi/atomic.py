@@ -34,7 +34,7 @@ def operations_item(components: Components) -> Schema:
     """The path item of /v1/operations."""
     resources = [r for r in components.registry.by_type.values() if has_operations(r)]
     operations = [each for r in resources for each in _operations(components, r)]
-    one = components.schema(f"{components.service}Operation", {"oneOf": operations})
+    one = components.schema(f"{components.service}Operation", {"anyOf": operations})
     listed = array(one, minItems=1, maxItems=MAX_OPERATIONS)
     body = {
         "type": "object",
