@@ -112,7 +112,7 @@ def filter_parameters(components: Components, resource: Resource) -> Iterator[Sc
                 f"{prefix_name}{pascal(prefix + key)}",
                 f"filter[{prefix}{key}]",
                 array(one, minItems=1, maxItems=MAX_FILTER_VALUES),
-                description="Any of these values, separated by commas.",
+                description="Any of these values, after commas; or one a parameter with `[]`.",
             )
     yield _query(
         components,
