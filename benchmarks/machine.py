@@ -4,8 +4,12 @@ import importlib.metadata
 import os
 import platform
 import re
+import shutil
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+
+from dev.folders import ROOT
 
 
 def machine() -> str:
@@ -17,6 +21,17 @@ def versions(packages: Sequence[str]) -> str:
     """The interpreter and the packages."""
     named = [f"{name} {importlib.metadata.version(name)}" for name in packages]
     return ", ".join([f"Python {platform.python_version()}", *named])
+
+
+def commit() -> str:
+    """The commit that was measured, `-dirty` when files differ from it."""
+    git = shutil.which("git")
+    if git is None:
+        return "unknown"
+    done = subprocess.run(  # noqa: S603 - no input of others
+        [git, "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True
+    )
+    return done.stdout.strip() or "unknown"
 
 
 def _processor() -> str:

@@ -7,12 +7,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def used_s(pid: int) -> float:
-    """Of one process, its threads included."""
-    return sum(_times(pid)[:2])
-
-
-def used_with_children_s(pid: int) -> float:
-    """Of a process, of its living children, and of those that ended."""
+    """Of a process with its threads, of its living children, and of those that ended."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return sum(_times(pid)) + sum(sum(_times(int(child))) for child in children)
 

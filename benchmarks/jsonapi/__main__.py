@@ -11,20 +11,20 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from benchmarks.jsonapi.agreement import Agreement, compare
-from benchmarks.jsonapi.cases import CASES, EVENTS, FLOOR, comparisons, paths, runs, targets
+from benchmarks.jsonapi.agreement import Agreement, compare, compare_ids
+from benchmarks.jsonapi.cases import CASES, EVENTS, FLOOR, Run, comparisons, paths, runs, targets
 from benchmarks.jsonapi.data import events_of
 from benchmarks.jsonapi.measuring import Measuring
 from benchmarks.jsonapi.plot import plot
 from benchmarks.jsonapi.report import section
+from benchmarks.jsonapi.rivals import RIVALS
 from benchmarks.jsonapi.stage import Stage, stage
 from benchmarks.jsonapi.statements import count_statements
 from benchmarks.load import Loader
-from benchmarks.machine import machine, versions
+from benchmarks.machine import commit, machine, versions
 from benchmarks.page import FILE, write_section
 from dev.errors import DevError
 from dev.importer import positive
-from dev.run import git_sha
 
 PLOT = FILE.with_name("bench-jsonapi.svg")
 PACKAGES = ("uvicorn", "uvloop", "httptools", "asyncpg", "orjson", "SQLAlchemy", "starlette")
@@ -35,19 +35,22 @@ def measure(options: argparse.Namespace) -> None:
     loader = Loader(options.connections)
     events = events_of(options.conferences)
     busy = os.getloadavg()[0]
+    rivals = list(RIVALS) if options.rivals else []
     tqdm.write(f"Preparing PostgreSQL, {len(events)} events, and the servers …")
-    with stage(events, options.first_port) as built:
+    with stage(events, rivals, options.first_port) as built:
         agreements = {case: _agreement(built, case) for case in options.cases}
-        measuring = Measuring(built, loader, list(runs(options.cases)))
+        for rival in rivals:
+            _check_rival(built, rival)
+        measuring = Measuring(built, loader, list(runs(options.cases, rivals)))
         samples = measuring.rounds(options.rounds, options.seconds)
         tqdm.write("Counting statements …")
         counts = count_statements(built)
         facts = [*_facts(options, loader, built), f"load average before the start: {busy:.1f}"]
     text = section(
         f"`{_command(options)}`",
-        f"{options.rounds} rounds of {options.seconds} s a run, {options.connections} connections",
+        f"rounds: {options.rounds}, each run {options.seconds} s, {options.connections} connections",
         samples=samples,
-        compared=list(comparisons(options.cases)),
+        compared=list(comparisons(options.cases, rivals)),
         agreements=agreements,
         counts=counts,
         facts=facts,
@@ -60,18 +63,30 @@ def measure(options: argparse.Namespace) -> None:
 
 
 def _agreement(built: Stage, case: str) -> Agreement:
-    asked = targets(paths(case, built.ids))
+    asked = targets(paths(Run(case, FLOOR), built.ids))
     return compare(built.clients[FLOOR], built.clients[EVENTS], asked)
+
+
+def _check_rival(built: Stage, rival: str) -> None:
+    ours, theirs = (targets(paths(Run("page", name), [])) for name in (FLOOR, rival))
+    pairs = zip(ours, theirs, strict=True)
+    compare_ids(built.clients[FLOOR], built.clients[rival], pairs)
 
 
 def _facts(options: argparse.Namespace, loader: Loader, built: Stage) -> list[str]:
     data = "made up" if options.conferences is None else f"from {options.conferences.name}"
     programs = f"PostgreSQL {built.postgres_version()}, {loader.version()}"
+    rivals = [
+        f"{rival.main_package} serves the page as its manual has it, without relationships"
+        for rival in RIVALS.values()
+        if options.rivals
+    ]
     return [
         f"machine: {machine()}",
         f"versions: {versions(PACKAGES)}, {programs}",
         f"data: {len(built.ids)} events {data}, published and public, with owners and organizers",
-        f"commit {git_sha()}, {datetime.now(UTC):%Y-%m-%d}",
+        *rivals,
+        f"commit {commit()}, {datetime.now(UTC):%Y-%m-%d}",
     ]
 
 
@@ -82,7 +97,8 @@ def _command(options: argparse.Namespace) -> str:
     names = ("cases", "rounds", "seconds", "connections")
     given = {n: getattr(options, n) for n in names if getattr(options, n) != getattr(defaults, n)}
     text = " ".join(f"--{n} {','.join(v) if n == 'cases' else v}" for n, v in given.items())
-    return f"make bench-jsonapi{file}" + (f" ARGS='{text}'" if text else "")
+    text += " --rivals" if options.rivals else ""
+    return f"make bench-jsonapi{file}" + (f" ARGS='{text.strip()}'" if text else "")
 
 
 def case_names(text: str) -> list[str]:
@@ -107,15 +123,21 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--connections", type=positive, default=16, help="at once, of wrk")
     options.add_argument("--first-port", type=positive, help="of four; without, free ones")
     options.add_argument(
+        "--rivals", action="store_true", help="install other JSON:API servers and measure a page"
+    )
+    options.add_argument(
         "--print-only", action="store_true", help="leave docs/benchmarks.md and its plot alone"
     )
     return options
 
 
 def main() -> None:
-    options = parser().parse_args()
+    options = parser()
+    arguments = options.parse_args()
+    if arguments.rivals and "page" not in arguments.cases:
+        options.error("--rivals are measured with the case page")
     try:
-        measure(options)
+        measure(arguments)
     except DevError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:

@@ -1,6 +1,6 @@
 """Whether the floor and the service give the same answers; nothing is measured until they do."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,19 @@ def compare(floor: httpx.Client, service: httpx.Client, targets: Sequence[Target
         agreement.size += len(found)
     agreement.size //= len(targets)
     return agreement
+
+
+def compare_ids(
+    floor: httpx.Client, rival: httpx.Client, pairs: Iterable[Sequence[Target]]
+) -> None:
+    """Rivals have documents of their own, of the same events: DevError where they are others."""
+    for ours, theirs in pairs:
+        expected, found = (
+            [each["id"] for each in orjson.loads(_body(client, target))["data"]]
+            for client, target in ((floor, ours), (rival, theirs))
+        )
+        if expected != found:
+            raise DevError(f"{rival.base_url} has other events than the floor at {theirs.path}.")
 
 
 def tags(service: httpx.Client, targets: Sequence[Target]) -> list[str]:

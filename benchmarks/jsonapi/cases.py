@@ -13,6 +13,8 @@ CASES = {
     "include": f"the page with include={INCLUDE}",
 }
 FLOOR, EVENTS, NOTHING = "raw floor", "events service", "empty ASGI app"
+FASTAPI, DJANGO = "FastAPI-JSONAPI", "Django REST framework JSON:API"
+COLLECTIONS = {FASTAPI: "/events/", DJANGO: "/events"}
 ACCEPT = ("Accept", "application/vnd.api+json")
 
 
@@ -46,17 +48,18 @@ class Comparison:
         return "our own 200" if self.run.unchanged else self.against.server
 
 
-def runs(cases: Sequence[str]) -> Iterator[Run]:
+def runs(cases: Sequence[str], rivals: Sequence[str] = ()) -> Iterator[Run]:
     """The runs in the order in which each round does them."""
     for case in cases:
         yield Run(case, FLOOR)
         yield Run(case, EVENTS)
         if case != "include":
             yield Run(case, EVENTS, unchanged=True)
+    yield from (Run("page", rival) for rival in rivals)
     yield Run("nothing", NOTHING)
 
 
-def comparisons(cases: Sequence[str]) -> Iterator[Comparison]:
+def comparisons(cases: Sequence[str], rivals: Sequence[str] = ()) -> Iterator[Comparison]:
     """What design and issue ask for."""
     goals = {"event": 0.6, "page": 1.0}
     for case in cases:
@@ -64,21 +67,26 @@ def comparisons(cases: Sequence[str]) -> Iterator[Comparison]:
     for case in cases:
         if case != "include":
             yield Comparison(Run(case, EVENTS, unchanged=True), Run(case, EVENTS), 1.5)
+    for rival in rivals:
+        yield Comparison(Run("page", EVENTS), Run("page", rival), 15)
 
 
-def paths(case: str, ids: Sequence[int]) -> list[str]:
+def paths(run: Run, ids: Sequence[int]) -> list[str]:
     """Many URLs a case, so that no answer is the one just given."""
-    if case == "event":
+    if run.case == "event":
         return [f"/v1/events/{row_id}" for row_id in ids[:: max(len(ids) // 100, 1)]]
-    if case == "nothing":
+    if run.case == "nothing":
         return ["/"]
-    return [page_path(number, 20, include=case == "include") for number in range(1, 11)]
+    path = COLLECTIONS.get(run.server, "/v1/events")
+    return [
+        page_path(number, 20, include=run.case == "include", path=path) for number in range(1, 11)
+    ]
 
 
-def page_path(number: int, size: int, *, include: bool) -> str:
+def page_path(number: int, size: int, *, include: bool, path: str = "/v1/events") -> str:
     """The URL of a page of events."""
     query = {"page[number]": str(number), "page[size]": str(size)}
-    return f"/v1/events?{urlencode({'include': INCLUDE, **query} if include else query)}"
+    return f"{path}?{urlencode({'include': INCLUDE, **query} if include else query)}"
 
 
 def targets(paths: Sequence[str], tags: Sequence[str] = ()) -> list[Target]:

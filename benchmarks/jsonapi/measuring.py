@@ -11,7 +11,7 @@ from benchmarks.jsonapi.agreement import tags
 from benchmarks.jsonapi.cases import Run, paths, targets
 from benchmarks.jsonapi.stage import Stage
 from benchmarks.load import Load, Loader, Target
-from benchmarks.processor import used_s, used_with_children_s
+from benchmarks.processor import used_s
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Sample:
 
     @property
     def python_us(self) -> float:
-        """Of one request, in the server process."""
+        """Of one request, in the server process (and the worker of gunicorn)."""
         return self.python_s / self.load.requests * 1e6
 
     @property
@@ -73,7 +73,7 @@ class Measuring:
         self.targets = {run: self._targets(run) for run in runs}
 
     def _targets(self, run: Run) -> list[Target]:
-        asked = paths(run.case, self.stage.ids)
+        asked = paths(run, self.stage.ids)
         if not run.unchanged:
             return targets(asked)
         return targets(asked, tags(self.stage.clients[run.server], targets(asked)))
@@ -99,11 +99,12 @@ class Measuring:
         return samples
 
     def _measure(self, run: Run, seconds: int) -> Sample:
-        server, postgres = self.stage.servers[run.server].process.pid, self.stage.postgres
-        python_s, postgres_s = used_s(server), used_with_children_s(postgres.process.pid)
+        server = self.stage.servers[run.server].process.pid
+        postgres = self.stage.postgres.process.pid
+        python_s, postgres_s = used_s(server), used_s(postgres)
         load = self.loader.run(self.stage.url(run.server), self.targets[run], seconds)
         return Sample(
             load,
             used_s(server) - python_s,
-            used_with_children_s(postgres.process.pid) - postgres_s,
+            used_s(postgres) - postgres_s,
         )
