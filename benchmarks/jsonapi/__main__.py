@@ -48,7 +48,7 @@ def measure(options: argparse.Namespace) -> None:
         facts = [*_facts(options, loader, built), f"load average before the start: {busy:.1f}"]
     text = section(
         f"`{_command(options)}`",
-        f"rounds: {options.rounds}, each run {options.seconds} s, {options.connections} connections",
+        f"{options.rounds} × {options.seconds} s a run, {options.connections} connections",
         samples=samples,
         compared=list(comparisons(options.cases, rivals)),
         agreements=agreements,
