@@ -32,7 +32,8 @@ Before anything was measured, all answers were compared:
 
 {agreements}
 
-Statements of one request for a page with `include={include}`, read in the log of the server:
+Statements of one request for a page with `include={include}`, read in the log of the server
+(which leaves out empty ones, such as a ping):
 
 {statements}
 
@@ -78,7 +79,7 @@ def statement_table(counts: Counts) -> str:
     rows = []
     for size, by_server in counts.items():
         ours, floor = by_server[EVENTS], by_server[FLOOR]
-        others = ", ".join(each.rstrip(";") or "ping" for each in ours.others) or "none"
+        others = ", ".join(each.rstrip(";") for each in ours.others) or "none"
         rows.append([str(size), str(ours.reads), others, str(floor.reads)])
     return table(["page[size]", "SELECTs", "others", "SELECTs of the floor"], rows)
 
