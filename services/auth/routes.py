@@ -5,16 +5,18 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 from sqlalchemy import select
+from starlette.routing import BaseRoute, Route
 
 from services.auth.keys import SigningKeys
 from services.auth.models import User as Account
 from services.auth.passwords import is_password
-from shared.auth import CurrentUser
-from shared.db import Database, SessionDep
-from shared.jsonapi.endpoints import item_response
+from shared.auth import require_user
+from shared.db import Database
+from shared.jsonapi.endpoints import Endpoint, item_response, reader_of
 from shared.jsonapi.errors import BadRequest, Unauthorized
 from shared.jsonapi.negotiation import negotiate, parse_object, read_body
-from shared.jsonapi.query import parse_query
+from shared.jsonapi.openapi import error_references
+from shared.jsonapi.resource import Registry
 
 router = APIRouter()
 
@@ -31,23 +33,63 @@ async def _credentials(request: Request) -> tuple[str, str]:
 
 
 Credentials = Annotated[tuple[str, str], Depends(_credentials)]
-EXAMPLE: dict[str, Any] = {
+_TEXT = {"type": "string", "minLength": 1, "maxLength": 254}
+_HEADERS: dict[str, Any] = {
+    name: {"$ref": f"#/components/headers/{name}"} for name in ("Cache-Control", "X-Request-Id")
+}
+SIGN_IN: dict[str, Any] = {
+    "security": [],
     "requestBody": {
+        "required": True,
         "content": {
             "application/json": {
                 "schema": {
                     "type": "object",
-                    "required": ["email", "password"],
-                    "properties": {"email": {"type": "string"}, "password": {"type": "string"}},
+                    "required": ["password"],
+                    "properties": {"email": _TEXT, "username": _TEXT, "password": _TEXT},
+                    "anyOf": [{"required": ["email"]}, {"required": ["username"]}],
                 }
             }
-        }
-    }
+        },
+    },
+    "responses": {
+        "200": {
+            "headers": _HEADERS,
+            "content": {
+                "application/json": {
+                    "schema": {
+                        "type": "object",
+                        "required": ["access_token"],
+                        "properties": {"access_token": {"type": "string"}},
+                    }
+                }
+            },
+        },
+        **error_references(400, 401, 413, 414, 429, 431, 500, 502, 503, 504),
+    },
+}
+JWKS: dict[str, Any] = {
+    "security": [],
+    "responses": {
+        "200": {
+            "headers": _HEADERS,
+            "content": {
+                "application/json": {
+                    "schema": {
+                        "type": "object",
+                        "required": ["keys"],
+                        "properties": {"keys": {"type": "array", "items": {"type": "object"}}},
+                    }
+                }
+            },
+        },
+        **error_references(414, 429, 431, 500, 502, 503, 504),
+    },
 }
 
 
-@router.post("/auth/session", tags=["auth"], openapi_extra=EXAMPLE)
-@router.post("/v1/auth/login", tags=["auth"], openapi_extra=EXAMPLE)
+@router.post("/auth/session", tags=["auth"], openapi_extra=SIGN_IN)
+@router.post("/v1/auth/login", tags=["auth"], openapi_extra=SIGN_IN)
 async def sign_in(request: Request, credentials: Credentials) -> JSONResponse:
     """Exchange an email address and a password for an access token."""
     email, password = credentials
@@ -67,18 +109,20 @@ async def sign_in(request: Request, credentials: Credentials) -> JSONResponse:
 
 
 @router.head("/.well-known/jwks.json", include_in_schema=False)
-@router.get("/.well-known/jwks.json", tags=["auth"])
+@router.get("/.well-known/jwks.json", tags=["auth"], openapi_extra=JWKS)
 async def read_jwks(request: Request) -> JSONResponse:
     """The public keys that verify access tokens (RFC 7517)."""
     keys: SigningKeys = request.app.state.keys
     return JSONResponse(keys.jwks, headers={"Cache-Control": "public, max-age=60"})
 
 
-@router.head("/v1/users/me", include_in_schema=False, dependencies=[Depends(negotiate)])
-@router.get("/v1/users/me", tags=["user"], dependencies=[Depends(negotiate)])
-async def read_me(request: Request, session: SessionDep, user: CurrentUser) -> Response:
-    """The account that the token belongs to."""
-    registry = request.app.state.registry
-    resource = registry.by_type["user"]
-    query = parse_query(request, registry, resource, collection=False)
-    return await item_response(request, session, resource, str(user.id), query, user)
+def me_route(registry: Registry) -> BaseRoute:
+    """`/v1/users/me`: the account that the token belongs to."""
+
+    async def read_me(request: Request) -> Response:
+        negotiate(request)
+        async with reader_of(request, registry) as reader:
+            user = require_user(reader.viewer)
+            return await item_response(request, reader, registry.by_type["user"], str(user.id))
+
+    return Route("/v1/users/me", Endpoint({"GET": read_me}))
