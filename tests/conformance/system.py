@@ -103,6 +103,7 @@ def _start(system: System, env: dict[str, str], stack: ExitStack) -> Iterator[tu
         url = system.urls[name]
         command = [sys.executable, "-m", "shared.server", module, "--port", url.rsplit(":", 1)[1]]
         log = DATA / "log" / f"{name}-{'dasherized' if system.dasherize else 'snake'}.log"
+        log.unlink(missing_ok=True)
         server = start(name, command, log=log, env=env, cwd=ROOT)
         stack.callback(server.stop)
         yield server, url
