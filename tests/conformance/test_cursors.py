@@ -103,6 +103,17 @@ def test_130_after_and_before_are_exact(world: World, sort: str) -> None:
     assert ids(world.ada.read_by_cursor(few)) == found[:3]
 
 
+def test_130_every_attribute_pages(world: World) -> None:
+    for name in world.first["attributes"]:
+        for sign in ("", "-"):
+            url = f"{world.listed}&page[size]=100&sort={sign}{name}"
+            rows = world.ada.read_by_cursor(url)["data"]
+            found = [row["id"] for row in rows]
+            at = cursor(rows[10])
+            assert ids(world.ada.read_by_cursor(f"{url}&page[after]={at}")) == found[11:], name
+            assert ids(world.ada.read_by_cursor(f"{url}&page[before]={at}")) == found[:10], name
+
+
 def test_130_cursors_apply_the_profile_by_themselves(world: World) -> None:
     row = world.ada.read_by_cursor(f"{world.listed}&page[size]=1")["data"][0]
     answer = world.ada.get(f"{world.listed}&page[after]={cursor(row)}")

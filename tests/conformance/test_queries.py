@@ -239,6 +239,17 @@ def test_074_filters_take_functions(
     assert sorted(values(found, world.text)) == sorted(expected)
 
 
+def test_074_every_attribute_filters_by_its_value(world: World) -> None:
+    one = f"filter[id]={world.first['id']}&{world.scope}"
+    for name, value in world.first["attributes"].items():
+        text = str(value).replace("'", "''") if not isinstance(value, bool) else str(value).lower()
+        holds = f"equals({name},'{text}')" if value is not None else f"isNull({name})"
+        found = world.ada.read(f"{world.collection}?{one}&filter={quote(holds)}")
+        assert ids(found) == [world.first["id"]], name
+        found = world.ada.read(f"{world.collection}?{one}&filter={quote(f'not({holds})')}")
+        assert ids(found) == [], name
+
+
 def test_074_filters_ask_for_related_resources(world: World) -> None:
     first, path = world.wire(world.service.by_path).split(".")
     value = world.sample[0].path_value or ""
