@@ -14,6 +14,7 @@ from shared.health import Check, Health, health_router
 from shared.jsonapi.describing import describe_resources
 from shared.jsonapi.middleware import UncaughtErrorMiddleware, add_error_handlers
 from shared.jsonapi.resource import Registry
+from shared.limits import LimitsMiddleware
 from shared.observability import RequestIdMiddleware, configure_sentry
 from shared.settings import Settings
 
@@ -62,6 +63,7 @@ def create_app(  # noqa: PLR0913 - the parts of a process, by name
     app.add_middleware(
         UncaughtErrorMiddleware, propagate=settings.api_propogate_uncaught_exceptions
     )
+    app.add_middleware(LimitsMiddleware)
     app.add_middleware(RequestIdMiddleware, believe=not is_edge)
     configure_sentry(settings, service)
     return app
