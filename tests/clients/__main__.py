@@ -11,6 +11,7 @@ from dev.folders import ROOT
 from tests.clients.system import running_system
 
 HERE = Path(__file__).resolve().parent
+NODE_TESTS = ("records", "relationships")
 OUTSIDE = ("PATH", "HOME", "TMPDIR", "NO_COLOR", "FORCE_COLOR", "CI")
 
 
@@ -20,12 +21,14 @@ def run_clients(gateway: str) -> bool:
     env["ALMANAC_URL"] = gateway
     node = shutil.which("node")
     if node is None:
-        sys.exit("Node is not installed: say make test-clients, which tells how to get it.")
-    commands = (
-        [node, "--test", "--test-reporter=spec", "orbit.mjs", "kitsu.mjs"],
-        [sys.executable, "-m", "pytest", "-q", f"--rootdir={ROOT}", "jsonapi_client.py"],
-    )
-    done = [subprocess.run(command, env=env, cwd=HERE) for command in commands]
+        sys.exit("Node is not installed: `make test-clients` says how to get it.")
+    scripts = [f"{library}/{name}.mjs" for library in ("orbit", "kitsu") for name in NODE_TESTS]
+    modules = [f"tests/clients/python/{name}.py" for name in ("blocking", "asynchronous")]
+    pytest = ["-m", "pytest", "-q", "--tb=short", "--show-capture=no"]
+    done = [
+        subprocess.run([node, "--test", "--test-reporter=spec", *scripts], env=env, cwd=HERE),
+        subprocess.run([sys.executable, *pytest, *modules], env=env, cwd=ROOT),
+    ]
     return all(each.returncode == 0 for each in done)
 
 
