@@ -72,6 +72,10 @@ format: .venv/.installed ## Format the code and fix what can be fixed
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
 
+.PHONY: bench-jsonapi
+bench-jsonapi: .venv/.installed ## Measure reads against a raw floor; FILE=conferences.jsonl, ARGS='--rounds 3 --seconds 2'
+	@$(BIN)/python -m benchmarks.jsonapi $(if $(FILE),--conferences "$(FILE)") $(ARGS)
+
 lock: $(UV) ## Lock the newest allowed versions with their hashes
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header --upgrade pyproject.toml -o requirements.txt

@@ -52,11 +52,44 @@ def merge(parts: dict[str, dict[str, Any] | None], version: str) -> dict[str, An
             continue
         part = _renamed(part, _collisions(part, components, name))
         for path, operations in part.get("paths", {}).items():
-            paths.setdefault(path, {}).update(operations)
+            item = paths.setdefault(path, {})
+            for method, operation in operations.items():
+                item[method] = _joined(item[method], operation) if method in item else operation
         for kind, members in part.get("components", {}).items():
             components.setdefault(kind, {}).update(members)
     document["paths"] = dict(sorted(paths.items()))
     return document
+
+
+def _joined(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """An operation that several services have, as /v1/operations: what any of them takes."""
+    if one == other:
+        return one
+    responses = dict(one["responses"])
+    for status, response in other["responses"].items():
+        present = responses.get(status, response)
+        contents = present.get("content"), response.get("content")
+        if all(contents):
+            present = {**present, "content": _either(*contents)}
+        responses[status] = present
+    body, more = one["requestBody"], other["requestBody"]
+    return {
+        **one,
+        "operationId": "applyOperations",
+        "requestBody": {**body, "content": _either(body["content"], more["content"])},
+        "responses": responses,
+    }
+
+
+def _either(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """The media types of both, where both have one with the schemas of both."""
+    joined = {**other, **one}
+    for name in one.keys() & other.keys():
+        first, second = one[name]["schema"], other[name]["schema"]
+        if first != second:
+            choices = [*first.get("anyOf", [first]), second]
+            joined[name] = {**one[name], "schema": {"anyOf": choices}}
+    return joined
 
 
 def _collisions(part: dict[str, Any], taken: dict[str, Any], service: str) -> dict[str, str]:
@@ -113,9 +146,10 @@ async def openapi(request: Request) -> JSONResponse:
 async def docs(request: Request) -> HTMLResponse:
     document = await merged(request)
     parts = [
-        _operation(method, path, operation)
-        for path, operations in document["paths"].items()
-        for method, operation in operations.items()
+        _operation(document, method, path)
+        for path, item in document["paths"].items()
+        for method in item
+        if method != "parameters"
     ]
     note = html.escape(document["info"].get("description", ""))
     page = (
@@ -127,10 +161,14 @@ async def docs(request: Request) -> HTMLResponse:
     return HTMLResponse(page, headers={"Content-Security-Policy": policy})
 
 
-def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
+def _operation(document: dict[str, Any], method: str, path: str) -> str:
+    item = document["paths"][path]
+    operation, known = item[method], document["components"].get("parameters", {})
+    listed = [*item.get("parameters", ()), *operation.get("parameters", ())]
+    parameters = [known[p["$ref"].rpartition("/")[2]] if "$ref" in p else p for p in listed]
     rows = "".join(
         f"<dt>{html.escape(p['name'])}</dt><dd>{html.escape(p.get('description', ''))}</dd>"
-        for p in operation.get("parameters", [])
+        for p in parameters
     )
     summary = html.escape(operation.get("summary", ""))
     head = f"<b>{method.upper()}</b> <code>{html.escape(path)}</code> {summary}"

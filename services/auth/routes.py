@@ -14,6 +14,7 @@ from shared.db import Database, SessionDep
 from shared.jsonapi.endpoints import item_response
 from shared.jsonapi.errors import BadRequest, Unauthorized
 from shared.jsonapi.negotiation import negotiate, parse_object, read_body
+from shared.jsonapi.openapi import error_references
 from shared.jsonapi.query import parse_query
 
 router = APIRouter()
@@ -31,23 +32,63 @@ async def _credentials(request: Request) -> tuple[str, str]:
 
 
 Credentials = Annotated[tuple[str, str], Depends(_credentials)]
-EXAMPLE: dict[str, Any] = {
+_TEXT = {"type": "string", "minLength": 1, "maxLength": 254}
+_HEADERS: dict[str, Any] = {
+    name: {"$ref": f"#/components/headers/{name}"} for name in ("Cache-Control", "X-Request-Id")
+}
+SIGN_IN: dict[str, Any] = {
+    "security": [],
     "requestBody": {
+        "required": True,
         "content": {
             "application/json": {
                 "schema": {
                     "type": "object",
-                    "required": ["email", "password"],
-                    "properties": {"email": {"type": "string"}, "password": {"type": "string"}},
+                    "required": ["password"],
+                    "properties": {"email": _TEXT, "username": _TEXT, "password": _TEXT},
+                    "anyOf": [{"required": ["email"]}, {"required": ["username"]}],
                 }
             }
-        }
-    }
+        },
+    },
+    "responses": {
+        "200": {
+            "headers": _HEADERS,
+            "content": {
+                "application/json": {
+                    "schema": {
+                        "type": "object",
+                        "required": ["access_token"],
+                        "properties": {"access_token": {"type": "string"}},
+                    }
+                }
+            },
+        },
+        **error_references(400, 401, 413, 414, 429, 431, 500, 502, 503, 504),
+    },
+}
+JWKS: dict[str, Any] = {
+    "security": [],
+    "responses": {
+        "200": {
+            "headers": _HEADERS,
+            "content": {
+                "application/json": {
+                    "schema": {
+                        "type": "object",
+                        "required": ["keys"],
+                        "properties": {"keys": {"type": "array", "items": {"type": "object"}}},
+                    }
+                }
+            },
+        },
+        **error_references(414, 429, 431, 500, 502, 503, 504),
+    },
 }
 
 
-@router.post("/auth/session", tags=["auth"], openapi_extra=EXAMPLE)
-@router.post("/v1/auth/login", tags=["auth"], openapi_extra=EXAMPLE)
+@router.post("/auth/session", tags=["auth"], openapi_extra=SIGN_IN)
+@router.post("/v1/auth/login", tags=["auth"], openapi_extra=SIGN_IN)
 async def sign_in(request: Request, credentials: Credentials) -> JSONResponse:
     """Exchange an email address and a password for an access token."""
     email, password = credentials
@@ -67,7 +108,7 @@ async def sign_in(request: Request, credentials: Credentials) -> JSONResponse:
 
 
 @router.head("/.well-known/jwks.json", include_in_schema=False)
-@router.get("/.well-known/jwks.json", tags=["auth"])
+@router.get("/.well-known/jwks.json", tags=["auth"], openapi_extra=JWKS)
 async def read_jwks(request: Request) -> JSONResponse:
     """The public keys that verify access tokens (RFC 7517)."""
     keys: SigningKeys = request.app.state.keys

@@ -2,17 +2,16 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, StringConstraints
 from sqlalchemy import ColumnElement, literal, or_, select, true
 from sqlalchemy.orm import InstrumentedAttribute
 
 from services.faq.models import EventView, Faq, FaqType, access
 from shared.auth import User, Viewer
-from shared.jsonapi.fields import Instant
+from shared.jsonapi.fields import Instant, Int32
 from shared.jsonapi.resource import Predicate, ReadOnly, Relationship, Resource, UserPredicate
 
 Line = Annotated[str, StringConstraints(min_length=1, max_length=500, strip_whitespace=True)]
-Position = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
 
 
 class FaqAttributes(BaseModel):
@@ -20,7 +19,7 @@ class FaqAttributes(BaseModel):
 
     question: Line
     answer: Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
-    position: Position = 0
+    position: Int32 = 0
     created_at: ReadOnly[Instant]
     updated_at: ReadOnly[Instant]
     deleted_at: ReadOnly[Instant | None] = None
@@ -30,7 +29,7 @@ class FaqTypeAttributes(BaseModel):
     """The attributes in the order in which documents show them."""
 
     name: Line
-    position: Position = 0
+    position: Int32 = 0
 
 
 class EventAttributes(BaseModel):

@@ -1,16 +1,40 @@
 """Attribute types that more than one service declares."""
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, HttpUrl, StringConstraints, TypeAdapter
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    GetJsonSchemaHandler,
+    HttpUrl,
+    StringConstraints,
+    TypeAdapter,
+)
+from pydantic_core import CoreSchema
 
 RFC3339 = re.compile(
     r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
 )
+# What a browser would repair is refused: the text is kept as it is given.
+URL_TEXT = re.compile(r"https?://[^\s<>\"{}|\\^`\x00-\x1f\x7f]+", re.IGNORECASE)
 
 _http_url = TypeAdapter(HttpUrl)
+
+
+@dataclass(frozen=True)
+class Documented:
+    """Says in JSON Schema what a validating function says in Python."""
+
+    format: str
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {**handler(schema), "format": self.format}
 
 
 def _parse_instant(value: Any) -> datetime:
@@ -23,12 +47,26 @@ def _parse_instant(value: Any) -> datetime:
 
 
 def _is_url(value: str) -> str:
+    if not URL_TEXT.fullmatch(value):
+        raise ValueError("give an absolute http or https URL")
     _http_url.validate_python(value)
     return value
 
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+# What a column of integers holds. JSON has one kind of number, so 2.0 is an integer too.
+Int32 = Annotated[int, Field(ge=-(2**31), le=2**31 - 1), BeforeValidator(_whole)]
 
 # A moment in UTC; pydantic's own types also take numbers, and years that overflow in UTC.
 Instant = Annotated[datetime, BeforeValidator(_parse_instant)]
 
 # An absolute http or https URL, kept as it was given.
-URL = Annotated[str, StringConstraints(max_length=2000), AfterValidator(_is_url)]
+URL = Annotated[
+    str,
+    StringConstraints(max_length=2000),
+    AfterValidator(_is_url),
+    Documented("iri"),
+]

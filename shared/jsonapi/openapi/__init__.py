@@ -1,0 +1,5 @@
+from shared.jsonapi.openapi.answers import error_references
+from shared.jsonapi.openapi.decorators import operation
+from shared.jsonapi.openapi.document import describe
+
+__all__ = ["describe", "error_references", "operation"]

@@ -1,0 +1,89 @@
+"""JSON Schemas of attributes: as clients may send them, and as documents show them."""
+
+from typing import Any
+
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
+from pydantic_core import core_schema
+
+from shared.jsonapi.openapi.components import Components, Schema, closed
+from shared.jsonapi.resource import Attribute, Resource
+
+TEMPLATE = "#/components/schemas/{model}"
+LIMITS = ("minLength", "maxLength", "pattern")
+
+
+class _Generator(GenerateJsonSchema):
+    """pydantic's schemas, exact where it is vague."""
+
+    def str_schema(self, schema: core_schema.StringSchema) -> dict[str, Any]:
+        found = super().str_schema(schema)
+        if schema.get("strip_whitespace") and schema.get("min_length"):
+            # The length is that of what is left, so blanks alone do not make it.
+            found.setdefault("pattern", r"\S")
+        return found
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> dict[str, Any]:
+        inner = self.generate_inner(schema["schema"])
+        if isinstance(inner.get("type"), str) and not {"enum", "const"} & inner.keys():
+            return {**inner, "type": [inner["type"], "null"]}
+        return super().nullable_schema(schema)
+
+    def function_after_schema(
+        self, schema: core_schema.AfterValidatorFunctionSchema
+    ) -> dict[str, Any]:
+        found = super().function_after_schema(schema)
+        if self.mode == "serialization":
+            # The function runs after the limits were checked and may change the value.
+            found = {name: value for name, value in found.items() if name not in LIMITS}
+        return found
+
+
+def attribute_schema(components: Components, attribute: Attribute, mode: JsonSchemaMode) -> Schema:
+    """One attribute: `validation` is what may be sent, `serialization` what is shown."""
+    schema = attribute.adapter.json_schema(
+        mode=mode, ref_template=TEMPLATE, schema_generator=_Generator
+    )
+    for name, definition in schema.pop("$defs", {}).items():
+        components.schema(name, definition)
+    return schema
+
+
+def shown_attributes(components: Components, resource: Resource) -> Schema:
+    """The attributes in documents: none is required, for a sparse fieldset may leave it out."""
+    shown = {
+        components.wire(each.name): attribute_schema(components, each, "serialization")
+        for each in resource.fields.values()
+        if each.is_readable
+    }
+    name = components.name(resource, "Attributes")
+    return components.schema(name, closed(shown, required=[]))
+
+
+def sent_attributes(components: Components, resource: Resource, *, partial: bool) -> Schema:
+    """The attributes of a request; members that begin with @ are ignored (checklist 49)."""
+    sent, required = {}, []
+    for each in resource.fields.values():
+        if not each.is_writable:
+            continue
+        wire = components.wire(each.name)
+        sent[wire] = attribute_schema(components, each, "validation")
+        if each.required and not partial:
+            required.append(wire)
+        elif not partial:
+            default = resource.attributes.model_fields[each.name].default
+            sent[wire] |= {} if default is None else {"default": default}
+        if not each.is_readable:
+            sent[wire]["writeOnly"] = True
+    schema = closed(sent, required=required) | {"patternProperties": {"^@": {}}}
+    part = "UpdateAttributes" if partial else "CreateAttributes"
+    return components.schema(components.name(resource, part), schema)
+
+
+def value_schema(components: Components, attribute: Attribute) -> Schema:
+    """One value of an attribute in a filter: never null."""
+    schema = attribute_schema(components, attribute, "validation")
+    if isinstance(schema.get("type"), list):
+        schema["type"] = next(each for each in schema["type"] if each != "null")
+    elif "anyOf" in schema:
+        schema = next(each for each in schema["anyOf"] if each != {"type": "null"})
+    return schema

@@ -1,0 +1,205 @@
+"""Parameters of requests: query families with their legal values, preconditions, ids."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from shared.jsonapi.openapi.attributes import value_schema
+from shared.jsonapi.openapi.components import Components, Schema, array, pascal
+from shared.jsonapi.openapi.resources import ID
+from shared.jsonapi.query import (
+    MAX_FILTER_VALUES,
+    MAX_INCLUDE_DEPTH,
+    MAX_INCLUDES,
+    MAX_OFFSET,
+    MAX_SIZE,
+)
+from shared.jsonapi.resource import Relationship, Resource
+
+TAG = r'(W/)?"[!#-~]*"'
+# `*`, or a list that may have empty elements (RFC 9110 §5.6.1.2, §13.1).
+TAGS: Schema = {
+    "type": "string",
+    "format": "entity-tags",
+    "pattern": rf"^(\*|( *,)*( *{TAG}( *,( *{TAG})?)*)? *)$",
+}
+OPERATORS = (
+    "and, or, not, equals, lessThan, lessOrEqual, greaterThan, greaterOrEqual, contains, "
+    "startsWith, endsWith, any, has, between, isNull"
+)
+
+
+def include_paths(
+    components: Components, resource: Resource, depth: int = MAX_INCLUDE_DEPTH
+) -> Iterator[tuple[str, Resource]]:
+    """(path, the type at its end) for every path that may be included."""
+    for link in resource.relationships:
+        if not link.is_local:
+            continue
+        name, target = components.wire(link.name), components.registry.target(link)
+        yield name, target
+        if depth > 1:
+            for rest, end in include_paths(components, target, depth - 1):
+                yield f"{name}.{rest}", end
+
+
+def _to_one_paths(
+    components: Components, resource: Resource, depth: int = MAX_INCLUDE_DEPTH
+) -> Iterator[tuple[str, Resource]]:
+    """(prefix, type) of what fields can be reached through to-one relationships."""
+    yield "", resource
+    for link in resource.relationships:
+        if depth and link.is_local and not link.to_many:
+            target = components.registry.target(link)
+            for rest, end in _to_one_paths(components, target, depth - 1):
+                yield f"{components.wire(link.name)}.{rest}", end
+
+
+def _query(components: Components, name: str, key: str, schema: Schema, **more: Any) -> Schema:
+    member = {"name": key, "in": "query", "schema": schema, **more}
+    if schema.get("type") == "array":
+        member |= {"style": "form", "explode": False}
+    return components.add("parameters", name, member)
+
+
+def field_parameters(components: Components) -> Iterator[Schema]:
+    """`fields[TYPE]` for every type of the service's documents."""
+    for resource in components.registry.by_type.values():
+        shown = [a.name for a in resource.fields.values() if a.is_readable]
+        names = [components.wire(name) for name in (*shown, *resource.links)]
+        yield _query(
+            components,
+            components.name(resource, "Fields"),
+            f"fields[{components.registry.wire_type(resource)}]",
+            array({"enum": names}),
+            description="The fields to show of this type, separated by commas.",
+        )
+
+
+def include_parameter(components: Components, resource: Resource) -> Iterator[Schema]:
+    paths = [path for path, _ in include_paths(components, resource)]
+    if paths:
+        yield _query(
+            components,
+            components.name(resource, "Include"),
+            "include",
+            array({"enum": paths}, maxItems=MAX_INCLUDES),
+            description="Paths of relationships whose resources are added to the document.",
+        )
+
+
+def sort_parameter(components: Components, resource: Resource) -> Schema:
+    keys = ["id"]
+    for prefix, target in _to_one_paths(components, resource):
+        shown = [a.name for a in target.fields.values() if a.is_readable]
+        keys += [f"{prefix}{components.wire(name)}" for name in shown]
+    both = [f"{sign}{key}" for key in keys for sign in ("", "-")]
+    return _query(
+        components,
+        components.name(resource, "Sort"),
+        "sort",
+        array({"enum": both}, minItems=1),
+        description="Keys in order; a minus turns one round. Nulls come last either way.",
+    )
+
+
+def filter_parameters(components: Components, resource: Resource) -> Iterator[Schema]:
+    """`filter[…]` for every field and path, and the function form."""
+    prefix_name = components.name(resource, "Filter")
+    for prefix, target in _to_one_paths(components, resource):
+        for key, one in _filter_values(components, target):
+            yield _query(
+                components,
+                f"{prefix_name}{pascal(prefix + key)}",
+                f"filter[{prefix}{key}]",
+                array(one, minItems=1, maxItems=MAX_FILTER_VALUES),
+                description="Any of these values, after commas; or one a parameter with `[]`.",
+            )
+    yield _query(
+        components,
+        "FilterFunction",
+        "filter",
+        {"type": "string", "format": "jsonapi-filter", "minLength": 1},
+        description=f"A function of fields and constants, of {OPERATORS}. For instance "
+        "`and(equals(id,'1'),not(isNull(id)))`.",
+    )
+
+
+def _filter_values(components: Components, target: Resource) -> Iterator[tuple[str, Schema]]:
+    yield "id", ID
+    for attribute in target.fields.values():
+        if attribute.is_readable:
+            yield components.wire(attribute.name), value_schema(components, attribute)
+    for link in target.relationships:
+        if link.is_local:
+            yield components.wire(link.name), ID
+
+
+def page_parameters(components: Components, *, maximum: int = MAX_SIZE) -> Iterator[Schema]:
+    """Pages by number and by cursor; only one of the two."""
+    number = {"type": "integer", "minimum": 1, "maximum": MAX_OFFSET, "default": 1}
+    yield _query(components, "PageNumber", "page[number]", number)
+    size = {"type": "integer", "minimum": 1, "maximum": maximum}
+    name = "PageSize" if maximum == MAX_SIZE else "LinkagePageSize"
+    yield _query(components, name, "page[size]", size)
+    yield _query(
+        components,
+        "PageCount",
+        "page[count]",
+        {"type": "boolean", "default": False},
+        description="Adds the number of all resources as meta.count.",
+    )
+
+
+def cursor_parameters(components: Components) -> Iterator[Schema]:
+    cursor = {"type": "string", "format": "jsonapi-cursor", "minLength": 1}
+    for name in ("after", "before"):
+        yield _query(
+            components,
+            f"Page{name.title()}",
+            f"page[{name}]",
+            cursor,
+            description=f"The page {name} this cursor: meta.page.cursor of a resource.",
+        )
+
+
+def header_parameter(
+    components: Components, name: str, schema: Schema, *, required: bool = False, about: str
+) -> Schema:
+    member = {"name": name, "in": "header", "schema": schema, "description": about}
+    key = pascal(name) if not required else f"Required{pascal(name)}"
+    return components.add("parameters", key, member | ({"required": True} if required else {}))
+
+
+def preconditions(components: Components, *, required: bool = False) -> Iterator[Schema]:
+    """If-Match and If-None-Match (RFC 9110 §13.1)."""
+    about = "The ETag, or `*`, that the resource must have for this to be done."
+    yield header_parameter(components, "If-Match", TAGS, required=required, about=about)
+    about = (
+        "The ETags, or `*`, that the resource must not have: else 304 for reads, 412 for writes."
+    )
+    yield header_parameter(components, "If-None-Match", TAGS, about=about)
+
+
+def idempotency_key(components: Components) -> Schema:
+    schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[!-~]+$"}
+    about = "A repeated request with this key is answered as the first one was, for a day."
+    return header_parameter(components, "Idempotency-Key", schema, about=about)
+
+
+def id_parameter(components: Components, resource: Resource) -> Schema:
+    """The resource's id in the path; its identifier may stand for it."""
+    schema: Schema = ID
+    about = "The resource's id."
+    if resource.identifier is not None:
+        schema = {"type": "string", "pattern": "^([1-9][0-9]{0,17}|[0-9a-z]{8})$"}
+        about = "The resource's id, or its identifier."
+    member = {"name": "id", "in": "path", "required": True, "schema": schema}
+    name = components.name(resource, "Id")
+    return components.add("parameters", name, member | {"description": about})
+
+
+def writes(link: Relationship) -> tuple[str, ...]:
+    """The writing methods of a relationship's own URL."""
+    if not link.writable:
+        return ()
+    return ("patch", "post", "delete") if link.to_many else ("patch",)

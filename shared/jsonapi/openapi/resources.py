@@ -1,0 +1,145 @@
+"""JSON Schemas of resource objects and identifiers, shown and sent."""
+
+from shared.jsonapi.documents import PREFIX
+from shared.jsonapi.openapi.answers import STRING, URI
+from shared.jsonapi.openapi.attributes import sent_attributes, shown_attributes
+from shared.jsonapi.openapi.components import NEVER, Components, Schema, array, closed
+from shared.jsonapi.resource import Relationship, Resource
+
+# Ids are bigint; longer ones than these cannot be of a resource that exists.
+ID: Schema = {"type": "string", "pattern": "^[1-9][0-9]{0,17}$"}
+
+
+def type_of(components: Components, resource: Resource) -> Schema:
+    return {"const": components.registry.wire_type(resource)}
+
+
+def id_schema(components: Components) -> Schema:
+    return components.schema("Id", ID | {"description": "A number, as a string."})
+
+
+def url_schema(path: str) -> Schema:
+    """URLs of this API below a path that may hold `{id}`."""
+    return {"type": "string", "pattern": f"^{path.replace('{id}', '[1-9][0-9]*')}$"}
+
+
+def item_path(resource: Resource) -> str:
+    return f"{PREFIX}/{resource.path}/{{id}}"
+
+
+def identifier(components: Components, resource: Resource) -> Schema:
+    """A resource identifier object in documents."""
+    members = {"type": type_of(components, resource), "id": id_schema(components)}
+    return components.schema(components.name(resource, "Identifier"), closed(members))
+
+
+def sent_identifier(components: Components, resource: Resource) -> Schema:
+    """A resource identifier object in requests, whose other members are ignored."""
+    members = {"type": type_of(components, resource), "id": id_schema(components)}
+    schema = {"type": "object", "required": ["type", "id"], "properties": members}
+    return components.schema(components.name(resource, "SentIdentifier"), schema)
+
+
+def linkage(link: Relationship, one: Schema) -> Schema:
+    """The `data` of a relationship whose identifiers look like `one`."""
+    if link.to_many:
+        return array(one)
+    return one if link.required else {"anyOf": [one, {"type": "null"}]}
+
+
+def relationship(components: Components, resource: Resource, link: Relationship) -> Schema:
+    """A relationship object in documents; `data` is there where the linkage was loaded."""
+    members: Schema = {}
+    if resource.path:
+        path, name = item_path(resource), components.wire(link.name)
+        members["links"] = closed(
+            {
+                "self": url_schema(f"{path}/relationships/{name}"),
+                "related": url_schema(f"{path}/{name}"),
+            }
+        )
+    if link.is_local:
+        target = components.registry.target(link)
+        members["data"] = linkage(link, identifier(components, target))
+    always = ["links"] if resource.path else []
+    if link.column is not None:
+        always.append("data")
+    return closed(members, required=always)
+
+
+def shown_resource(components: Components, resource: Resource) -> Schema:
+    """A resource object in documents."""
+    members: Schema = {"type": type_of(components, resource), "id": id_schema(components)}
+    required = ["type", "id"]
+    members["attributes"] = shown_attributes(components, resource)
+    if resource.relationships:
+        links = {
+            components.wire(link.name): relationship(components, resource, link)
+            for link in resource.relationships
+        }
+        name = components.name(resource, "Relationships")
+        members["relationships"] = components.schema(name, closed(links, required=[]))
+    if resource.path:
+        members["links"] = closed({"self": url_schema(item_path(resource))})
+        required.append("links")
+    if "version" in resource.table.c:
+        members["meta"] = _meta(components)
+        required.append("meta")
+    return components.schema(components.name(resource), closed(members, required=required))
+
+
+def _meta(components: Components) -> Schema:
+    page = closed({"cursor": URI})
+    members = {"version": {"type": "integer", "minimum": 1}, "page": page}
+    return components.schema("ResourceMeta", closed(members, required=["version"]))
+
+
+def sent_resource(
+    components: Components, resource: Resource, *, partial: bool, lid: bool = False
+) -> Schema:
+    """The resource object of a POST, or with `partial` of a PATCH; in operations with `lid`."""
+    attributes = sent_attributes(components, resource, partial=partial)
+    members: Schema = {"type": type_of(components, resource), "attributes": attributes}
+    required = ["type"]
+    if partial:
+        members["id"] = id_schema(components)
+        required.append("id")
+    else:
+        # A client does not choose the id (checklist 79).
+        members["id"] = NEVER
+        if any(a.required and a.is_writable for a in resource.fields.values()):
+            required.append("attributes")
+    if lid:
+        members["lid"] = STRING
+    _add_relationships(components, resource, members, required, partial=partial)
+    schema = {"type": "object", "required": required, "properties": members}
+    part = ("Update" if partial else "Create") + ("Operation" if lid else "")
+    return components.schema(components.name(resource, part), schema)
+
+
+def is_settable(link: Relationship, *, partial: bool) -> bool:
+    """Whether the body of a POST, or with `partial` of a PATCH, may set the relationship."""
+    return link.is_local and (link.writable or (link.required and not partial))
+
+
+def _add_relationships(
+    components: Components,
+    resource: Resource,
+    members: Schema,
+    required: list[str],
+    *,
+    partial: bool,
+) -> None:
+    links, needed = {}, []
+    for link in resource.relationships:
+        if not is_settable(link, partial=partial):
+            continue
+        name = components.wire(link.name)
+        target = components.registry.target(link)
+        data = linkage(link, sent_identifier(components, target))
+        links[name] = {"type": "object", "required": ["data"], "properties": {"data": data}}
+        if link.required and not partial:
+            needed.append(name)
+    members["relationships"] = closed(links, required=needed) | {"patternProperties": {"^@": {}}}
+    if needed:
+        required.append("relationships")

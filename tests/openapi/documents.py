@@ -1,0 +1,24 @@
+"""The OpenAPI documents of the services, made from their declarations alone."""
+
+from typing import Any
+
+from services.auth.resources import user_resource
+from services.events import resources as events
+from services.faq import resources as faq
+from shared.jsonapi.openapi import describe
+from shared.jsonapi.resource import Registry
+
+
+def registries(*, dasherize: bool = True) -> dict[str, Registry]:
+    types = {
+        "auth": [user_resource(verify_on_sign_up=True)],
+        "events": [events.EVENT, events.USER],
+        "faq": [faq.FAQ, faq.FAQ_TYPE, faq.EVENT],
+    }
+    return {name: Registry(found, dasherize=dasherize) for name, found in types.items()}
+
+
+def documents(*, dasherize: bool = True) -> dict[str, dict[str, Any]]:
+    """`paths` and `components` by service."""
+    found = registries(dasherize=dasherize)
+    return {name: describe(registry) for name, registry in found.items()}

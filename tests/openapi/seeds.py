@@ -1,0 +1,66 @@
+"""Resources that generated requests can refer to; made by the API itself."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import httpx
+
+from tests.client import MEDIA_TYPE, PASSWORD
+
+# Ids begin here, where a generated request hardly gets to by itself.
+FIRST_ID = 1_000_000
+TABLES = {
+    "user": "auth.users",
+    "event": "events.events",
+    "faq": "faq.faqs",
+    "faq-type": "faq.faq_types",
+}
+SERVICES = {"user": "auth", "event": "events", "faq": "faq", "faq-type": "faq"}
+_numbers = count(1)
+
+
+@dataclass
+class Seeds:
+    """Makes resources as an administrator; `ids` are those made, by type."""
+
+    urls: Mapping[str, str]
+    token: str
+    ids: dict[str, list[str]]
+
+    def make(self, kind: str) -> str:
+        """A new resource of a type; what it belongs to is made before."""
+        attributes, relationships = self._content(kind, next(_numbers))
+        data = {"type": kind, "attributes": attributes, "relationships": relationships}
+        url = self.urls[SERVICES[kind]]
+        made = post(f"{url}/v1/{kind}s", {"data": data}, self.token)["data"]["id"]
+        return str(made)
+
+    def keep(self, kind: str) -> str:
+        """Make one that stays for the whole run."""
+        made = self.make(kind)
+        self.ids.setdefault(kind, []).append(made)
+        return made
+
+    def _content(self, kind: str, number: int) -> tuple[Any, Any]:
+        if kind == "user":
+            return {"email": f"somebody-{number}@example.org", "password": PASSWORD}, {}
+        if kind == "event":
+            dates = {"starts-at": "2027-05-01T09:00:00Z", "ends-at": "2027-05-02T17:00:00Z"}
+            return {"name": f"Event {number}", "state": "published", **dates}, {}
+        event = (self.ids.get("event") or [self.keep("event")])[-1]
+        belongs = {"event": {"data": {"type": "event", "id": event}}}
+        if kind == "faq-type":
+            return {"name": f"Type {number}"}, belongs
+        return {"question": "Is there coffee?", "answer": "Yes."}, belongs
+
+
+def post(url: str, body: Any, token: str = "") -> Any:
+    """The document that a POST is answered with."""
+    headers = {"Content-Type": MEDIA_TYPE}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    answer = httpx.post(url, json=body, headers=headers)
+    answer.raise_for_status()
+    return answer.json()
