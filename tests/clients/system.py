@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -10,7 +9,6 @@ from pathlib import Path
 
 import asyncpg
 
-from dev.folders import remove_data
 from dev.postgres import start_postgres
 from dev.processes import PROCESSES
 from dev.run import environment, run_once, start_process
@@ -36,7 +34,6 @@ def running_system(data: Path, **settings: str) -> Iterator[System]:
     DATABASE_URL and REDIS_URL are used where they are given. Search is left out: it has no
     writable types, and without Elasticsearch this starts in seconds.
     """
-    remove_data(data)
     processes = [replace(p, port=free_port()) for p in PROCESSES if p.name in NAMES]
     urls = {p.name: f"http://127.0.0.1:{p.port}" for p in processes}
     with ExitStack() as stack:
@@ -58,16 +55,16 @@ def _start_stores(stack: ExitStack, data: Path) -> Stores:
     if not stores.redis_url:
         server, stores.redis_url = start_valkey(data, data / "log")
         stack.callback(server.stop)
-    server_url, name = stores.database_url, f"almanac_{secrets.token_hex(4)}"
-    asyncio.run(_execute(server_url, f"CREATE DATABASE {name}"))
-    stack.callback(lambda: asyncio.run(_execute(server_url, f"DROP DATABASE {name}")))
-    stores.database_url = server_url.rsplit("/", 1)[0] + f"/{name}"
+    name = f"almanac_{data.name.replace('-', '_')}"
+    asyncio.run(_make_database(stores.database_url, name))
+    stores.database_url = stores.database_url.rsplit("/", 1)[0] + f"/{name}"
     return stores
 
 
-async def _execute(url: str, statement: str) -> None:
+async def _make_database(url: str, name: str) -> None:
     connection = await asyncpg.connect(url)
     try:
-        await connection.execute(statement)
+        await connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        await connection.execute(f"CREATE DATABASE {name}")
     finally:
         await connection.close()
