@@ -14,6 +14,12 @@ before(async () => {
   api = ada.api;
 });
 
+async function newEvents(...names) {
+  const events = [];
+  for (const name of names) events.push(await newEvent(api, { name }));
+  return events;
+}
+
 test("an event is created, with dasherized names and its location", async () => {
   const answer = await api.post("event", { name: "Kitsu meets", ...DATES });
   assert.equal(answer.status, 201);
@@ -58,7 +64,7 @@ test("collections are filtered, sorted, paged and thinned out", async () => {
 
 test("the links of a page lead through a collection", async () => {
   const name = unique("Link");
-  const created = [await newEvent(api, { name }), await newEvent(api, { name }), await newEvent(api, { name })];
+  const created = await newEvents(name, name, name);
   const seen = [];
   let answer = await api.get("event", { params: { filter: { name }, page: { size: 2 } } });
   while (answer) {
@@ -71,14 +77,15 @@ test("the links of a page lead through a collection", async () => {
 
 test("cursors lead through a collection", async () => {
   const name = unique("Cursor");
-  const created = [await newEvent(api, { name }), await newEvent(api, { name }), await newEvent(api, { name })];
+  const created = await newEvents(name, name, name);
   const params = { filter: { name }, page: { size: 2 } };
   const profile = "https://jsonapi.org/profiles/ethanresnick/cursor-pagination";
   const headers = { Accept: `application/vnd.api+json; profile="${profile}"` };
   const first = await api.get("event", { params, headers });
   assert.match(first.headers["content-type"], /profile="/);
   const after = first.data[1].meta.page.cursor;
-  const rest = await api.get("event", { params: { ...params, page: { size: 2, after } }, headers });
+  const next = { ...params, page: { size: 2, after } };
+  const rest = await api.get("event", { params: next, headers });
   assert.deepEqual(ids([...first.data, ...rest.data]), ids(created));
   assert.equal(rest.links.next, null);
 });
@@ -94,7 +101,7 @@ test("a filter may be a function", async () => {
 
 test("both ways of writing lists of values are understood", async () => {
   const names = [unique("One"), unique("Two")];
-  const created = [await newEvent(api, { name: names[0] }), await newEvent(api, { name: names[1] })];
+  const created = await newEvents(...names);
   const asText = await api.get("event", { params: { filter: { name: names.join() } } });
   assert.deepEqual(ids(asText.data), ids(created));
   const modern = await connect({ query: "modern" }).get("event", {
