@@ -8,9 +8,12 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 
 from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
+from starlette.routing import BaseRoute
 
 from shared.health import Check, Health, health_router
+from shared.jsonapi.describing import describe_resources
 from shared.jsonapi.middleware import UncaughtErrorMiddleware, add_error_handlers
+from shared.jsonapi.resource import Registry
 from shared.observability import RequestIdMiddleware, configure_sentry
 from shared.settings import Settings
 
@@ -22,6 +25,8 @@ def create_app(  # noqa: PLR0913 - the parts of a process, by name
     *,
     settings: Settings,
     routers: Iterable[APIRouter] = (),
+    registry: Registry | None = None,
+    routes: Iterable[BaseRoute] = (),
     checkers: Callable[[FastAPI], Sequence[Check]] | Sequence[Check] = (),
     lifespans: Sequence[Lifespan] = (),
     middleware: Sequence[Middleware] = (),
@@ -31,6 +36,7 @@ def create_app(  # noqa: PLR0913 - the parts of a process, by name
 
     `lifespans` open in order and close in reverse; they put what they open on `app.state`.
     `checkers` may be a function of the app, for checks of what the lifespans opened.
+    `routes` serve the resource types of `registry`, and come into the OpenAPI document from it.
     `middleware` is given from the innermost out. The edge faces clients: it makes request ids
     instead of believing theirs, and describes more than itself.
     """
@@ -45,8 +51,11 @@ def create_app(  # noqa: PLR0913 - the parts of a process, by name
     )
     app.state.settings = settings
     app.state.health = Health(checkers(app) if callable(checkers) else checkers)
+    app.router.routes.extend(routes)
     for router in (health_router(app.state.health), *routers):
         app.include_router(router)
+    if registry is not None:
+        describe_resources(app, registry)
     add_error_handlers(app)
     for each in middleware:
         app.add_middleware(each.cls, *each.args, **each.kwargs)

@@ -5,23 +5,17 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated
 
+import asyncpg
 import httpx
-from fastapi import Depends, FastAPI, Request
-from sqlalchemy import Boolean, column, select, table
-from sqlalchemy.ext.asyncio import AsyncSession
+from fastapi import Depends, FastAPI
+from starlette.requests import Request
 
-from shared.db import SessionDep
+from shared.db import SessionDep, driver_connection
 from shared.jsonapi.errors import Forbidden, Unauthorized
 from shared.tokens import RemoteKeys, bearer, verify
 
 # The contract of the view `auth.accounts`; a deleted account has no row.
-accounts = table(
-    "accounts",
-    column("user_id"),
-    column("is_admin", Boolean),
-    column("is_verified", Boolean),
-    schema="auth",
-)
+ACCOUNT = "SELECT is_admin, is_verified FROM auth.accounts WHERE user_id = $1"
 
 
 @dataclass(frozen=True)
@@ -45,22 +39,30 @@ async def keys_lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
 
 
-async def _optional_user(request: Request, session: SessionDep) -> Viewer:
+async def claimed_id(request: Request) -> int | None:
+    """Whose token the request has, verified; None without one. No store is asked."""
     token = bearer(request.headers.get("authorization"))
     if token is None:
         return None
-    claims = await verify(token, request.app.state.keys, request.app.state.settings)
-    return await load_user(session, claims.user_id)
+    state = request.app.state
+    return (await verify(token, state.keys, state.settings)).user_id
 
 
-async def load_user(session: AsyncSession, user_id: int) -> User:
+async def load_viewer(connection: asyncpg.Connection, user_id: int | None) -> Viewer:
     """The account with its present rights; Unauthorized when it was deleted."""
-    account = accounts.c
-    query = select(account.is_admin, account.is_verified).where(account.user_id == user_id)
-    row = (await session.execute(query)).one_or_none()
+    if user_id is None:
+        return None
+    row = await connection.fetchrow(ACCOUNT, user_id)
     if row is None:
         raise Unauthorized("This account does not exist any more.", code="account-deleted")
-    return User(user_id, row.is_admin, row.is_verified)
+    return User(user_id, row["is_admin"], row["is_verified"])
+
+
+async def _optional_user(request: Request, session: SessionDep) -> Viewer:
+    user_id = await claimed_id(request)
+    if user_id is None:
+        return None
+    return await load_viewer(await driver_connection(session), user_id)
 
 
 def require_user(viewer: Viewer) -> User:

@@ -1,13 +1,14 @@
 """PostgreSQL: the declarative base, the engine of a process and the transaction of a request."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import asyncpg
 from fastapi import Depends, FastAPI, Request
 from sqlalchemy import MetaData, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as SQLTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
 
@@ -29,8 +30,48 @@ class Base(DeclarativeBase):
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
 
 
+T = TypeVar("T")
+
+ATTEMPTS = 4
+# serialization_failure and deadlock_detected: nothing of the transaction is left, try again.
+CONFLICTS = ("40001", "40P01")
+AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+)
+
+
+def unavailable() -> ServiceUnavailable:
+    """The 503 of a request that PostgreSQL does not answer."""
+    return ServiceUnavailable(
+        "The database does not answer; try again.", headers={"Retry-After": "5"}
+    )
+
+
+async def _leave_as_it_is(connection: asyncpg.Connection) -> None:
+    """Reads leave nothing behind that a connection would have to be reset from."""
+
+
+def _session_settings(role: str | None) -> dict[str, str]:
+    settings = {"timezone": "UTC"}
+    return settings | {"role": role, "application_name": role} if role else settings
+
+
+async def driver_connection(session: AsyncSession) -> asyncpg.Connection:
+    """The session's own connection, inside its transaction."""
+    raw = await (await session.connection()).get_raw_connection()
+    return raw.driver_connection
+
+
 class Database:
-    """The engine and sessions of one process, working as the PostgreSQL role of its service.
+    """The connections of one process, working as the PostgreSQL role of its service.
+
+    Writes are SQLAlchemy sessions of `engine`. Reads take a connection of `pool`, on which no
+    transaction is opened and nothing is to be reset (docs/adr/0005-reading.md).
 
     The login user of DATABASE_URL must be a member of `role`: the connection takes the role
     on, and with it only that service's grants (docs/adr/0002-roles.md).
@@ -48,6 +89,42 @@ class Database:
             pool_pre_ping=True,
         )
         self.session = async_sessionmaker(self.engine, expire_on_commit=False)
+        self.timeout_s = settings.database_timeout_s
+        self.pool = asyncpg.create_pool(
+            str(settings.database_url),
+            min_size=0,
+            max_size=settings.database_pool_size,
+            timeout=settings.database_timeout_s,
+            command_timeout=settings.database_timeout_s,
+            server_settings=_session_settings(role),
+            reset=_leave_as_it_is,
+        )
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[asyncpg.Connection]:
+        """A connection for single statements; ServiceUnavailable while PostgreSQL is away."""
+        try:
+            async with self.pool.acquire(timeout=self.timeout_s) as connection:
+                yield connection
+        except AWAY as error:
+            raise unavailable() from error
+
+    async def in_transaction(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
+        """What `work` returns, committed; it is done again when it met a deadlock."""
+        for _ in range(ATTEMPTS):
+            try:
+                async with self.session() as session, session.begin():
+                    return await work(session)
+            except DBAPIError as error:
+                if error.connection_invalidated:
+                    raise unavailable() from error
+                if getattr(error.orig, "sqlstate", "") not in CONFLICTS:
+                    raise
+            except (OSError, TimeoutError, SQLTimeoutError) as error:
+                raise unavailable() from error
+        raise ServiceUnavailable(
+            "Others change the same resources; try again.", headers={"Retry-After": "1"}
+        )
 
     async def check(self) -> tuple[bool, str]:
         """health_check_db."""
@@ -64,11 +141,13 @@ def database_lifespan(role: str) -> Callable[[FastAPI], AbstractAsyncContextMana
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.database = Database(app.state.settings, role)
+        database = app.state.database = Database(app.state.settings, role)
+        await database.pool
         try:
             yield
         finally:
-            await app.state.database.engine.dispose()
+            await database.pool.close()
+            await database.engine.dispose()
 
     return lifespan
 
@@ -77,13 +156,10 @@ async def raw_connection(
     settings: Settings, role: str | None, **options: Any
 ) -> asyncpg.Connection:
     """A connection of its own, working as `role`, or as its login user where that is None."""
-    session = {"timezone": "UTC"}
-    if role:
-        session |= {"role": role, "application_name": role}
     return await asyncpg.connect(
         str(settings.database_url),
         timeout=settings.database_timeout_s,
-        server_settings=session,
+        server_settings=_session_settings(role),
         **options,
     )
 
@@ -96,9 +172,7 @@ async def _session(request: Request) -> AsyncIterator[AsyncSession]:
     except (OSError, TimeoutError, SQLAlchemyError) as error:
         if isinstance(error, DBAPIError) and not error.connection_invalidated:
             raise
-        raise ServiceUnavailable(
-            "The database does not answer; try again.", headers={"Retry-After": "5"}
-        ) from error
+        raise unavailable() from error
 
 
 # The function scope ends before the answer is sent, so a client never hears of a change that

@@ -8,9 +8,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -59,7 +57,10 @@ def check_version(request: Request, version: int, *, required: bool = False) -> 
     """
     if not request.app.state.settings.etag:
         return None
-    expected = _if_match(request, version, required=required)
+    given = request.headers.get("if-match")
+    if given is None and required:
+        require_version()
+    expected = None if given is None else expected_version(given, version)
     unwanted = request.headers.get("if-none-match")
     if unwanted is not None:
         tags = parse_tags(unwanted, "If-None-Match")
@@ -68,15 +69,18 @@ def check_version(request: Request, version: int, *, required: bool = False) -> 
     return expected
 
 
-def _if_match(request: Request, version: int, *, required: bool) -> int | None:
-    given = request.headers.get("if-match")
-    if given is None and required:
-        raise PreconditionRequired(
-            "Read the resource and send its ETag as If-Match.",
-            source={"header": "If-Match"},
-            headers={"Cache-Control": "no-store"},
-        )
-    tags = None if given is None else parse_tags(given, "If-Match")
+def require_version() -> None:
+    """Raise the 428 of a write that must say which version it changes (RFC 6585 §3)."""
+    raise PreconditionRequired(
+        "Read the resource and send its ETag as If-Match.",
+        source={"header": "If-Match"},
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+def expected_version(given: str, version: int) -> int | None:
+    """The version that If-Match stands for, None for `*`; PreconditionFailed for another."""
+    tags = parse_tags(given, "If-Match")
     if tags is None:
         return None
     if version not in {tag.version for tag in tags}:
@@ -95,24 +99,37 @@ def stale(version: int, *, header: str = "If-Match") -> PreconditionFailed:
 
 def tagged_response(
     request: Request,
-    document: Mapping[str, Any],
+    body: bytes,
     *,
     version: int | None = None,
     status: int = 200,
     headers: Mapping[str, str] | None = None,
+    media_type: str = MEDIA_TYPE,
 ) -> Response:
-    """The document with its ETag, or 304 when a read's If-None-Match has that tag."""
-    body = orjson.dumps(document)
+    """The document with its ETag; preconditions make a read 304 or 412 (RFC 9110 §13.2.2)."""
     fields = {"Vary": "Accept, Authorization", "Cache-Control": "private, no-cache"}
-    fields.update(headers or {})
+    if headers:
+        fields.update(headers)
     if not request.app.state.settings.etag:
-        return Response(body, status, fields, MEDIA_TYPE)
+        return Response(body, status, fields, media_type)
     sha1 = hashlib.sha1(body, usedforsecurity=False).hexdigest()
     opaque = sha1 if version is None else f"{version}-{sha1}"
     fields["ETag"] = f'"{opaque}"'
+    if request.method in ("GET", "HEAD") and _is_unchanged(request, opaque):
+        return Response(status_code=304, headers=fields)
+    return Response(body, status, fields, media_type)
+
+
+def _is_unchanged(request: Request, opaque: str) -> bool:
+    wanted = request.headers.get("if-match")
+    if wanted is not None:
+        tags = parse_tags(wanted, "If-Match")
+        if tags is not None and not any(tag.opaque == opaque and not tag.is_weak for tag in tags):
+            raise PreconditionFailed(
+                "The representation has another ETag now.", source={"header": "If-Match"}
+            )
     unwanted = request.headers.get("if-none-match")
-    if unwanted is not None and request.method in ("GET", "HEAD"):
-        tags = parse_tags(unwanted, "If-None-Match")
-        if tags is None or any(tag.opaque == opaque for tag in tags):
-            return Response(status_code=304, headers=fields)
-    return Response(body, status, fields, MEDIA_TYPE)
+    if unwanted is None:
+        return False
+    tags = parse_tags(unwanted, "If-None-Match")
+    return tags is None or any(tag.opaque in (opaque, f"{opaque}-gzip") for tag in tags)

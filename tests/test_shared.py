@@ -114,9 +114,9 @@ async def test_every_service_is_healthy_and_describes_itself(apps: dict[str, Fas
 async def test_the_gateway_merges_what_services_describe(api: Client) -> None:
     answer = await api.get("/openapi.json")
     paths = answer.json()["paths"]
-    for path in ("/v1/users", "/v1/events/{row_id}", "/v1/faqs", "/v1/search/events"):
+    for path in ("/v1/users", "/v1/events/{id}", "/v1/faqs", "/v1/search/events"):
         assert path in paths
-    assert "patch" in paths["/v1/events/{row_id}"]
+    assert "patch" in paths["/v1/events/{id}"]
 
 
 class Attributes(BaseModel):

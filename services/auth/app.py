@@ -7,11 +7,11 @@ from fastapi import FastAPI
 
 from services.auth.keys import SigningKeys
 from services.auth.resources import user_resource
-from services.auth.routes import router
+from services.auth.routes import me_route, router
 from shared.app import create_app
 from shared.db import database_lifespan
-from shared.jsonapi.endpoints import resource_routers
 from shared.jsonapi.resource import Registry
+from shared.jsonapi.routes import resource_routes
 from shared.migrations import database_checks
 from shared.settings import Settings, get_settings
 
@@ -27,12 +27,12 @@ def build_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or get_settings()
     user = user_resource(verify_on_sign_up=settings.verify_on_sign_up)
     registry = Registry([user], dasherize=settings.dasherize_api)
-    app = create_app(
+    return create_app(
         "auth",
         settings=settings,
-        routers=[router, *resource_routers(registry)],
+        routers=[router],
+        registry=registry,
+        routes=[me_route(registry), *resource_routes(registry)],
         checkers=lambda app: database_checks(app, "services.auth"),
         lifespans=[database_lifespan("almanac_auth"), _keys_lifespan],
     )
-    app.state.registry = registry
-    return app

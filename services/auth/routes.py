@@ -5,17 +5,18 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 from sqlalchemy import select
+from starlette.routing import BaseRoute, Route
 
 from services.auth.keys import SigningKeys
 from services.auth.models import User as Account
 from services.auth.passwords import is_password
-from shared.auth import CurrentUser
-from shared.db import Database, SessionDep
-from shared.jsonapi.endpoints import item_response
+from shared.auth import require_user
+from shared.db import Database
+from shared.jsonapi.endpoints import Endpoint, item_response, reader_of
 from shared.jsonapi.errors import BadRequest, Unauthorized
 from shared.jsonapi.negotiation import negotiate, parse_object, read_body
 from shared.jsonapi.openapi import error_references
-from shared.jsonapi.query import parse_query
+from shared.jsonapi.resource import Registry
 
 router = APIRouter()
 
@@ -115,11 +116,13 @@ async def read_jwks(request: Request) -> JSONResponse:
     return JSONResponse(keys.jwks, headers={"Cache-Control": "public, max-age=60"})
 
 
-@router.head("/v1/users/me", include_in_schema=False, dependencies=[Depends(negotiate)])
-@router.get("/v1/users/me", tags=["user"], dependencies=[Depends(negotiate)])
-async def read_me(request: Request, session: SessionDep, user: CurrentUser) -> Response:
-    """The account that the token belongs to."""
-    registry = request.app.state.registry
-    resource = registry.by_type["user"]
-    query = parse_query(request, registry, resource, collection=False)
-    return await item_response(request, session, resource, str(user.id), query, user)
+def me_route(registry: Registry) -> BaseRoute:
+    """`/v1/users/me`: the account that the token belongs to."""
+
+    async def read_me(request: Request) -> Response:
+        negotiate(request)
+        async with reader_of(request, registry) as reader:
+            user = require_user(reader.viewer)
+            return await item_response(request, reader, registry.by_type["user"], str(user.id))
+
+    return Route("/v1/users/me", Endpoint({"GET": read_me}))

@@ -6,8 +6,8 @@ from services.events.resources import EVENT, USER
 from shared.app import create_app
 from shared.auth import keys_lifespan
 from shared.db import database_lifespan
-from shared.jsonapi.endpoints import resource_routers
 from shared.jsonapi.resource import Registry
+from shared.jsonapi.routes import resource_routes
 from shared.migrations import database_checks
 from shared.settings import Settings, get_settings
 
@@ -16,12 +16,11 @@ def build_app(settings: Settings | None = None) -> FastAPI:
     """The app of one process."""
     settings = settings or get_settings()
     registry = Registry([EVENT, USER], dasherize=settings.dasherize_api)
-    app = create_app(
+    return create_app(
         "events",
         settings=settings,
-        routers=resource_routers(registry),
+        registry=registry,
+        routes=resource_routes(registry),
         checkers=lambda app: database_checks(app, "services.events"),
         lifespans=[database_lifespan("almanac_events"), keys_lifespan],
     )
-    app.state.registry = registry
-    return app

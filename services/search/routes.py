@@ -6,6 +6,7 @@ import time
 from typing import Any
 from uuid import UUID, uuid4
 
+import orjson
 from elastic_transport import TransportError
 from elasticsearch import ApiError, AsyncElasticsearch
 from fastapi import APIRouter, Depends, Request, Response
@@ -23,14 +24,14 @@ from services.search.query import ENOUGH, SearchQuery, search_body
 from shared.auth import AdminUser
 from shared.db import SessionDep
 from shared.etag import tagged_response
-from shared.jsonapi.documents import JSONAPI, page_links
 from shared.jsonapi.errors import NotFound, ServiceUnavailable
 from shared.jsonapi.names import Names
-from shared.jsonapi.negotiation import negotiate
+from shared.jsonapi.negotiation import negotiated
 from shared.jsonapi.query import Query
+from shared.jsonapi.reading import JSONAPI, page_links
 
 logger = logging.getLogger(__name__)
-router = APIRouter(prefix="/v1/search", dependencies=[Depends(negotiate)])
+router = APIRouter(prefix="/v1/search", dependencies=[Depends(negotiated)])
 
 EVENTS_PATH, REBUILDS_PATH = "/v1/search/events", "/v1/search/rebuilds"
 ELASTIC_TIMEOUT_S = 0.8
@@ -69,7 +70,7 @@ async def search_events(request: Request, session: SessionDep) -> Response:
             "degraded": engine == "postgres" and request.app.state.elastic is not None,
         },
     }
-    return tagged_response(request, document)
+    return tagged_response(request, orjson.dumps(document))
 
 
 def _event(names: Names, row: dict[str, Any]) -> dict[str, Any]:
@@ -144,7 +145,7 @@ async def create_rebuild(request: Request, session: SessionDep, user: AdminUser)
         data = await _read_rebuild(request, reading, rebuild_id)
     headers = {"Location": f"{REBUILDS_PATH}/{rebuild_id}", "Retry-After": "5"}
     document = {"jsonapi": JSONAPI, "data": data}
-    return tagged_response(request, document, status=202, headers=headers)
+    return tagged_response(request, orjson.dumps(document), status=202, headers=headers)
 
 
 @router.head("/rebuilds/{rebuild_id}", include_in_schema=False)
@@ -154,7 +155,7 @@ async def read_rebuild(
 ) -> Response:
     """How far a rebuild is."""
     document = {"jsonapi": JSONAPI, "data": await _read_rebuild(request, session, rebuild_id)}
-    return tagged_response(request, document)
+    return tagged_response(request, orjson.dumps(document))
 
 
 @router.head("/rebuilds", include_in_schema=False)
@@ -165,7 +166,8 @@ async def list_rebuilds(request: Request, session: SessionDep, user: AdminUser) 
     ids = (await session.scalars(newest)).all()
     data = [await _read_rebuild(request, session, each) for each in ids]
     links = page_links(Query(), REBUILDS_PATH, has_next=False)
-    return tagged_response(request, {"jsonapi": JSONAPI, "links": links, "data": data})
+    document = {"jsonapi": JSONAPI, "links": links, "data": data}
+    return tagged_response(request, orjson.dumps(document))
 
 
 async def _read_rebuild(

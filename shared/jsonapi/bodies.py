@@ -17,14 +17,21 @@ from shared.jsonapi.errors import (
     UnprocessableContent,
 )
 from shared.jsonapi.resource import ADMIN_ONLY, Attribute, Registry, Relationship, Resource
+from shared.jsonapi.strict import escape
+
+MAX_MEMBERS = 1000
 
 
 @dataclass
 class Changes:
-    """What a body sets: attributes by name, and to-one relationships as ids."""
+    """What a body sets: attributes, and relationships as ids (None empties a to-one).
+
+    `linked` are those that the row's own columns hold, `members` the others.
+    """
 
     values: dict[str, Any] = field(default_factory=dict)
     linked: dict[str, int | None] = field(default_factory=dict)
+    members: dict[str, list[int]] = field(default_factory=dict)
 
 
 class BodyReader:
@@ -41,10 +48,12 @@ class BodyReader:
             detail = "The document needs one resource object as `data`."
             raise BadRequest(detail, source={"pointer": "/data" if "data" in document else ""})
         self._check_identity(data, row_id)
-        changes = Changes(
-            dict(self._attributes(data, partial=row_id is not None)),
-            dict(self._relationships(data, partial=row_id is not None)),
-        )
+        changes = Changes(dict(self._attributes(data, partial=row_id is not None)))
+        for name, ids in self._relationships(data, partial=row_id is not None):
+            if self.resource.links[name].is_column:
+                changes.linked[name] = ids[0] if ids else None
+            else:
+                changes.members[name] = ids
         if self.errors:
             raise ErrorGroup(self.errors)
         return changes
@@ -130,7 +139,7 @@ class BodyReader:
 
     def _relationships(
         self, data: dict[str, Any], *, partial: bool
-    ) -> Iterator[tuple[str, int | None]]:
+    ) -> Iterator[tuple[str, list[int]]]:
         members = self._members(data, "relationships")
         for wire, value in members.items():
             link = self.resource.links.get(self.registry.names.python(wire) or "")
@@ -138,28 +147,37 @@ class BodyReader:
             if link is None:
                 detail = f"{self.resource.type} has no relationship {wire!r}."
                 self._add(UnprocessableContent, detail, pointer)
-            elif link.column is None or not (link.writable or (link.required and not partial)):
+            elif not (link.writable or (link.required and link.is_column and not partial)):
                 self._add(Forbidden, "This relationship cannot be set here.", pointer)
             elif not isinstance(value, dict) or "data" not in value:
                 self._add(BadRequest, "A relationship needs `data`.", pointer)
             else:
-                yield from self._identifier(link, value["data"], f"{pointer}/data")
+                try:
+                    yield link.name, linked_ids(self.registry, link, value["data"], pointer)
+                except JSONAPIError as error:
+                    self.errors.append(error)
         for link in self.resource.relationships:
             wire = self.registry.names.wire(link.name)
-            if link.required and not partial and wire not in members:
+            if link.required and link.is_column and not partial and wire not in members:
                 parent = "/data/relationships" if "relationships" in data else "/data"
                 self._add(UnprocessableContent, f"The relationship {wire} is required.", parent)
 
-    def _identifier(
-        self, link: Relationship, value: Any, pointer: str
-    ) -> Iterator[tuple[str, int | None]]:
-        if value is None and not link.required:
-            yield link.name, None
-            return
-        try:
-            yield link.name, identifier_id(self.registry, link, value, pointer)
-        except JSONAPIError as error:
-            self.errors.append(error)
+
+def linked_ids(registry: Registry, link: Relationship, data: Any, pointer: str) -> list[int]:
+    """The ids of linkage, which stands in the member `data` of what the pointer leads to."""
+    pointer = f"{pointer}/data"
+    if link.to_many != isinstance(data, list):
+        shape = "a list of resource identifiers" if link.to_many else "an identifier or null"
+        raise BadRequest(f"`data` must be {shape}.", source={"pointer": pointer})
+    if isinstance(data, list):
+        if len(data) > MAX_MEMBERS:
+            raise BadRequest(f"At most {MAX_MEMBERS} at once.", source={"pointer": pointer})
+        pairs = enumerate(data)
+        ids = [identifier_id(registry, link, each, f"{pointer}/{i}") for i, each in pairs]
+        return list(dict.fromkeys(ids))
+    if data is None and link.required:
+        raise Forbidden("This relationship cannot be empty.", source={"pointer": pointer})
+    return [] if data is None else [identifier_id(registry, link, data, pointer)]
 
 
 def identifier_id(registry: Registry, link: Relationship, value: Any, pointer: str) -> int:
@@ -177,8 +195,3 @@ def identifier_id(registry: Registry, link: Relationship, value: Any, pointer: s
         raise Conflict(detail, source={"pointer": f"{pointer}/type"})
     # An id that is no number of ours is one of a resource that does not exist: 0 is none.
     return int(given) if given.isascii() and given.isdigit() and len(given) <= 18 else 0
-
-
-def escape(token: str) -> str:
-    """A JSON pointer token (RFC 6901 §3)."""
-    return token.replace("~", "~0").replace("/", "~1")

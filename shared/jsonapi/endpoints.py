@@ -1,211 +1,311 @@
 """The endpoints of a resource type: collection, item and related; handlers hold the logic.
 
-Relationship endpoints are in relationships.py.
+They are bare ASGI apps, one for each path; relationship endpoints are in relationships.py.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import APIRouter, Depends, Request, Response
 from sqlalchemy import and_, select
-from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
 
-from shared.auth import OptionalUser, Viewer, require_user
-from shared.db import SessionDep
+from shared.auth import Viewer, claimed_id, load_viewer, require_user
+from shared.db import Database, driver_connection
 from shared.etag import check_version, tagged_response
-from shared.jsonapi.bodies import BodyReader
-from shared.jsonapi.documents import PREFIX, Renderer, page_links, resource_path
-from shared.jsonapi.negotiation import negotiate, parse_object
-from shared.jsonapi.openapi import operation
-from shared.jsonapi.query import Query, parse_query
-from shared.jsonapi.reading import (
-    by_id,
-    columns_of,
-    count_rows,
-    include,
-    one_row,
-    page_of_rows,
-    related_condition,
+from shared.jsonapi.changes import change, create
+from shared.jsonapi.errors import MethodNotAllowed
+from shared.jsonapi.negotiation import (
+    CURSOR_PAGINATION,
+    body_of,
+    media_type,
+    negotiate,
+    parse_object,
 )
-from shared.jsonapi.relationships import add_relationship_routes, add_routes
+from shared.jsonapi.objects import ROW_ID, ROW_NAME, resource_path
+from shared.jsonapi.plans import (
+    Plan,
+    item_plan,
+    page_plan,
+    plan_of,
+    related_to_parent,
+    viewer_kind,
+)
+from shared.jsonapi.query import parse_query
+from shared.jsonapi.reading import Reader, not_found, read_item, read_page
 from shared.jsonapi.resource import Registry, Relationship, Resource
-from shared.jsonapi.writing import insert_row, lock_row, remove_row, update_row
+from shared.jsonapi.statements import any_viewer, compile_statement
+from shared.jsonapi.writing import Precondition, Writer, remove
 
-READ = ["GET", "HEAD"]
-
-
-def resource_routers(registry: Registry) -> list[APIRouter]:
-    """A router for every resource type that has a path."""
-    return [_router(registry, r) for r in registry.by_type.values() if r.path]
+Handler = Callable[[Request], Awaitable[Response]]
 
 
-def _router(registry: Registry, resource: Resource) -> APIRouter:
-    router = APIRouter(prefix=f"{PREFIX}/{resource.path}", dependencies=[Depends(negotiate)])
+class Endpoint:
+    """An ASGI app: a handler for each method of a path. HEAD is as GET."""
+
+    def __init__(self, handlers: Mapping[str, Handler]) -> None:
+        self.handlers = dict(handlers)
+        if "GET" in self.handlers:
+            self.handlers["HEAD"] = self.handlers["GET"]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        handler = self.handlers.get(scope["method"])
+        if handler is None:
+            allow = ", ".join(sorted(self.handlers))
+            detail = f"{scope['method']} is not allowed here; allowed: {allow}."
+            raise MethodNotAllowed(detail, headers={"Allow": allow})
+        response = await handler(Request(scope, receive))
+        await response(scope, receive, send)
+
+
+def collection_routes(registry: Registry, resource: Resource) -> list[BaseRoute]:
+    """The collection, its items, and what is related to them."""
+    path, kinds = resource_path(resource), resource.methods
+    collection = {"list": ("GET", list_resources), "create": ("POST", create_resource)}
+    item = {
+        "read": ("GET", read_resource),
+        "update": ("PATCH", update_resource),
+        "delete": ("DELETE", delete_resource),
+    }
+    routes: list[BaseRoute] = []
+    for at, handlers in ((path, collection), (f"{path}/{{id}}", item)):
+        made = {m: make(registry, resource) for k, (m, make) in handlers.items() if k in kinds}
+        if made:
+            routes.append(Route(at, Endpoint(made)))
     for link in resource.relationships:
         if link.is_local:
-            _add_related_route(router, registry, resource, link)
-            add_relationship_routes(router, registry, resource, link)
-    routes: list[tuple[str, str, Callable[..., Any], list[str]]] = [
-        ("list", "", _list(resource), READ),
-        ("create", "", _create(resource), ["POST"]),
-        ("read", "/{row_id}", _read(resource), READ),
-        ("update", "/{row_id}", _update(resource), ["PATCH"]),
-        ("delete", "/{row_id}", _delete(resource), ["DELETE"]),
-    ]
-    for kind, path, handler, methods in routes:
-        if kind in resource.methods:
-            described = operation(registry, resource, kind, f"{kind.title()} {resource.path}")
-            add_routes(router, path, handler, methods, described)
-    return router
+            at = f"{path}/{{id}}/{registry.names.wire(link.name)}"
+            routes.append(Route(at, Endpoint({"GET": read_related(registry, resource, link)})))
+    return routes
 
 
-def _add_related_route(
-    router: APIRouter, registry: Registry, resource: Resource, link: Relationship
-) -> None:
-    name, kind = registry.names.wire(link.name), "list" if link.to_many else "read"
-    described = operation(
-        registry, registry.target(link), kind, f"Read {name} of one of {resource.path}"
-    )
-    add_routes(router, f"/{{row_id}}/{name}", _related(resource, link), READ, described)
+@asynccontextmanager
+async def reader_of(request: Request, registry: Registry) -> AsyncIterator[Reader]:
+    """What reads for this request, on a connection of the pool."""
+    user_id = await claimed_id(request)
+    database: Database = request.app.state.database
+    async with database.reading() as connection:
+        yield Reader(connection, registry, await load_viewer(connection, user_id))
 
 
-def _list(resource: Resource) -> Callable[..., Any]:
-    async def list_resources(
-        request: Request, session: SessionDep, viewer: OptionalUser
-    ) -> Response:
-        query = parse_query(request, request.app.state.registry, resource, collection=True)
-        condition = and_(resource.readable(viewer), resource.list_filter(viewer))
-        return await collection_response(
-            request, session, resource, query, viewer, condition, resource_path(resource)
-        )
-
-    return list_resources
-
-
-async def collection_response(  # noqa: PLR0913 - the parts of one page
+async def in_transaction(
     request: Request,
-    session: AsyncSession,
-    resource: Resource,
-    query: Query,
-    viewer: Viewer,
-    condition: Any,
-    path: str,
-) -> Response:
-    """A page of the rows that fulfil the condition."""
-    rows, has_next = await page_of_rows(session, resource, query, condition)
-    found = await include(session, request, resource, rows, query, viewer)
-    document = Renderer(request, query, found).document(resource, rows, path)
-    document["links"] = page_links(query, path, has_next=has_next)
-    if query.count:
-        document["meta"] = {"count": await count_rows(session, resource, query, condition)}
-    return tagged_response(request, document)
-
-
-def _read(resource: Resource) -> Callable[..., Any]:
-    async def read_resource(
-        request: Request, row_id: str, session: SessionDep, viewer: OptionalUser
-    ) -> Response:
-        query = parse_query(request, request.app.state.registry, resource, collection=False)
-        return await item_response(request, session, resource, row_id, query, viewer)
-
-    return read_resource
-
-
-async def item_response(  # noqa: PLR0913 - the parts of one document
-    request: Request,
-    session: AsyncSession,
-    resource: Resource,
-    row_id: str,
-    query: Query,
-    viewer: Viewer,
+    registry: Registry,
+    work: Callable[[Writer], Awaitable[Response]],
     *,
-    status: int = 200,
+    by_anyone: bool = False,
 ) -> Response:
-    """One resource with its ETag; 201 adds its Location and shows it to whoever made it."""
-    columns = columns_of(resource, query.fields.get(resource.type))
-    statement = select(*columns).where(by_id(resource, row_id))
-    if status != 201:
-        statement = statement.where(resource.readable(viewer))
-    row = await one_row(session, statement, resource, row_id)
-    found = await include(session, request, resource, [row], query, viewer)
-    path = resource_path(resource, row["id"])
-    document = Renderer(request, query, found).document(resource, row, path)
-    headers = {"Location": path} if status == 201 else {}
-    return tagged_response(
-        request, document, version=row.get("version"), status=status, headers=headers
+    """The answer of `work`, given once its transaction is committed."""
+    user_id = await claimed_id(request)
+    if not by_anyone and user_id is None:
+        require_user(None)
+    database: Database = request.app.state.database
+
+    async def begun(session: Any) -> Response:
+        viewer = await load_viewer(await driver_connection(session), user_id)
+        return await work(Writer(session, registry, viewer))
+
+    return await database.in_transaction(begun)
+
+
+def query_string(request: Request) -> str:
+    text: bytes = request.scope["query_string"]
+    return text.decode("ascii", "replace")
+
+
+def item_condition(resource: Resource, row_id: str) -> tuple[str, Any, dict[str, Any]]:
+    """(kind of URL, its condition, its parameter): an id, or the identifier in its place."""
+    if row_id.isascii() and row_id.isdigit() and len(row_id) <= 18:
+        return "id", resource.table.c.id == ROW_ID, {"row_id": int(row_id)}
+    if resource.identifier is None or "\0" in row_id:
+        raise not_found(resource, row_id)
+    named = resource.identifier == ROW_NAME
+    return "identifier", named, {"row_name": row_id}
+
+
+def item_plan_of(
+    registry: Registry, resource: Resource, row_id: str, text: str, viewer: Viewer, **more: bool
+) -> tuple[Plan, dict[str, Any]]:
+    """(plan, parameters) of one resource; `is_written` shows it to whoever just wrote it."""
+    kind, condition, parameters = item_condition(resource, row_id)
+    is_written = more.get("is_written", False)
+    key = (kind, resource.type, text, viewer_kind(viewer), is_written)
+
+    def make() -> Plan:
+        asking = any_viewer(viewer)
+        query = parse_query(text, registry, resource, asking)
+        wanted = condition if is_written else and_(condition, resource.readable(asking))
+        return item_plan(registry, resource, query, wanted, viewer)
+
+    return plan_of(registry, key, make), parameters
+
+
+async def item_response(
+    request: Request, reader: Reader, resource: Resource, row_id: str, *, status: int = 200
+) -> Response:
+    """One resource with its ETag; 201 adds its Location."""
+    plan, reader.parameters = item_plan_of(
+        reader.registry,
+        resource,
+        row_id,
+        query_string(request),
+        reader.viewer,
+        is_written=reader.is_writing,
     )
+    plan.hints = [reader.parameters["row_id"]] if "row_id" in reader.parameters else plan.hints
+    body, row = await read_item(reader, plan, resource, row_id)
+    version = row["version"] if resource.has_version else None
+    headers = {"Location": resource_path(resource, row["id"])} if status == 201 else {}
+    return tagged_response(request, body, version=version, status=status, headers=headers)
 
 
-def _related(resource: Resource, link: Relationship) -> Callable[..., Any]:
-    async def read_related(
-        request: Request, row_id: str, session: SessionDep, viewer: OptionalUser
-    ) -> Response:
-        registry: Registry = request.app.state.registry
-        target = registry.target(link)
-        query = parse_query(request, registry, target, collection=link.to_many)
-        statement = select(resource.table.c.id).where(
-            by_id(resource, row_id), resource.readable(viewer)
-        )
-        parent = await one_row(session, statement, resource, row_id)
-        condition = related_condition(resource, link, target, parent["id"])
-        condition = and_(condition, target.readable(viewer))
-        path = f"{resource_path(resource, parent['id'])}/{registry.names.wire(link.name)}"
-        if link.to_many:
-            return await collection_response(
-                request, session, target, query, viewer, condition, path
-            )
-        rows, _ = await page_of_rows(session, target, query, condition)
-        found = await include(session, request, target, rows, query, viewer)
-        row = rows[0] if rows else None
-        document = Renderer(request, query, found).document(target, row, path)
-        return tagged_response(request, document, version=row.get("version") if row else None)
-
-    return read_related
+async def written_response(
+    request: Request, writer: Writer, resource: Resource, row_id: int, *, status: int = 200
+) -> Response:
+    """The resource as the transaction leaves it."""
+    connection = await driver_connection(writer.session)
+    reader = Reader(connection, writer.registry, writer.viewer, is_writing=True)
+    return await item_response(request, reader, resource, str(row_id), status=status)
 
 
-def _create(resource: Resource) -> Callable[..., Any]:
-    async def create_resource(
-        request: Request, session: SessionDep, viewer: OptionalUser
-    ) -> Response:
-        registry: Registry = request.app.state.registry
-        query = parse_query(request, registry, resource, collection=False)
-        if not resource.creatable_by_anyone:
-            require_user(viewer)
-        body = parse_object(request.state.body)
-        changes = BodyReader(registry, resource, viewer).read(body, row_id=None)
-        row_id = await insert_row(session, registry, resource, changes, viewer)
-        return await item_response(
-            request, session, resource, str(row_id), query, viewer, status=201
-        )
-
-    return create_resource
+def page_response(request: Request, body: bytes, plan: Plan) -> Response:
+    """A page with its ETag; its media type says whether the cursor profile was applied."""
+    profiles = [CURSOR_PAGINATION] if plan.query.by_cursor else []
+    return tagged_response(request, body, media_type=media_type(profiles=profiles))
 
 
-def _update(resource: Resource) -> Callable[..., Any]:
-    async def update_resource(
-        request: Request, row_id: str, session: SessionDep, viewer: OptionalUser
-    ) -> Response:
-        registry: Registry = request.app.state.registry
-        query = parse_query(request, registry, resource, collection=False)
-        row = await lock_row(session, resource, row_id, viewer)
-        expected = check_version(request, row["version"])
-        reader = BodyReader(registry, resource, viewer)
-        changes = reader.read(parse_object(request.state.body), row_id=str(row["id"]))
-        await update_row(session, registry, resource, row, changes, viewer, expected)
-        return await item_response(request, session, resource, str(row["id"]), query, viewer)
-
-    return update_resource
+def precondition_of(request: Request, resource: Resource, *, delete: bool = False) -> Precondition:
+    """If-Match and If-None-Match of a write, as its type wants them."""
+    policy = resource.precondition
+    required = policy == "required" or (delete and policy == "required-for-delete")
+    return lambda version: check_version(request, version, required=required)
 
 
-def _delete(resource: Resource) -> Callable[..., Any]:
-    async def delete_resource(
-        request: Request, row_id: str, session: SessionDep, viewer: OptionalUser
-    ) -> Response:
-        registry: Registry = request.app.state.registry
-        parse_query(request, registry, resource, collection=False)
-        row = await lock_row(session, resource, row_id, viewer, delete=True)
-        expected = check_version(request, row["version"])
-        await remove_row(session, registry, resource, row, expected)
-        return Response(status_code=204, headers={"Vary": "Accept"})
+def list_resources(registry: Registry, resource: Resource) -> Handler:
+    path = resource_path(resource)
 
-    return delete_resource
+    async def handle(request: Request) -> Response:
+        profile, text = negotiate(request), query_string(request)
+        async with reader_of(request, registry) as reader:
+
+            def make() -> Plan:
+                asking = any_viewer(reader.viewer)
+                query = parse_query(
+                    text, registry, resource, asking, collection=True, profile=profile
+                )
+                shown = and_(resource.readable(asking), resource.list_filter(asking))
+                return page_plan(registry, resource, query, shown, asking)
+
+            key = ("list", resource.type, text, viewer_kind(reader.viewer), profile)
+            plan = plan_of(registry, key, make)
+            body = await read_page(reader, plan, resource, path)
+        return page_response(request, body, plan)
+
+    return handle
+
+
+def read_resource(registry: Registry, resource: Resource) -> Handler:
+    async def handle(request: Request) -> Response:
+        negotiate(request)
+        async with reader_of(request, registry) as reader:
+            row_id = request.path_params["id"]
+            return await item_response(request, reader, resource, row_id)
+
+    return handle
+
+
+def read_related(registry: Registry, resource: Resource, link: Relationship) -> Handler:
+    target, name = registry.target(link), registry.names.wire(link.name)
+
+    async def handle(request: Request) -> Response:
+        profile, text = negotiate(request), query_string(request)
+        async with reader_of(request, registry) as reader:
+            parent_id = await parent_of(reader, resource, request.path_params["id"])
+            reader.parameters = {"parent_id": parent_id}
+            path = f"{resource_path(resource, parent_id)}/{name}"
+
+            def make() -> Plan:
+                asking = any_viewer(reader.viewer)
+                query = parse_query(
+                    text, registry, target, asking, collection=link.to_many, profile=profile
+                )
+                related = related_to_parent(resource, link, target)
+                shown = and_(related, target.readable(asking))
+                return page_plan(registry, target, query, shown, asking)
+
+            key = (link.name, resource.type, text, viewer_kind(reader.viewer), profile)
+            plan = plan_of(registry, key, make)
+            body = await read_page(reader, plan, target, path, single=not link.to_many)
+        return page_response(request, body, plan)
+
+    return handle
+
+
+async def parent_of(reader: Reader, resource: Resource, row_id: str) -> int:
+    """The id of the row that a URL names; NotFound where the viewer may not read it."""
+    kind, condition, parameters = item_condition(resource, row_id)
+    asking = any_viewer(reader.viewer)
+
+    def make() -> Any:
+        found = select(resource.table.c.id).where(condition, resource.readable(asking))
+        return compile_statement(found)
+
+    key = ("parent", kind, resource.type, viewer_kind(reader.viewer))
+    statement = plan_of(reader.registry, key, make)
+    viewer_id = reader.viewer and reader.viewer.id
+    rows = await statement.fetch(reader.connection, viewer_id=viewer_id, **parameters)
+    if not rows:
+        raise not_found(resource, row_id)
+    return int(rows[0][0])
+
+
+def create_resource(registry: Registry, resource: Resource) -> Handler:
+    async def handle(request: Request) -> Response:
+        negotiate(request)
+        body = await body_of(request)
+
+        async def work(writer: Writer) -> Response:
+            parse_query(query_string(request), registry, resource)
+            row_id = await create(writer, resource, parse_object(body))
+            return await written_response(request, writer, resource, row_id, status=201)
+
+        by_anyone = resource.creatable_by_anyone
+        return await in_transaction(request, registry, work, by_anyone=by_anyone)
+
+    return handle
+
+
+def update_resource(registry: Registry, resource: Resource) -> Handler:
+    async def handle(request: Request) -> Response:
+        negotiate(request)
+        body = await body_of(request)
+
+        async def work(writer: Writer) -> Response:
+            parse_query(query_string(request), registry, resource)
+            holds = precondition_of(request, resource)
+            row_id = request.path_params["id"]
+            changed = await change(writer, resource, row_id, lambda: parse_object(body), holds)
+            return await written_response(request, writer, resource, changed)
+
+        return await in_transaction(request, registry, work)
+
+    return handle
+
+
+def delete_resource(registry: Registry, resource: Resource) -> Handler:
+    async def handle(request: Request) -> Response:
+        negotiate(request)
+        await body_of(request)
+
+        async def work(writer: Writer) -> Response:
+            parse_query(query_string(request), registry, resource)
+            holds = precondition_of(request, resource, delete=True)
+            await remove(writer, resource, request.path_params["id"], holds)
+            return Response(status_code=204, headers={"Vary": "Accept, Authorization"})
+
+        return await in_transaction(request, registry, work)
+
+    return handle

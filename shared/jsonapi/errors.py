@@ -28,6 +28,7 @@ class JSONAPIError(Exception):
         code: str | None = None,
         meta: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
+        links: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
         self.source = source
@@ -37,6 +38,7 @@ class JSONAPIError(Exception):
         self.code = code or title.lower().replace(" ", "-")
         self.meta = meta
         self.headers = dict(headers or {})
+        self.links = links
 
     def as_object(self, request_id: str | None) -> dict[str, Any]:
         """The error object, without the members that have no value."""
@@ -48,6 +50,7 @@ class JSONAPIError(Exception):
             "detail": self.detail,
             "source": self.source,
             "meta": self.meta,
+            "links": self.links,
         }
         return {name: value for name, value in members.items() if value is not None}
 
@@ -58,6 +61,14 @@ class ErrorGroup(Exception):
     def __init__(self, errors: Sequence[JSONAPIError]) -> None:
         super().__init__("; ".join(error.detail for error in errors))
         self.errors = errors
+
+
+def below(error: JSONAPIError | ErrorGroup, pointer: str) -> ErrorGroup:
+    """The errors of one operation of a request, pointing into the whole request."""
+    errors = error.errors if isinstance(error, ErrorGroup) else [error]
+    for each in errors:
+        each.source = {"pointer": pointer + (each.source or {}).get("pointer", "")}
+    return ErrorGroup(errors)
 
 
 class _StatusError(JSONAPIError):
@@ -73,9 +84,11 @@ class _StatusError(JSONAPIError):
         code: str | None = None,
         meta: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
+        links: Mapping[str, str] | None = None,
     ) -> None:
         status, title = self.fixed
-        super().__init__(source, detail, title, status, code=code, meta=meta, headers=headers)
+        more = {"code": code, "meta": meta, "headers": headers, "links": links}
+        super().__init__(source, detail, title, status, **more)  # type: ignore[arg-type]
 
 
 class BadRequest(_StatusError):

@@ -1,10 +1,12 @@
 """Content negotiation (JSON:API 1.1 "Content Negotiation", checklist 1-15) and request bodies."""
 
 import re
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import orjson
-from fastapi import Request
+from starlette.requests import Request
 
 from shared.jsonapi.errors import (
     BadRequest,
@@ -13,10 +15,12 @@ from shared.jsonapi.errors import (
     UnsupportedMediaType,
 )
 from shared.jsonapi.responses import MEDIA_TYPE
+from shared.jsonapi.strict import find_fault
 
 PARAMETER = re.compile(r';\s*([\w!#$&^+.-]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;,\s]*)')
 MEDIA_RANGE = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*")+')
-SUPPORTED_EXTENSIONS: frozenset[str] = frozenset()
+ATOMIC = "https://jsonapi.org/ext/atomic"
+CURSOR_PAGINATION = "https://jsonapi.org/profiles/ethanresnick/cursor-pagination"
 
 
 def _parse(media_type: str) -> tuple[str, dict[str, str]]:
@@ -25,47 +29,70 @@ def _parse(media_type: str) -> tuple[str, dict[str, str]]:
     return name, parameters
 
 
-def _unsupported(parameters: dict[str, str]) -> set[str]:
-    return set(parameters.get("ext", "").split()) - SUPPORTED_EXTENSIONS
+@lru_cache(maxsize=256)
+def accepted_profiles(accept: str, extension: str | None) -> frozenset[str] | None:
+    """The profiles that an acceptable media range asks for; None where there is no such range.
 
-
-async def negotiate(request: Request) -> None:
-    """A dependency: 406 or 415 before anything else is looked at.
-
-    It reads the body into `request.state.body`, so that no database connection waits for a slow
-    client.
+    `extension` is the one that the endpoint applies; a range must then name it, and no other.
     """
-    accept = ", ".join(request.headers.getlist("accept"))
-    if accept and not any(_is_acceptable(part) for part in MEDIA_RANGE.findall(accept)):
-        raise NotAcceptable(f"This API answers {MEDIA_TYPE} only.", source={"header": "Accept"})
-    request.state.body = b""
-    if request.method in ("POST", "PATCH", "DELETE") and _has_body(request):
-        _check_content_type(request.headers.get("content-type", ""))
-        request.state.body = await read_body(request)
+    if not accept.strip():
+        return frozenset()
+    found = [_profiles(part, extension) for part in MEDIA_RANGE.findall(accept)]
+    acceptable = [profiles for profiles in found if profiles is not None]
+    return frozenset().union(*acceptable) if acceptable else None
 
 
-def _is_acceptable(media_range: str) -> bool:
+def _profiles(media_range: str, extension: str | None) -> frozenset[str] | None:
     name, parameters = _parse(media_range)
+    if re.fullmatch(r"0(\.0{0,3})?", parameters.pop("q", "1")):
+        return None
     if name in ("*/*", "application/*"):
-        return True
-    weight = parameters.pop("q", "1")
-    foreign = parameters.keys() - {"ext", "profile"}
-    return name == MEDIA_TYPE and not foreign and not _unsupported(parameters) and weight != "0"
+        return frozenset()
+    extensions = set(parameters.get("ext", "").split())
+    wanted = {extension} if extension else set()
+    if name != MEDIA_TYPE or parameters.keys() - {"ext", "profile"} or extensions != wanted:
+        return None
+    profiles = parameters.get("profile", "").split()
+    return frozenset(profile.rstrip("/") for profile in profiles)
 
 
-def _has_body(request: Request) -> bool:
+def negotiate(request: Request, extension: str | None = None) -> bool:
+    """Whether the cursor profile is asked for; NotAcceptable before anything else is done."""
+    accept = ", ".join(request.headers.getlist("accept"))
+    profiles = accepted_profiles(accept, extension)
+    if profiles is None:
+        answered = f'{MEDIA_TYPE}; ext="{extension}"' if extension else MEDIA_TYPE
+        raise NotAcceptable(f"Here answers are {answered} only.", source={"header": "Accept"})
+    return CURSOR_PAGINATION in profiles
+
+
+async def negotiated(request: Request) -> None:
+    """The same as a dependency of FastAPI's routes."""
+    negotiate(request)
+
+
+async def body_of(request: Request, extension: str | None = None) -> bytes:
+    """The body, its media type checked; it is read before a database connection is taken."""
     headers = request.headers
-    return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+    has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+    if not has_body and extension is None:
+        return b""
+    _check_content_type(headers.get("content-type", ""), extension)
+    return await read_body(request)
 
 
-def _check_content_type(content_type: str) -> None:
+def _check_content_type(content_type: str, extension: str | None) -> None:
     name, parameters = _parse(content_type)
+    extensions = set(parameters.get("ext", "").split())
+    wanted = {extension} if extension else set()
     if name != MEDIA_TYPE:
         detail = f"Send the body as {MEDIA_TYPE}, not as {name or 'nothing'}."
     elif parameters.keys() - {"ext", "profile"}:
         detail = f"{MEDIA_TYPE} takes no parameter but ext and profile."
-    elif _unsupported(parameters):
+    elif extensions - wanted:
         detail = "The extension that the body asks for is not supported here."
+    elif extensions != wanted:
+        detail = f'Send the body as {MEDIA_TYPE}; ext="{extension}".'
     else:
         return
     raise UnsupportedMediaType(detail, source={"header": "Content-Type"})
@@ -83,7 +110,7 @@ async def read_body(request: Request) -> bytes:
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
-    """The JSON object of a body; BadRequest for anything else."""
+    """The JSON object of a body; BadRequest for anything else, for a name given twice too."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -93,4 +120,13 @@ def parse_object(body: bytes) -> dict[str, Any]:
         ) from error
     if not isinstance(document, dict):
         raise BadRequest("The body must be a JSON object.", source={"pointer": ""})
+    if fault := find_fault(body):
+        raise BadRequest(fault[1], source={"pointer": fault[0]})
     return document
+
+
+def media_type(*, extensions: Iterable[str] = (), profiles: Iterable[str] = ()) -> str:
+    """The media type of an answer that an extension or a profile was applied to."""
+    parameters = {"ext": " ".join(extensions), "profile": " ".join(profiles)}
+    given = "".join(f'; {name}="{value}"' for name, value in parameters.items() if value)
+    return MEDIA_TYPE + given

@@ -1,21 +1,35 @@
 """Query parameters: parsed against the declaration, every mistake a 400 that names it."""
 
 import re
-from collections.abc import Container
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
-from pydantic import ValidationError
-from sqlalchemy import ColumnElement, UnaryExpression, and_, select
-from starlette.requests import Request
+from sqlalchemy import ColumnElement
 
+from shared.auth import Viewer
 from shared.jsonapi.errors import BadRequest
-from shared.jsonapi.resource import Registry, Relationship, Resource
+from shared.jsonapi.filters import MAX_FILTER_VALUES, FunctionFilter, bad, field_filter
+from shared.jsonapi.negotiation import CURSOR_PAGINATION
+from shared.jsonapi.resource import Registry, Resource
+from shared.jsonapi.scope import Scope
 
-FAMILY = re.compile(r"([a-zA-Z0-9_-]+)((?:\[[^\[\]]*\])*)\Z")
-DEFAULT_SIZE, MAX_SIZE, MAX_OFFSET = 20, 100, 1_000_000
-MAX_INCLUDE_DEPTH, MAX_INCLUDES, MAX_FILTER_VALUES = 3, 10, 100
+NAME = r"[a-zA-Z0-9](?:[a-zA-Z0-9_-]*[a-zA-Z0-9])?"
+FAMILY = re.compile(rf"({NAME})((?:\[(?:{NAME}(?:\.{NAME})*)?\])*)\Z")
+DEFAULT_SIZE, MAX_SIZE, MAX_OFFSET, MAX_LINKAGE = 20, 100, 1_000_000, 1000
+MAX_INCLUDE_DEPTH, MAX_INCLUDES = 3, 10
+__all__ = ["MAX_FILTER_VALUES", "Query", "SortKey", "parse_query"]
+
+
+@dataclass(frozen=True)
+class SortKey:
+    """One key of an order: its expression, and what a cursor needs to know of it."""
+
+    name: str
+    expression: ColumnElement[Any]
+    descending: bool
+    is_path: bool = False
 
 
 @dataclass
@@ -24,169 +38,200 @@ class Query:
 
     fields: dict[str, list[str]] = field(default_factory=dict)
     include: list[tuple[str, ...]] | None = None
-    sort: list[tuple[str, bool]] = field(default_factory=list)
+    sort: list[SortKey] = field(default_factory=list)
     filters: list[ColumnElement[bool]] = field(default_factory=list)
     number: int = 1
     size: int = DEFAULT_SIZE
     count: bool = False
+    after: str | None = None
+    before: str | None = None
+    by_cursor: bool = False
     raw: list[tuple[str, str]] = field(default_factory=list)
 
-    def link(self, path: str, number: int | None = None) -> str:
-        """The path with every parameter of the request, and another page where given."""
-        pairs = [(k, v) for k, v in self.raw if number is None or k != "page[number]"]
-        if number is not None:
-            pairs.append(("page[number]", str(number)))
+    def link(self, path: str, **pages: object) -> str:
+        """The path with every parameter of the request, and others of the page family."""
+        changed = {f"page[{name}]": value for name, value in pages.items()}
+        pairs = [(k, v) for k, v in self.raw if k not in changed]
+        pairs += [(k, str(v)) for k, v in changed.items() if v is not None]
         text = "&".join(f"{quote(k, safe='')}={quote(v, safe='')}" for k, v in pairs)
         return f"{path}?{text}" if text else path
 
 
+def parse_query(  # noqa: PLR0913 - where, for whom, and how pages are asked for
+    text: str,
+    registry: Registry,
+    resource: Resource,
+    viewer: Viewer = None,
+    *,
+    collection: bool = False,
+    linkage: bool = False,
+    profile: bool = False,
+) -> Query:
+    """The query of a request; BadRequest with `source.parameter` for the first mistake.
+
+    `linkage` is a collection of identifiers: it has pages only. `profile` says that Accept asks
+    for cursor pagination.
+    """
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=100)
+    except (UnicodeDecodeError, ValueError) as error:
+        raise BadRequest(
+            "The query string is not UTF-8, or has over 100 parameters.",
+            source={"parameter": ""},
+        ) from error
+    scope = Scope(registry, resource, resource.table, viewer)
+    return _Parser(scope, collection, linkage, profile).parse(pairs)
+
+
 class _Parser:
-    def __init__(self, registry: Registry, resource: Resource, collection: bool) -> None:
-        self.registry, self.resource, self.collection = registry, resource, collection
-        self.query = Query()
+    def __init__(self, scope: Scope, collection: bool, linkage: bool, profile: bool) -> None:
+        self.scope, self.collection, self.linkage = scope, collection, linkage
+        self.registry, self.resource = scope.registry, scope.resource
+        self.query = Query(size=MAX_LINKAGE if linkage else DEFAULT_SIZE)
+        self.profile = profile
 
     def parse(self, pairs: list[tuple[str, str]]) -> Query:
         self.query.raw = pairs
-        seen = set()
+        given: dict[str, list[str]] = defaultdict(list)
         for name, value in pairs:
-            if name in seen:
-                raise _bad(name, f"{name} is given twice.")
-            seen.add(name)
+            if "\0" in name + value:
+                raise bad(name.replace("\0", ""), "NUL characters are not allowed.")
+            if name in given and not name.endswith("[]"):
+                raise bad(name, f"{name} is given twice.")
+            given[name].append(value)
+        self._choose_paging(given)
+        for name, values in given.items():
             match = FAMILY.match(name)
-            keys = re.findall(r"\[([^\[\]]*)\]", match[2]) if match else []
-            self._dispatch(match[1] if match else name, keys, name, value)
+            if match is None:
+                raise bad(name, f"{name} is not a parameter name of JSON:API.")
+            self._dispatch(match[1], re.findall(r"\[([^\[\]]*)\]", match[2]), name, values)
         return self.query
 
-    def _dispatch(self, family: str, keys: list[str], name: str, value: str) -> None:
+    def _choose_paging(self, given: dict[str, list[str]]) -> None:
+        cursors = {"page[after]", "page[before]"} & given.keys()
+        numbered = "page[number]" in given
+        if self.collection and cursors and numbered:
+            raise bad("page[number]", "Pages are asked for by number or by cursor, not both.")
+        self.query.by_cursor = self.collection and bool(cursors or (self.profile and not numbered))
+        if len(cursors) == 2:
+            self.query.size = MAX_SIZE
+
+    def _dispatch(self, family: str, keys: list[str], name: str, values: list[str]) -> None:
+        value, collection = values[0], self.collection
         match family, keys:
             case "fields", [type_name]:
                 self._fields(type_name, name, value)
             case "include", []:
                 self._include(value)
-            case "sort", [] if self.collection:
-                self._sort(value)
-            case "filter", [key] if self.collection:
-                self._filter(key, name, value)
-            case "page", ["number"] if self.collection:
-                self.query.number = _integer(name, value, MAX_OFFSET)
-            case "page", ["size"] if self.collection:
-                self.query.size = _integer(name, value, MAX_SIZE)
-            case "page", ["count"] if self.collection:
-                self.query.count = value == "true"
+            case "sort", [] if collection:
+                self.query.sort = [self._sort_key(part) for part in value.split(",")]
+            case "filter", [] if collection:
+                self.query.filters.append(FunctionFilter(value).condition(self.scope))
+            case "filter", [key] if collection and key:
+                self._filter(key, name, value.split(","))
+            case "filter", [key, ""] if collection and key:
+                self._filter(key, name, values)
+            case "page", [key] if collection or self.linkage:
+                self._page(key, name, value)
             case _:
-                raise _bad(name, f"{name} is not a parameter of this endpoint.")
+                raise bad(name, f"{name} is not a parameter of this endpoint.")
 
-    def _python(self, known: Container[str], wire: str) -> str | None:
-        name = self.registry.names.python(wire)
-        return name if name is not None and name in known else None
+    def _filter(self, key: str, name: str, values: list[str]) -> None:
+        self.query.filters.append(field_filter(self.scope, key, name, values))
+
+    def _page(self, key: str, name: str, value: str) -> None:
+        query = self.query
+        match key:
+            case "number":
+                query.number = _integer(name, value, MAX_OFFSET)
+            case "size":
+                query.size = self._size(name, value)
+            case "count" if value in ("true", "false"):
+                query.count = value == "true"
+            case "count":
+                raise bad(name, f"{name} must be true or false.")
+            case "after" if self.collection:
+                query.after = value
+            case "before" if self.collection:
+                query.before = value
+            case _:
+                raise bad(name, f"{name} is not a parameter of this endpoint.")
+
+    def _size(self, name: str, value: str) -> int:
+        maximum = MAX_LINKAGE if self.linkage else MAX_SIZE
+        if re.fullmatch(r"[0-9]+", value, re.ASCII) and int(value[:20]) > maximum:
+            detail = f"{name} must be an integer from 1 to {maximum}."
+            links = None
+            if self.query.by_cursor:
+                links = {"type": f"{CURSOR_PAGINATION}/max-size-exceeded"}
+            meta = {"page": {"maxSize": maximum}}
+            raise BadRequest(detail, source={"parameter": name}, meta=meta, links=links)
+        return _integer(name, value, maximum)
 
     def _fields(self, type_name: str, parameter: str, value: str) -> None:
-        types = {self.registry.wire_type(r): r for r in self.registry.by_type.values()}
-        resource = types.get(type_name)
+        resource = self.registry.by_wire_type.get(type_name)
         if resource is None:
-            raise _bad(parameter, f"There is no type {type_name!r} in these documents.")
-        names = []
+            raise bad(parameter, f"There is no type {type_name!r} in these documents.")
+        known = self.registry.wire_fields(resource)
         for wire in filter(None, value.split(",")):
-            name = self._python({**resource.fields, **resource.links}, wire)
-            if name is None:
-                raise _bad(parameter, f"{type_name} has no field {wire!r}.")
-            names.append(name)
-        self.query.fields[resource.type] = names
+            if wire not in known:
+                raise bad(parameter, f"{type_name} has no field {wire!r}.")
+        self.query.fields[resource.type] = [known[w] for w in value.split(",") if w]
 
     def _include(self, value: str) -> None:
         paths: dict[tuple[str, ...], None] = {}
-        for path in filter(None, value.split(",")):
-            resource, names = self.resource, []
+        asked = [path for path in value.split(",") if path or value]
+        for path in asked:
+            scope_resource, names = self.resource, []
             for segment in path.split("."):
-                name = self._python(resource.links, segment)
-                link = resource.links[name] if name else None
+                name = self.registry.names.python(segment)
+                link = scope_resource.links.get(name or "")
                 if link is None or not link.is_local:
-                    raise _bad("include", f"{segment!r} in {path!r} cannot be included.")
+                    raise bad("include", f"{segment!r} in {path!r} cannot be included.")
                 names.append(link.name)
                 paths[tuple(names)] = None
-                resource = self.registry.target(link)
-            if len(names) > MAX_INCLUDE_DEPTH or len(paths) > MAX_INCLUDES:
-                raise _bad("include", "Too many or too deep paths to include.")
+                scope_resource = self.registry.target(link)
+            if len(names) > MAX_INCLUDE_DEPTH or len(asked) > MAX_INCLUDES:
+                detail = f"At most {MAX_INCLUDES} paths, each at most {MAX_INCLUDE_DEPTH} deep."
+                raise bad("include", detail)
         self.query.include = list(paths)
 
-    def _sort(self, value: str) -> None:
-        for part in value.split(","):
-            descending = part.startswith("-")
-            name = self._python(self.resource.fields, part.removeprefix("-"))
-            if part.removeprefix("-") == "id":
-                name = "id"
-            if name is None or (name != "id" and not self.resource.fields[name].is_readable):
-                raise _bad("sort", f"{part!r} is not a field to sort by.")
-            self.query.sort.append((name, descending))
-
-    def _filter(self, key: str, parameter: str, value: str) -> None:
-        values = value.split(",")
-        if len(values) > MAX_FILTER_VALUES:
-            raise _bad(parameter, f"At most {MAX_FILTER_VALUES} values.")
-        name = self._python({**self.resource.fields, **self.resource.links}, key)
-        if key == "id":
-            ids = [_integer(parameter, each, 2**63 - 1) for each in values]
-            self.query.filters.append(self.resource.table.c.id.in_(ids))
-        elif name in self.resource.fields and self.resource.fields[name].is_readable:
-            self.query.filters.append(self._attribute(name, parameter, values))
-        elif name in self.resource.links and self.resource.links[name].is_local:
-            ids = [_integer(parameter, each, 2**63 - 1) for each in values]
-            self.query.filters.append(related_to(self.resource, self.resource.links[name], ids))
-        else:
-            raise _bad(parameter, f"{key!r} is not a field to filter by.")
-
-    def _attribute(self, name: str, parameter: str, values: list[str]) -> ColumnElement[bool]:
-        adapter = self.resource.fields[name].adapter
+    def _sort_key(self, part: str) -> SortKey:
+        wire = part.removeprefix("-")
+        *path, last = wire.split(".")
         try:
-            bound = [adapter.validate_strings(value) for value in values]
-        except ValidationError as error:
-            raise _bad(parameter, f"{error.errors()[0]['msg']}.") from error
-        return and_(self.resource.table.c[name].in_(bound))
+            expression = self._expression(self.scope, path, last)
+        except BadRequest as error:
+            raise self._unsortable(error.detail) from error
+        if path and self.query.by_cursor:
+            raise self._unsortable("Cursors do not work with a sort by another resource.")
+        return SortKey(
+            last if path else self.scope.attribute(last) or "",
+            expression,
+            part.startswith("-"),
+            bool(path),
+        )
 
+    def _unsortable(self, detail: str) -> BadRequest:
+        links = None
+        if self.query.by_cursor:
+            links = {"type": f"{CURSOR_PAGINATION}/unsupported-sort"}
+        return BadRequest(detail, source={"parameter": "sort"}, links=links)
 
-def related_to(resource: Resource, link: Relationship, ids: list[int]) -> ColumnElement[bool]:
-    """Rows that have one of these ids in a relationship."""
-    if link.column is not None:
-        return and_(link.column.in_(ids))
-    if link.inverse is not None:
-        target = link.inverse.class_.__table__
-        found = select(link.inverse).where(target.c.id.in_(ids))
-    else:
-        assert link.table is not None
-        columns = link.table.c
-        found = select(columns[link.parent]).where(columns[link.child].in_(ids))
-        found = found.where(*(columns[name] == value for name, value in link.fixed.items()))
-    return and_(resource.table.c.id.in_(found))
-
-
-def order_by(resource: Resource, query: Query) -> list[UnaryExpression[Any]]:
-    """The order of a page: as asked, nulls last, completed by the id to a total order."""
-    columns = resource.table.c
-    sort = query.sort or [(resource.sort, False)]
-    order = [columns[name].desc() if down else columns[name].asc() for name, down in sort]
-    return [each.nulls_last() for each in order] + [columns.id.asc()]
-
-
-def parse_query(
-    request: Request, registry: Registry, resource: Resource, *, collection: bool
-) -> Query:
-    """The query of a request; BadRequest with `source.parameter` for the first mistake."""
-    text = request.scope["query_string"].decode("ascii", "replace")
-    try:
-        pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=50)
-    except (UnicodeDecodeError, ValueError) as error:
-        raise BadRequest("The query string is not UTF-8, or has over 50 parameters.") from error
-    for name, value in pairs:
-        if "\0" in name + value:
-            raise _bad(name.replace("\0", ""), "NUL characters are not allowed.")
-    return _Parser(registry, resource, collection).parse(pairs)
+    def _expression(self, scope: Scope, path: list[str], wire: str) -> ColumnElement[Any]:
+        if path:
+            link = scope.link(path[0])
+            if link is None or link.to_many or len(path) > MAX_INCLUDE_DEPTH:
+                raise bad("sort", f"{path[0]!r} is no to-one relationship to sort through.")
+            return scope.value(link, lambda end: self._expression(end, path[1:], wire))
+        name = scope.attribute(wire)
+        if name is None:
+            raise bad("sort", f"{wire!r} is not a field to sort by.")
+        column: ColumnElement[Any] = scope.source.c[name]
+        return column
 
 
 def _integer(parameter: str, value: str, maximum: int) -> int:
-    if not re.fullmatch(r"[0-9]{1,19}", value) or not 1 <= int(value) <= maximum:
-        raise _bad(parameter, f"{parameter} must be an integer from 1 to {maximum}.")
+    if not re.fullmatch(r"[0-9]{1,19}", value, re.ASCII) or not 1 <= int(value) <= maximum:
+        raise bad(parameter, f"{parameter} must be an integer from 1 to {maximum}.")
     return int(value)
-
-
-def _bad(parameter: str, detail: str) -> BadRequest:
-    return BadRequest(detail, source={"parameter": parameter})

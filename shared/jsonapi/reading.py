@@ -1,170 +1,222 @@
-"""Statements that read: columns asked for, permissions as conditions, one statement a path."""
+"""Reading: rows with their attributes, what they include, and the bytes of whole documents."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastapi import Request
-from sqlalchemy import ColumnElement, Select, and_, func, literal, select
-from sqlalchemy.ext.asyncio import AsyncSession
+import asyncpg
+import orjson
 
 from shared.auth import Viewer
+from shared.jsonapi.cursors import encode, including
 from shared.jsonapi.errors import BadRequest, NotFound
-from shared.jsonapi.query import Query, order_by
-from shared.jsonapi.resource import Registry, Relationship, Resource, Row
+from shared.jsonapi.negotiation import CURSOR_PAGINATION, media_type
+from shared.jsonapi.objects import MAX_INCLUDED, Objects, ids_of, resource_path
+from shared.jsonapi.plans import MAX_COUNT, Plan
+from shared.jsonapi.query import Query
+from shared.jsonapi.resource import Registry, Resource
+from shared.jsonapi.statements import Statement
 
-MAX_INCLUDED = 1000
-MAX_COUNT = 10_000
+JSONAPI = {"version": "1.1"}
+Loaded = dict[int, tuple[asyncpg.Record, bytes]]
 
 
 @dataclass
-class Found:
-    """Rows by type and id, and the linkage between them, in the order of the include paths."""
+class Reader:
+    """Reads for one request on one connection.
 
-    rows: dict[str, dict[int, Row]] = field(default_factory=dict)
-    linkage: dict[tuple[str, int, str], list[int]] = field(default_factory=dict)
+    Inside a transaction that writes (`is_writing`) no fragment is used or kept, for what it sees
+    may never be committed.
+    """
+
+    connection: asyncpg.Connection
+    registry: Registry
+    viewer: Viewer
+    is_writing: bool = False
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+    async def rows(
+        self, statement: Statement, objects: Objects, hints: Sequence[int], **given: Any
+    ) -> Loaded:
+        """(row, attributes) by id, in the order of the statement."""
+        fragments = self.registry.fragments
+        known = {} if self.is_writing else fragments.known(objects.kind, hints)
+        found = await statement.fetch(
+            self.connection,
+            known_ids=list(known),
+            known_versions=[version for version, _ in known.values()],
+            viewer_id=self.viewer and self.viewer.id,
+            **self.parameters,
+            **given,
+        )
+        loaded: Loaded = {}
+        for row in found:
+            text: str | None = row["attributes"]
+            if text is None:
+                loaded[row["id"]] = (row, known[row["id"]][1])
+                continue
+            attributes = text.encode()
+            loaded[row["id"]] = (row, attributes)
+            if objects.resource.has_version and not self.is_writing:
+                fragments.put(objects.kind, row["id"], row["version"], attributes)
+        return loaded
+
+    async def included(
+        self, plan: Plan, resource: Resource, primary: Loaded, shown: Collection[int]
+    ) -> list[bytes]:
+        """Every object that the include paths reach, less what is `shown` as primary data."""
+        reached: dict[tuple[str, int], None] = {}
+        loaded: dict[str, Loaded] = {resource.type: dict(primary)}
+        at: dict[tuple[str, ...], tuple[Resource, list[asyncpg.Record]]] = {}
+        at[()] = (resource, [row for row, _ in primary.values()])
+        for path in plan.query.include or ():
+            parent, parents = at[path[:-1]]
+            link = parent.links[path[-1]]
+            target = self.registry.target(link)
+            there = loaded.setdefault(target.type, {})
+            ids = list(dict.fromkeys(i for row in parents for i in ids_of(row, link)))
+            missing = [i for i in ids if i not in there]
+            if sum(map(len, loaded.values())) + len(missing) > MAX_INCLUDED + len(primary):
+                detail = f"Over {MAX_INCLUDED} resources would be included; ask for fewer."
+                raise BadRequest(detail, source={"parameter": "include"})
+            if missing:
+                statement, objects = plan.by_ids[target.type], plan.objects[target.type]
+                there |= await self.rows(statement, objects, missing, ids=missing)
+            at[path] = (target, [there[i][0] for i in ids if i in there])
+            reached |= dict.fromkeys((target.type, i) for i in ids if i in there)
+        return [
+            plan.objects[kind].render(*loaded[kind][row_id])
+            for kind, row_id in reached
+            if kind != resource.type or row_id not in shown
+        ]
 
 
-def columns_of(resource: Resource, fields: Iterable[str] | None) -> list[ColumnElement[Any]]:
-    """The columns that the document needs: keys, the fields asked for, to-one linkage."""
-    wanted = resource.fields if fields is None else set(fields)
-    columns = resource.table.c
-    readable = [a.name for a in resource.fields.values() if a.is_readable and a.name in wanted]
-    keys = [r.column.key for r in resource.relationships if r.column is not None]
-    names = dict.fromkeys(["id", "version", *readable, *keys])
-    return [columns[name] for name in names if name in columns]
+def member(name: str, value: bytes) -> bytes:
+    return b'"%b":%b' % (name.encode(), value)
 
 
-def by_id(resource: Resource, id_or_identifier: str) -> ColumnElement[bool]:
-    """The condition of a URL's id; NotFound for what can be none."""
-    if id_or_identifier.isascii() and id_or_identifier.isdigit() and len(id_or_identifier) <= 18:
-        return and_(resource.table.c.id == int(id_or_identifier))
-    if resource.identifier is None or "\0" in id_or_identifier:
-        raise not_found(resource, id_or_identifier)
-    return and_(resource.identifier == id_or_identifier)
+def document(
+    query: Query,
+    links: dict[str, Any],
+    data: bytes,
+    included: Sequence[bytes],
+    meta: dict[str, Any] | None = None,
+) -> bytes:
+    """A whole document; its parts are rendered already."""
+    jsonapi: dict[str, Any] = JSONAPI
+    if query.by_cursor:
+        jsonapi = {**JSONAPI, "profile": [CURSOR_PAGINATION]}
+        links["self"] = {
+            "href": links["self"],
+            "type": media_type(profiles=[CURSOR_PAGINATION]),
+        }
+    members = [member("jsonapi", orjson.dumps(jsonapi)), member("links", orjson.dumps(links))]
+    members.append(member("data", data))
+    if query.include is not None:
+        members.append(member("included", b"[%b]" % b",".join(included)))
+    if meta:
+        members.append(member("meta", orjson.dumps(meta)))
+    return b"{%b}" % b",".join(members)
+
+
+async def read_item(
+    reader: Reader, plan: Plan, resource: Resource, row_id: object
+) -> tuple[bytes, asyncpg.Record]:
+    """(document, row) of a single resource; NotFound where it is not there for the viewer."""
+    rows = await reader.rows(plan.primary, plan.objects[resource.type], plan.hints)
+    if not rows:
+        raise not_found(resource, row_id)
+    ((row, attributes),) = rows.values()
+    included = await reader.included(plan, resource, rows, shown=rows)
+    data = plan.objects[resource.type].render(row, attributes)
+    links = {"self": plan.query.link(resource_path(resource, row["id"]))}
+    return document(plan.query, links, data, included), row
+
+
+async def read_page(
+    reader: Reader, plan: Plan, resource: Resource, path: str, *, single: bool = False
+) -> bytes:
+    """The document of a page; `single` shows its one row, or null, without pages."""
+    query, objects = plan.query, plan.objects[resource.type]
+    rows = await reader.rows(plan.primary, objects, plan.hints)
+    plan.hints = list(rows)
+    has_more = len(rows) > query.size
+    kept = list(rows.items())[: query.size]
+    if query.before is not None and query.after is None:
+        kept.reverse()
+    primary = dict(kept)
+    included = await reader.included(plan, resource, primary, shown=primary)
+    cursors = []
+    if query.by_cursor:
+        cursors = [encode(plan.keys, row["cursor"]) for row, _ in primary.values()]
+    data = [
+        objects.render(row, attributes, cursors[i] if cursors else "")
+        for i, (row, attributes) in enumerate(primary.values())
+    ]
+    if single:
+        links = {"self": query.link(path)}
+        return document(query, links, data[0] if data else b"null", included)
+    meta: dict[str, Any] = {}
+    count = None
+    if plan.count is not None:
+        count = await _count(reader, plan.count)
+        meta = _count_meta(reader.registry, query, count)
+    if query.by_cursor:
+        links = _cursor_links(query, path, cursors, has_more=has_more)
+        if has_more and query.after and query.before:
+            meta.setdefault("page", {})["rangeTruncated"] = True
+    else:
+        links = page_links(query, path, has_next=has_more, count=count)
+    return document(query, links, b"[%b]" % b",".join(data), included, meta)
+
+
+async def _count(reader: Reader, statement: Statement) -> int:
+    viewer_id = reader.viewer and reader.viewer.id
+    rows = await statement.fetch(reader.connection, viewer_id=viewer_id, **reader.parameters)
+    return int(rows[0][0])
+
+
+def _count_meta(registry: Registry, query: Query, count: int) -> dict[str, Any]:
+    meta: dict[str, Any] = {"count": min(count, MAX_COUNT)}
+    if count > MAX_COUNT:
+        meta[registry.names.wire("count_is_lower_bound")] = True
+    elif query.by_cursor:
+        meta["page"] = {"total": count}
+    return meta
+
+
+def page_links(
+    query: Query, path: str, *, has_next: bool, count: int | None = None
+) -> dict[str, Any]:
+    """The links of a page by number; `last` only where the count is exact."""
+    links: dict[str, Any] = {
+        "self": query.link(path),
+        "first": query.link(path, number=1),
+        "prev": query.link(path, number=query.number - 1) if query.number > 1 else None,
+        "next": query.link(path, number=query.number + 1) if has_next else None,
+    }
+    if count is not None and count <= MAX_COUNT:
+        links["last"] = query.link(path, number=max(1, -(-count // query.size)))
+    return links
+
+
+def _cursor_links(
+    query: Query, path: str, cursors: Sequence[str], *, has_more: bool
+) -> dict[str, Any]:
+    """`prev` and `next` are null where there is known to be no such page (profile, "Links")."""
+    backwards = query.before is not None and query.after is None
+    earlier = cursors[0] if cursors else query.after and including(query.after)
+    later = cursors[-1] if cursors else query.before and including(query.before)
+    has_prev = has_more if backwards else query.after is not None
+    has_next = query.before is not None or has_more
+    return {
+        "self": query.link(path),
+        "first": query.link(path, after=None, before=None),
+        "prev": query.link(path, before=earlier, after=None) if has_prev and earlier else None,
+        "next": query.link(path, after=later, before=None) if has_next and later else None,
+    }
 
 
 def not_found(resource: Resource, row_id: object) -> NotFound:
     """The 404 of a row that is not there, or not for this viewer."""
     return NotFound(f"There is no {resource.type} {row_id}.")
-
-
-async def one_row(
-    session: AsyncSession, statement: Select[Any], resource: Resource, row_id: object
-) -> Row:
-    """The single row of the statement, or NotFound."""
-    row: Row | None = (await session.execute(statement)).mappings().one_or_none()
-    if row is None:
-        raise not_found(resource, row_id)
-    return row
-
-
-async def page_of_rows(
-    session: AsyncSession, resource: Resource, query: Query, condition: ColumnElement[bool]
-) -> tuple[list[Row], bool]:
-    """(rows, whether there is a next page)."""
-    statement = (
-        select(*columns_of(resource, query.fields.get(resource.type)))
-        .where(condition, *query.filters)
-        .order_by(*order_by(resource, query))
-        .limit(query.size + 1)
-        .offset((query.number - 1) * query.size)
-    )
-    rows: list[Row] = list((await session.execute(statement)).mappings())
-    return rows[: query.size], len(rows) > query.size
-
-
-async def count_rows(
-    session: AsyncSession, resource: Resource, query: Query, condition: ColumnElement[bool]
-) -> int:
-    """The number of rows, counted to MAX_COUNT at most."""
-    rows = select(literal(1)).select_from(resource.table).where(condition, *query.filters)
-    count = select(func.count()).select_from(rows.limit(MAX_COUNT).subquery())
-    return int(await session.scalar(count) or 0)
-
-
-def related_condition(
-    resource: Resource, link: Relationship, target: Resource, parent_id: int
-) -> ColumnElement[bool]:
-    """The rows of `target` that one parent is related to."""
-    if link.column is not None:
-        found = select(link.column).where(resource.table.c.id == parent_id)
-        return target.table.c.id.in_(found)
-    if link.inverse is not None:
-        return and_(link.inverse == parent_id)
-    return target.table.c.id.in_(_children(link).where(_parent(link) == parent_id))
-
-
-def _parent(link: Relationship) -> ColumnElement[Any]:
-    assert link.table is not None
-    return link.table.c[link.parent]
-
-
-def _children(link: Relationship) -> Select[Any]:
-    assert link.table is not None
-    fixed = (link.table.c[name] == value for name, value in link.fixed.items())
-    return select(link.table.c[link.child]).where(*fixed)
-
-
-async def include(
-    session: AsyncSession,
-    request: Request,
-    resource: Resource,
-    rows: Sequence[Row],
-    query: Query,
-    viewer: Viewer,
-) -> Found:
-    """What the include paths reach from the rows: one statement a path, whatever the page."""
-    registry: Registry = request.app.state.registry
-    found = Found()
-    at: dict[tuple[str, ...], tuple[Resource, list[Row]]] = {(): (resource, list(rows))}
-    for path in query.include or ():
-        parent, parent_rows = at[path[:-1]]
-        link = parent.links[path[-1]]
-        target = registry.target(link)
-        pairs = await _pairs(session, parent_rows, link, target, query, viewer)
-        for row in parent_rows:
-            found.linkage.setdefault((parent.type, row["id"], link.name), [])
-        for parent_id, row in pairs:
-            linked = found.linkage[parent.type, parent_id, link.name]
-            if row["id"] not in linked:
-                linked.append(row["id"])
-            found.rows.setdefault(target.type, {})[row["id"]] = row
-        at[path] = (target, list({row["id"]: row for _, row in pairs}.values()))
-    if sum(map(len, found.rows.values())) > MAX_INCLUDED:
-        detail = f"More than {MAX_INCLUDED} resources would be included; ask for a smaller page."
-        raise BadRequest(detail, source={"parameter": "include"})
-    return found
-
-
-async def _pairs(
-    session: AsyncSession,
-    parents: Sequence[Row],
-    link: Relationship,
-    target: Resource,
-    query: Query,
-    viewer: Viewer,
-) -> list[tuple[int, Row]]:
-    """(parent id, target row) for every link between the parents and rows they may show."""
-    columns = columns_of(target, query.fields.get(target.type))
-    ids = [row["id"] for row in parents]
-    if link.column is not None:
-        key = link.column.key
-        wanted = {row[key] for row in parents if row[key] is not None}
-        statement = select(*columns).where(target.table.c.id.in_(wanted))
-    elif link.inverse is not None:
-        statement = select(*columns, link.inverse.label("_parent")).where(link.inverse.in_(ids))
-    else:
-        assert link.table is not None
-        fixed = (link.table.c[name] == value for name, value in link.fixed.items())
-        child = link.table.c[link.child]
-        statement = select(*columns, _parent(link).label("_parent"))
-        statement = statement.join(link.table, child == target.table.c.id)
-        statement = statement.where(_parent(link).in_(ids), *fixed)
-    statement = statement.where(target.readable(viewer)).order_by(target.table.c.id)
-    rows = (await session.execute(statement.limit(MAX_INCLUDED + 1))).mappings().all()
-    if link.column is None:
-        return [(row["_parent"], row) for row in rows]
-    by_target = {row["id"]: row for row in rows}
-    key = link.column.key
-    return [(row["id"], by_target[row[key]]) for row in parents if row[key] in by_target]

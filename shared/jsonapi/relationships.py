@@ -1,190 +1,140 @@
 """Relationship endpoints: the linkage itself (JSON:API 1.1 "Updating Relationships")."""
 
-from collections.abc import Callable
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
-from sqlalchemy import delete, select, update
-from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import and_
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
 
-from shared.auth import OptionalUser, Viewer
-from shared.db import SessionDep
-from shared.etag import check_version, tagged_response
-from shared.jsonapi.bodies import Changes, identifier_id
-from shared.jsonapi.documents import JSONAPI, Renderer
-from shared.jsonapi.errors import BadRequest, Forbidden
-from shared.jsonapi.negotiation import parse_object
-from shared.jsonapi.openapi import operation
-from shared.jsonapi.query import Query, parse_query
-from shared.jsonapi.reading import Found, by_id, columns_of, include, one_row
-from shared.jsonapi.resource import Registry, Relationship, Resource, Row
-from shared.jsonapi.writing import check_target, lock_row, update_row, violation, write_version
-
-
-def add_relationship_routes(
-    router: APIRouter, registry: Registry, resource: Resource, link: Relationship
-) -> None:
-    """GET and HEAD for every relationship; the writing methods where it is writable."""
-    name = registry.names.wire(link.name)
-    path, of = f"/{{row_id}}/relationships/{name}", f"{name} of one of {resource.path}"
-    described = operation(registry, resource, "linkage", f"Read the linkage {of}")
-    add_routes(router, path, _read(resource, link), ["GET", "HEAD"], described)
-    if link.writable:
-        for method in ("PATCH", "POST", "DELETE") if link.to_many else ("PATCH",):
-            described = operation(registry, resource, "link", f"{method.title()} the {of}")
-            add_routes(router, path, _write(resource, link, method), [method], described)
+from shared.db import driver_connection
+from shared.etag import tagged_response
+from shared.jsonapi.bodies import linked_ids
+from shared.jsonapi.changes import change_linkage
+from shared.jsonapi.endpoints import (
+    Endpoint,
+    Handler,
+    in_transaction,
+    item_condition,
+    precondition_of,
+    query_string,
+    reader_of,
+)
+from shared.jsonapi.errors import BadRequest
+from shared.jsonapi.negotiation import body_of, negotiate, parse_object
+from shared.jsonapi.objects import ids_of, linkage, resource_path
+from shared.jsonapi.plans import Plan, item_plan, plan_of, viewer_kind
+from shared.jsonapi.query import parse_query
+from shared.jsonapi.reading import Reader, document, not_found, page_links
+from shared.jsonapi.resource import Registry, Relationship, Resource
+from shared.jsonapi.statements import any_viewer
 
 
-def add_routes(
-    router: APIRouter,
-    path: str,
-    handler: Callable[..., Any],
-    methods: list[str],
-    described: dict[str, Any],
-) -> None:
-    """The handler under each method; HEAD is as GET and not described again."""
-    for method in methods:
-        router.add_api_route(
-            path, handler, methods=[method], include_in_schema=method != "HEAD", **described
-        )
+def relationship_routes(registry: Registry, resource: Resource) -> list[BaseRoute]:
+    """GET and HEAD for every relationship kept here; the writing methods where it is writable."""
+    routes: list[BaseRoute] = []
+    for link in resource.relationships:
+        if not link.is_local:
+            continue
+        handlers = {"GET": read_linkage(registry, resource, link)}
+        if link.writable:
+            for method in ("PATCH", "POST", "DELETE") if link.to_many else ("PATCH",):
+                handlers[method] = write_linkage(registry, resource, link)
+        path = f"{resource_path(resource)}/{{id}}/relationships/{registry.names.wire(link.name)}"
+        routes.append(Route(path, Endpoint(handlers)))
+    return routes
 
 
-def _read(resource: Resource, link: Relationship) -> Callable[..., Any]:
-    async def read_relationship(
-        request: Request, row_id: str, session: SessionDep, viewer: OptionalUser
-    ) -> Response:
-        registry: Registry = request.app.state.registry
-        query = parse_query(request, registry, resource, collection=False)
-        return await _linkage_response(request, session, resource, link, row_id, query, viewer)
+def read_linkage(registry: Registry, resource: Resource, link: Relationship) -> Handler:
+    async def handle(request: Request) -> Response:
+        negotiate(request)
+        async with reader_of(request, registry) as reader:
+            row_id = request.path_params["id"]
+            return await linkage_response(request, reader, resource, link, row_id)
 
-    return read_relationship
+    return handle
 
 
-async def _linkage_response(  # noqa: PLR0913 - the parts of one document
-    request: Request,
-    session: AsyncSession,
-    resource: Resource,
-    link: Relationship,
-    row_id: str,
-    query: Query,
-    viewer: Viewer,
+async def linkage_response(
+    request: Request, reader: Reader, resource: Resource, link: Relationship, row_id: str
 ) -> Response:
-    statement = select(*columns_of(resource, ())).where(
-        by_id(resource, row_id), resource.readable(viewer)
+    """The linkage of a row, a page of it where there is much; its ETag is of the row's version."""
+    registry, text = reader.registry, query_string(request)
+    kind, condition, reader.parameters = item_condition(resource, row_id)
+
+    def make() -> Plan:
+        asking = any_viewer(reader.viewer)
+        query = parse_query(text, registry, resource, asking, linkage=link.to_many)
+        wanted = condition
+        if not reader.is_writing:
+            wanted = and_(condition, resource.readable(asking))
+        return item_plan(registry, resource, query, wanted, asking, linkage=link)
+
+    key = (
+        "linkage",
+        kind,
+        resource.type,
+        link.name,
+        text,
+        viewer_kind(reader.viewer),
+        reader.is_writing,
     )
-    row = await one_row(session, statement, resource, row_id)
-    wanted = Query(fields=query.fields, include=[(link.name,), *(query.include or ())])
-    found = await include(session, request, resource, [row], wanted, viewer)
-    renderer = Renderer(request, query, found)
-    document: dict[str, Any] = renderer.relationship(resource, link, row)
-    document = {"jsonapi": JSONAPI, **document}
+    plan = plan_of(registry, key, make)
+    rows = await reader.rows(plan.primary, plan.objects[resource.type], ())
+    if not rows:
+        raise not_found(resource, row_id)
+    ((row, _),) = rows.values()
+    body = await linkage_document(reader, plan, resource, link, rows)
+    version = row["version"] if resource.has_version else None
+    return tagged_response(request, body, version=version)
+
+
+async def linkage_document(
+    reader: Reader, plan: Plan, resource: Resource, link: Relationship, rows: Any
+) -> bytes:
+    query, registry = plan.query, reader.registry
+    ((row, _),) = rows.values()
+    name = registry.names.wire(link.name)
+    parent = resource_path(resource, row["id"])
+    path = f"{parent}/relationships/{name}"
+    ids, meta = list(ids_of(row, link)), {}
+    links: dict[str, Any] = {"self": query.link(path)}
+    if link.to_many:
+        start = (query.number - 1) * query.size
+        has_next = len(ids) > start + query.size
+        if query.count:
+            meta = {"count": len(ids)}
+        links = page_links(query, path, has_next=has_next, count=meta.get("count"))
+        ids = ids[start : start + query.size]
+    links["related"] = f"{parent}/{name}"
+    included = []
     if query.include is not None:
-        document["included"] = _included(request, query, found)
-    return tagged_response(request, document, version=row.get("version"))
+        included = await reader.included(plan, resource, rows, shown=())
+    return document(query, links, linkage(registry, link, ids), included, meta)
 
 
-def _included(request: Request, query: Query, found: Found) -> list[dict[str, Any]]:
-    return Renderer(request, query, found).included(())
+def write_linkage(registry: Registry, resource: Resource, link: Relationship) -> Handler:
+    async def handle(request: Request) -> Response:
+        negotiate(request)
+        body = await body_of(request)
 
+        def ids() -> list[int]:
+            given = parse_object(body)
+            if "data" not in given:
+                raise BadRequest("The document needs `data`.", source={"pointer": ""})
+            return linked_ids(registry, link, given["data"], "")
 
-def _write(resource: Resource, link: Relationship, method: str) -> Callable[..., Any]:
-    async def write_relationship(
-        request: Request, row_id: str, session: SessionDep, viewer: OptionalUser
-    ) -> Response:
-        registry: Registry = request.app.state.registry
-        query = parse_query(request, registry, resource, collection=False)
-        row = await lock_row(session, resource, row_id, viewer, delete=link.owner_only)
-        expected = check_version(request, row["version"])
-        ids = _ids(registry, link, parse_object(request.state.body))
-        if link.column is not None:
-            changes = Changes(linked={link.name: ids[0] if ids else None})
-            await update_row(session, registry, resource, row, changes, viewer, expected)
-        else:
-            await _write_many(session, registry, resource, link, row, method, ids, viewer)
-            touch = update(resource.table).where(resource.table.c.id == row["id"])
-            touch = touch.values(version=resource.table.c.version)
-            await write_version(session, registry, resource, touch, row, expected)
-        return await _linkage_response(
-            request, session, resource, link, str(row["id"]), query, viewer
-        )
+        async def work(writer: Any) -> Response:
+            parse_query(query_string(request), registry, resource, linkage=link.to_many)
+            holds = precondition_of(request, resource)
+            row_id = request.path_params["id"]
+            changed = await change_linkage(
+                writer, resource, link, row_id, request.method, ids, holds
+            )
+            connection = await driver_connection(writer.session)
+            reader = Reader(connection, registry, writer.viewer, is_writing=True)
+            return await linkage_response(request, reader, resource, link, str(changed))
 
-    return write_relationship
+        return await in_transaction(request, registry, work)
 
-
-def _ids(registry: Registry, link: Relationship, document: dict[str, Any]) -> list[int]:
-    if "data" not in document:
-        raise BadRequest("The document needs `data`.", source={"pointer": ""})
-    data = document["data"]
-    if link.to_many != isinstance(data, list):
-        shape = "a list of resource identifiers" if link.to_many else "an identifier or null"
-        raise BadRequest(f"`data` must be {shape}.", source={"pointer": "/data"})
-    if isinstance(data, list):
-        pairs = enumerate(data)
-        return [identifier_id(registry, link, each, f"/data/{i}") for i, each in pairs]
-    if data is None and link.required:
-        raise Forbidden("This relationship cannot be empty.", source={"pointer": "/data"})
-    return [] if data is None else [identifier_id(registry, link, data, "/data")]
-
-
-async def _write_many(  # noqa: PLR0913 - the parts of one change
-    session: AsyncSession,
-    registry: Registry,
-    resource: Resource,
-    link: Relationship,
-    row: Row,
-    method: str,
-    ids: list[int],
-    viewer: Viewer,
-) -> None:
-    target = registry.target(link)
-    if method != "DELETE":
-        for i, each in enumerate(ids):
-            await check_target(session, target, each, viewer, f"/data/{i}")
-    change = _change_table if link.table is not None else _change_inverse
-    try:
-        await change(session, link, target, row["id"], method, ids)
-    except IntegrityError as error:
-        raise violation(registry, target, error) from error
-
-
-async def _change_inverse(
-    session: AsyncSession,
-    link: Relationship,
-    target: Resource,
-    parent_id: int,
-    method: str,
-    ids: list[int],
-) -> None:
-    assert link.inverse is not None
-    table, key = target.table, link.inverse.key
-    if method != "POST":
-        gone = table.c.id.in_(ids) if method == "DELETE" else table.c.id.not_in(ids)
-        left = update(table).where(table.c[key] == parent_id, gone)
-        await session.execute(left.values({key: None}))
-    if method != "DELETE":
-        new = table.c[key].is_distinct_from(parent_id)
-        joined = update(table).where(table.c.id.in_(ids), new)
-        await session.execute(joined.values({key: parent_id}))
-
-
-async def _change_table(
-    session: AsyncSession,
-    link: Relationship,
-    target: Resource,
-    parent_id: int,
-    method: str,
-    ids: list[int],
-) -> None:
-    assert link.table is not None
-    columns = link.table.c
-    child = columns[link.child]
-    if method != "POST":
-        gone = child.in_(ids) if method == "DELETE" else child.not_in(ids)
-        fixed = (columns[name] == value for name, value in link.fixed.items())
-        statement = delete(link.table).where(columns[link.parent] == parent_id, gone, *fixed)
-        await session.execute(statement)
-    if method != "DELETE" and ids:
-        rows = [{link.parent: parent_id, link.child: each, **link.fixed} for each in set(ids)]
-        await session.execute(insert(link.table).values(rows).on_conflict_do_nothing())
+    return handle

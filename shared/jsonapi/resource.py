@@ -3,10 +3,11 @@
 CONTRIBUTING.md shows how to add one.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, TypeAdapter
 from sqlalchemy import ColumnElement, Table, false, inspect
@@ -16,6 +17,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from shared.auth import User, Viewer
 from shared.db import Base
 from shared.jsonapi.errors import Forbidden, UnprocessableContent
+from shared.jsonapi.fragments import Fragments
 from shared.jsonapi.names import Names, check_names
 
 T = TypeVar("T")
@@ -57,7 +59,7 @@ class Attribute:
         return READ_ONLY not in self.markers
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Relationship:
     """A relationship of this type to `target`, another type of the same service.
 
@@ -79,6 +81,11 @@ class Relationship:
     parent: str = ""
     child: str = ""
     fixed: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_column(self) -> bool:
+        """Whether the row itself says what it is linked to."""
+        return self.column is not None
 
     @property
     def is_local(self) -> bool:
@@ -118,6 +125,7 @@ class Resource:
     transaction. `violations` names the field and the detail of a constraint's violation:
     `{"uq_users_email": ("email", "…")}`.
     `identifier` is a column that may stand for the id in URLs, never all digits.
+    `precondition` says which writes need an If-Match, and are 428 without one.
     A resource without a `path` is part of other documents only.
     """
 
@@ -136,6 +144,7 @@ class Resource:
     soft_delete: bool = False
     sort: str = "id"
     methods: frozenset[str] = frozenset({"list", "read", "create", "update", "delete"})
+    precondition: Literal["optional", "required", "required-for-delete"] = "optional"
     check: Callable[[Row, Values, Viewer], Iterable[Violation]] = _nothing_to_check
     to_columns: Callable[[Row, Values], Awaitable[Values]] = _as_they_are
     after_create: Callable[[AsyncSession, int, Viewer], Awaitable[None]] = _nothing_to_add
@@ -164,6 +173,10 @@ class Resource:
         """The relationships by their Python name."""
         return {relationship.name: relationship for relationship in self.relationships}
 
+    @property
+    def has_version(self) -> bool:
+        return "version" in self.table.c
+
     def list_filter(self, viewer: Viewer) -> ColumnElement[bool]:
         return (self.listed or self.readable)(viewer)
 
@@ -177,14 +190,19 @@ class Registry:
 
     def __init__(self, resources: Sequence[Resource], *, dasherize: bool) -> None:
         self.names = Names(dasherize=dasherize)
+        self.fragments = Fragments()
+        self.plans: OrderedDict[Hashable, Any] = OrderedDict()
         self.by_type = {resource.type: resource for resource in resources}
+        self.by_wire_type = {self.wire_type(resource): resource for resource in resources}
+        if len(self.by_wire_type) != len(resources):
+            raise ValueError("Two resource types have the same name on the wire")
         for resource in resources:
             self._check(resource)
 
     def _check(self, resource: Resource) -> None:
         names = [*resource.fields, *resource.links]
         check_names([resource.type.replace("-", "_"), *names])
-        if len(set(names)) != len(names) or {"id", "type"} & set(names):
+        if len(set(map(self.names.wire, names))) != len(names) or {"id", "type"} & set(names):
             raise ValueError(f"{resource.type}: attribute and relationship names must differ")
         for relationship in resource.relationships:
             if relationship.is_local and relationship.target not in self.by_type:
@@ -192,6 +210,11 @@ class Registry:
 
     def target(self, relationship: Relationship) -> Resource:
         return self.by_type[relationship.target]
+
+    def wire_fields(self, resource: Resource) -> dict[str, str]:
+        """What may be named in `fields[TYPE]`: Python names by their wire names."""
+        shown = [a.name for a in resource.fields.values() if a.is_readable]
+        return {self.names.wire(name): name for name in (*shown, *resource.links)}
 
     def wire_type(self, resource: Resource) -> str:
         """`faq-type`, or `faq_type` where names are not dasherized."""

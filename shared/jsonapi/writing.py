@@ -1,9 +1,13 @@
-"""Statements that write one row: locked, versioned, permissions inside the transaction."""
+"""Statements that write: locked, versioned, permissions inside the transaction.
 
-from collections.abc import Mapping
+The same functions serve the endpoints of a resource and atomic operations.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Select, and_, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -18,135 +22,183 @@ from shared.jsonapi.errors import (
     NotFound,
     UnprocessableContent,
 )
-from shared.jsonapi.reading import by_id, not_found, one_row
-from shared.jsonapi.resource import Registry, Resource, Row
+from shared.jsonapi.reading import not_found
+from shared.jsonapi.resource import Registry, Relationship, Resource, Row
+
+# The version that the statement must still find, or None for any; raises what speaks against it.
+Precondition = Callable[[int], int | None]
+
+
+@dataclass(frozen=True)
+class Writer:
+    """One transaction of one viewer."""
+
+    session: AsyncSession
+    registry: Registry
+    viewer: Viewer
+
+
+def by_id(resource: Resource, id_or_identifier: str) -> ColumnElement[bool]:
+    """The condition of a URL's id; NotFound for what can be none."""
+    if id_or_identifier.isascii() and id_or_identifier.isdigit() and len(id_or_identifier) <= 18:
+        return and_(resource.table.c.id == int(id_or_identifier))
+    if resource.identifier is None or "\0" in id_or_identifier:
+        raise not_found(resource, id_or_identifier)
+    return and_(resource.identifier == id_or_identifier)
+
+
+async def one_row(
+    session: AsyncSession, statement: Select[Any], resource: Resource, row_id: object
+) -> Row:
+    """The single row of the statement, or NotFound."""
+    row: Row | None = (await session.execute(statement)).mappings().one_or_none()
+    if row is None:
+        raise not_found(resource, row_id)
+    return row
+
+
+async def remove(
+    writer: Writer, resource: Resource, row_id: str, precondition: Precondition
+) -> None:
+    """Delete the row, or mark it as deleted where its type says so."""
+    row = await lock_row(writer, resource, row_id, delete=True)
+    expected = precondition(row["version"])
+    table = resource.table
+    statement: Any = delete(table).where(table.c.id == row["id"])
+    if resource.soft_delete:
+        statement = update(table).where(table.c.id == row["id"]).values(deleted_at=func.now())
+    await write_version(writer, resource, statement, row, expected)
+    await _raise_inverse(writer, resource, row, {})
 
 
 async def lock_row(
-    session: AsyncSession, resource: Resource, row_id: str, viewer: Viewer, *, delete: bool = False
+    writer: Writer, resource: Resource, row_id: str, *, delete: bool = False
 ) -> Row:
     """The whole row, locked until the transaction ends.
 
     Raises NotFound where the viewer cannot read it, Unauthorized and Forbidden where it may
     not be changed.
     """
+    viewer = writer.viewer
     allowed = resource.can_change(viewer, delete=delete).label("_allowed")
     statement = (
         select(resource.table, allowed)
         .where(by_id(resource, row_id), resource.readable(viewer))
         .with_for_update(key_share=True, of=resource.table)
     )
-    row = await one_row(session, statement, resource, row_id)
+    row = await one_row(writer.session, statement, resource, row_id)
     if not row["_allowed"]:
         require_user(viewer)
         raise Forbidden(f"You may not do this to {resource.type} {row_id}.")
     return row
 
 
-async def insert_row(
-    session: AsyncSession,
-    registry: Registry,
-    resource: Resource,
-    changes: Changes,
-    viewer: Viewer,
-) -> int:
-    """Insert what a POST asks for and return its id."""
-    await check_targets(session, registry, resource, changes, viewer)
-    check_rules(registry, resource, {}, changes, viewer)
+async def insert_row(writer: Writer, resource: Resource, changes: Changes) -> int:
+    """Insert a row of its own columns and return its id."""
+    session, registry = writer.session, writer.registry
+    await check_targets(writer, resource, changes)
+    check_rules(registry, resource, {}, changes, writer.viewer)
     columns = await resource.to_columns({}, dict(changes.values)) | _keys(resource, changes)
     statement = insert(resource.table).values(**columns).returning(resource.table.c.id)
     try:
         row_id = int((await session.execute(statement)).scalar_one())
     except IntegrityError as error:
         raise violation(registry, resource, error) from error
-    await resource.after_create(session, row_id, viewer)
+    await resource.after_create(session, row_id, writer.viewer)
+    await _raise_inverse(writer, resource, {}, _keys(resource, changes))
     return row_id
 
 
-async def update_row(  # noqa: PLR0913 - who changes what where
-    session: AsyncSession,
-    registry: Registry,
+async def update_row(
+    writer: Writer,
     resource: Resource,
     row: Row,
     changes: Changes,
-    viewer: Viewer,
     expected: int | None,
+    *,
+    is_checked: bool = False,
 ) -> None:
     """Change the row; PreconditionFailed when it is no longer at the version `expected`."""
-    await check_targets(session, registry, resource, changes, viewer)
-    check_rules(registry, resource, row, changes, viewer)
-    columns = await resource.to_columns(row, dict(changes.values)) | _keys(resource, changes)
+    if not is_checked:
+        await check_targets(writer, resource, changes)
+    check_rules(writer.registry, resource, row, changes, writer.viewer)
+    keys = _keys(resource, changes)
+    columns = await resource.to_columns(row, dict(changes.values)) | keys
+    if not columns and changes.members:
+        columns = {"version": resource.table.c.version}
     if not columns:
         return
     table = resource.table
     statement = update(table).where(table.c.id == row["id"]).values(**columns)
-    await write_version(session, registry, resource, statement, row, expected)
-
-
-async def remove_row(
-    session: AsyncSession,
-    registry: Registry,
-    resource: Resource,
-    row: Row,
-    expected: int | None,
-) -> None:
-    """Delete the row, or mark it as deleted where its type says so."""
-    table = resource.table
-    statement: Any = delete(table).where(table.c.id == row["id"])
-    if resource.soft_delete:
-        statement = update(table).where(table.c.id == row["id"]).values(deleted_at=func.now())
-    await write_version(session, registry, resource, statement, row, expected)
+    await write_version(writer, resource, statement, row, expected)
+    if keys:
+        await _raise_inverse(writer, resource, row, {**row, **keys})
 
 
 async def write_version(
-    session: AsyncSession,
-    registry: Registry,
-    resource: Resource,
-    statement: Any,
-    row: Row,
-    expected: int | None,
+    writer: Writer, resource: Resource, statement: Any, row: Row, expected: int | None
 ) -> None:
     """Run an UPDATE or DELETE that must still find the expected version."""
     table = resource.table
     if expected is not None:
         statement = statement.where(table.c.version == expected)
     try:
-        found = (await session.execute(statement.returning(table.c.id))).one_or_none()
+        found = (await writer.session.execute(statement.returning(table.c.id))).one_or_none()
     except IntegrityError as error:
-        raise violation(registry, resource, error) from error
+        raise violation(writer.registry, resource, error) from error
     if found is None:
         current = select(table.c.version).where(table.c.id == row["id"])
-        version = await session.scalar(current)
+        version = await writer.session.scalar(current)
         raise not_found(resource, row["id"]) if version is None else stale(version)
 
 
-async def check_targets(
-    session: AsyncSession,
-    registry: Registry,
-    resource: Resource,
-    changes: Changes,
-    viewer: Viewer,
+async def _raise_inverse(
+    writer: Writer, resource: Resource, before: Row, after: Mapping[str, Any]
 ) -> None:
+    """Raise the versions of what shows this row in its linkage, and now does not or newly does."""
+    for other in writer.registry.by_type.values():
+        for link in other.relationships:
+            if link.writable and link.inverse is not None and link.target == resource.type:
+                key = link.inverse.key
+                ids = {before.get(key), after.get(key)} - {None}
+                if before.get(key) != after.get(key):
+                    await raise_versions(writer, other, ids)
+
+
+async def raise_versions(writer: Writer, resource: Resource, ids: Iterable[Any]) -> None:
+    """Raise the versions of rows whose linkage changed, in the order of their ids."""
+    table = resource.table
+    for row_id in sorted(ids):
+        touched = update(table).where(table.c.id == row_id)
+        await writer.session.execute(touched.values(version=table.c.version))
+
+
+async def check_targets(writer: Writer, resource: Resource, changes: Changes) -> None:
     """Every resource linked to must be there for the viewer (404) and theirs to use (403)."""
     for name, target_id in changes.linked.items():
         if target_id is not None:
-            target = registry.target(resource.links[name])
-            pointer = f"/data/relationships/{registry.names.wire(name)}/data"
-            await check_target(session, target, target_id, viewer, pointer)
+            pointer = f"/data/relationships/{writer.registry.names.wire(name)}/data"
+            await check_target_of(writer, resource.links[name], [target_id], pointer)
 
 
-async def check_target(
-    session: AsyncSession, target: Resource, target_id: int, viewer: Viewer, pointer: str
+async def check_target_of(
+    writer: Writer, link: Relationship, ids: list[int], pointer: str
 ) -> None:
-    """NotFound or Forbidden for one resource that a body refers to."""
+    """NotFound or Forbidden for the first resource that a body refers to in vain."""
+    target = writer.registry.target(link)
+    viewer = writer.viewer
     allowed = target.can_change(viewer) if target.changeable else target.readable(viewer)
-    statement = select(allowed).where(target.table.c.id == target_id, target.readable(viewer))
-    found = (await session.execute(statement)).scalar_one_or_none()
-    if found is None:
-        raise NotFound(f"There is no such {target.type}.", source={"pointer": pointer})
-    if not found:
-        detail = f"You may not change {target.type} {target_id}, nor what belongs to it."
-        raise Forbidden(detail, source={"pointer": pointer})
+    statement = select(target.table.c.id, allowed).where(
+        target.table.c.id.in_(ids), target.readable(viewer)
+    )
+    found = {row[0]: row[1] for row in await writer.session.execute(statement)}
+    for i, each in enumerate(ids):
+        source = {"pointer": f"{pointer}/{i}" if link.to_many else pointer}
+        if each not in found:
+            raise NotFound(f"There is no such {target.type}.", source=source)
+        if not found[each]:
+            detail = f"You may not change {target.type} {each}, nor what belongs to it."
+            raise Forbidden(detail, source=source)
 
 
 def _keys(resource: Resource, changes: Changes) -> dict[str, Any]:

@@ -1,5 +1,4 @@
 from shared.jsonapi.openapi.answers import error_references
-from shared.jsonapi.openapi.decorators import operation
 from shared.jsonapi.openapi.document import describe
 
-__all__ = ["describe", "error_references", "operation"]
+__all__ = ["describe", "error_references"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from shared.jsonapi.documents import PREFIX
+from shared.jsonapi.objects import PREFIX
 from shared.jsonapi.openapi.answers import ATOMIC_TYPE, STRING, headers, jsonapi_object
 from shared.jsonapi.openapi.components import NEVER, Components, Schema, array, closed, pascal
 from shared.jsonapi.openapi.parameters import TAGS, idempotency_key, writes

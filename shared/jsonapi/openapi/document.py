@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from shared.jsonapi.documents import PREFIX
+from shared.jsonapi.objects import PREFIX
 from shared.jsonapi.openapi.answers import error_response, header, headers, not_modified
 from shared.jsonapi.openapi.atomic import has_operations, operations_item
 from shared.jsonapi.openapi.components import Components, Schema, pascal

@@ -1,6 +1,6 @@
 """JSON Schemas of resource objects and identifiers, shown and sent."""
 
-from shared.jsonapi.documents import PREFIX
+from shared.jsonapi.objects import PREFIX
 from shared.jsonapi.openapi.answers import STRING, URI
 from shared.jsonapi.openapi.attributes import sent_attributes, shown_attributes
 from shared.jsonapi.openapi.components import NEVER, Components, Schema, array, closed

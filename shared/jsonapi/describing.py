@@ -1,0 +1,28 @@
+"""The OpenAPI document of an app: FastAPI's own routes, and what its resource types add."""
+
+from copy import deepcopy
+from typing import Any
+
+from fastapi import FastAPI
+
+from shared.jsonapi.openapi import describe
+from shared.jsonapi.resource import Registry
+
+
+def describe_resources(app: FastAPI, registry: Registry) -> None:
+    """Make `/openapi.json` tell of the registry's endpoints too."""
+    generated = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = generated()
+            described = describe(registry)
+            paths = document.setdefault("paths", {})
+            paths.update(described["paths"])
+            components = document.setdefault("components", {})
+            for kind, members in described["components"].items():
+                components.setdefault(kind, {}).update(deepcopy(members))
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]

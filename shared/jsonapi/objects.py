@@ -1,0 +1,188 @@
+"""Resource objects: the columns that a document of one type needs, and their bytes.
+
+The attributes are rendered by PostgreSQL, for those rows only of which no fragment is known;
+the rest of an object is a template around them.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import asyncpg
+import orjson
+from sqlalchemy import BigInteger, ColumnElement, String, bindparam, case, func, literal, select
+from sqlalchemy.sql import literal_column
+
+from shared.auth import Viewer
+from shared.jsonapi.resource import Registry, Relationship, Resource
+from shared.jsonapi.scope import Scope
+from shared.jsonapi.statements import BIGINTS
+
+PREFIX = "/v1"
+MAX_INCLUDED = 1000
+# Stand for the id and the values of a row in a template; JSON text has no control characters.
+ID, SLOT = "\0", "\1"
+
+
+def resource_path(resource: Resource, row_id: object = None) -> str:
+    """`/v1/events` or `/v1/events/1`."""
+    path = f"{PREFIX}/{resource.path}"
+    return path if row_id is None else f"{path}/{row_id}"
+
+
+class Objects:
+    """How the objects of one type look in one document.
+
+    `fields` are those asked for, None for all. `linked` are the relationships whose linkage the
+    document must show, because it includes what they lead to.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        resource: Resource,
+        fields: Sequence[str] | None,
+        linked: Collection[str],
+        *,
+        with_cursor: bool = False,
+    ) -> None:
+        self.registry, self.resource = registry, resource
+        self.fields, self.with_cursor = fields, with_cursor
+        self.linked = [link for link in resource.relationships if link.name in linked]
+        self.linkage_limit = MAX_INCLUDED + 1
+        self.kind = (resource.type, None if fields is None else tuple(sorted(fields)))
+        self.attributes = [
+            a.name for a in resource.fields.values() if a.is_readable and self._shows(a.name)
+        ]
+        self._slots: list[Relationship | str] = []
+        parts = self._template().split(SLOT)
+        self._parts = [part.encode() for part in parts]
+
+    def show_linkage(self, link: Relationship, limit: int) -> None:
+        """Read the linkage itself, at most so many ids, for a document that is about it."""
+        self.linkage_limit = max(limit, self.linkage_limit)
+        if link not in self.linked:
+            self.linked.append(link)
+
+    def _shows(self, name: str) -> bool:
+        return self.fields is None or name in self.fields
+
+    def _template(self) -> str:
+        text = f'{{"type":"{self.registry.wire_type(self.resource)}","id":"{ID}"'
+        if self.attributes:
+            text += f',"attributes":{self._slot("attributes")}'
+        links = [(link, self._relationship(link)) for link in self.resource.relationships]
+        shown = [f'"{self._wire(link)}":{{{body}}}' for link, body in links if body]
+        if shown:
+            text += f',"relationships":{{{",".join(shown)}}}'
+        if self.resource.path:
+            text += f',"links":{{"self":"{resource_path(self.resource, ID)}"}}'
+        if self.resource.has_version:
+            text += f',"meta":{{"version":{self._slot("version")}'
+            if self.with_cursor:
+                text += f',"page":{{"cursor":"{self._slot("cursor")}"}}'
+            text += "}"
+        return text + "}"
+
+    def _slot(self, name: Relationship | str) -> str:
+        self._slots.append(name)
+        return SLOT
+
+    def _wire(self, link: Relationship) -> str:
+        return self.registry.names.wire(link.name)
+
+    def _relationship(self, link: Relationship) -> str:
+        if not self._shows(link.name):
+            return ""
+        members = []
+        if self.resource.path:
+            path, name = resource_path(self.resource, ID), self._wire(link)
+            self_, related = f"{path}/relationships/{name}", f"{path}/{name}"
+            members.append(f'"links":{{"self":"{self_}","related":"{related}"}}')
+        if link.is_column or link in self.linked:
+            members.append(f'"data":{self._slot(link)}')
+        return ",".join(members)
+
+    def columns(self, viewer: Viewer) -> list[ColumnElement[Any]]:
+        """`id`, `version`, `attributes`, and `_<name>` for each linkage: an id or an array."""
+        table = self.resource.table
+        columns: list[ColumnElement[Any]] = [table.c.id.label("id")]
+        if self.resource.has_version:
+            columns.append(table.c.version.label("version"))
+        columns.append(self._rendered().label("attributes"))
+        scope = Scope(self.registry, self.resource, table, viewer)
+        needed = [s for s in self._slots if isinstance(s, Relationship)]
+        for link in dict.fromkeys([*needed, *self.linked]):
+            columns.append(self._linkage_column(scope, link).label(f"_{link.name}"))
+        return columns
+
+    def _rendered(self) -> ColumnElement[Any]:
+        if not self.attributes:
+            return literal("", String)
+        table, wire = self.resource.table, self.registry.names.wire
+        named = ", ".join(f'{table.fullname}."{n}" AS "{wire(n)}"' for n in self.attributes)
+        rendered: ColumnElement[Any] = literal_column(
+            f"(SELECT to_json(a)::text FROM (SELECT {named}) AS a)",  # noqa: S608 - names of ours
+            String,
+        )
+        if not self.resource.has_version:
+            return rendered
+        known = (
+            func.unnest(
+                bindparam("known_ids", None, type_=BIGINTS), bindparam("known_versions", type_=BIGINTS)
+            )
+            .table_valued("id", "version")
+            .render_derived(name="known")
+        )
+        is_known = select(literal(1)).where(
+            known.c.id == table.c.id, known.c.version == table.c.version
+        )
+        return case((is_known.correlate(table).exists(), None), else_=rendered)
+
+    def _linkage_column(self, scope: Scope, link: Relationship) -> ColumnElement[Any]:
+        """The id that a column holds, or the array of ids that the viewer may know of."""
+        if link.column is not None:
+            column: ColumnElement[Any] = scope.source.c[link.column.key]
+            return column
+        ids = scope.ids(link, self.linkage_limit).subquery()
+        array = select(func.array_agg(ids.c.id)).scalar_subquery()
+        return func.coalesce(array, literal_column("'{}'::bigint[]"))
+
+    def render(self, row: asyncpg.Record, attributes: bytes, cursor: str = "") -> bytes:
+        """The object of a row."""
+        number = b"%d" % row["id"]
+        parts = [self._parts[0].replace(b"\0", number)]
+        for slot, text in zip(self._slots, self._parts[1:], strict=True):
+            if slot == "attributes":
+                parts.append(attributes)
+            elif slot == "version":
+                parts.append(b"%d" % row["version"])
+            elif slot == "cursor":
+                parts.append(cursor.encode())
+            else:
+                assert isinstance(slot, Relationship)
+                parts.append(linkage(self.registry, slot, ids_of(row, slot)))
+            parts.append(text.replace(b"\0", number))
+        return b"".join(parts)
+
+
+def ids_of(row: asyncpg.Record, link: Relationship) -> Sequence[int]:
+    """The ids that a row is linked to."""
+    value = row[f"_{link.name}"]
+    if link.is_column:
+        return () if value is None else (value,)
+    ids: Sequence[int] = value
+    return ids
+
+
+def linkage(registry: Registry, link: Relationship, ids: Sequence[int]) -> bytes:
+    """Null, one identifier, or a list of them (checklist 35)."""
+    kind = orjson.dumps(registry.wire_type(registry.target(link)))
+    identifiers = [b'{"type":%b,"id":"%d"}' % (kind, each) for each in ids]
+    if link.to_many:
+        return b"[%b]" % b",".join(identifiers)
+    return identifiers[0] if identifiers else b"null"
+
+
+# What the URL of an item names: its id, or the identifier that may stand in its place.
+ROW_ID: Any = bindparam("row_id", None, type_=BigInteger)
+ROW_NAME: Any = bindparam("row_name", None, type_=String)

@@ -1,0 +1,300 @@
+"""Atomic operations (https://jsonapi.org/ext/atomic): all of them, in order, or none.
+
+Each operation is what the endpoint of the same meaning would do, with its errors pointing below
+`/atomic:operations/N`. A precondition is given as `"meta": {"if-match": "\\"3\\""}`.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from shared.auth import require_user
+from shared.db import driver_connection
+from shared.etag import expected_version, require_version
+from shared.jsonapi.bodies import linked_ids
+from shared.jsonapi.changes import change, change_linkage, create
+from shared.jsonapi.endpoints import Endpoint, Handler, in_transaction, item_plan_of, query_string
+from shared.jsonapi.errors import BadRequest, ErrorGroup, JSONAPIError, NotFound, below
+from shared.jsonapi.negotiation import ATOMIC, body_of, media_type, negotiate, parse_object
+from shared.jsonapi.objects import PREFIX
+from shared.jsonapi.reading import Reader, member
+from shared.jsonapi.resource import Registry, Relationship, Resource
+from shared.jsonapi.writing import Precondition, Writer, remove
+
+MAX_OPERATIONS = 100
+METHODS = {"add": "POST", "update": "PATCH", "remove": "DELETE"}
+JSONAPI = b'{"version":"1.1","ext":["https://jsonapi.org/ext/atomic"]}'
+
+
+@dataclass(frozen=True)
+class Target:
+    """What an operation is about: a type, a row of it, a relationship of that."""
+
+    resource: Resource
+    row_id: str | None = None
+    link: Relationship | None = None
+
+
+def operations_routes(registry: Registry) -> list[BaseRoute]:
+    """`/v1/operations`, where there is a type to write."""
+    writes = {"create", "update", "delete"}
+    if not any(
+        resource.methods & writes and resource.path for resource in registry.by_type.values()
+    ):
+        return []
+    return [Route(f"{PREFIX}/operations", Endpoint({"POST": run_operations(registry)}))]
+
+
+def run_operations(registry: Registry) -> Handler:
+    async def handle(request: Request) -> Response:
+        negotiate(request, ATOMIC)
+        body = await body_of(request, ATOMIC)
+
+        async def work(writer: Writer) -> Response:
+            if query_string(request):
+                raise BadRequest("Operations take no parameters.", source={"parameter": "*"})
+            operations = _operations(parse_object(body))
+            run = _Run(writer, request.app.state.settings.etag)
+            results = [await run.one(n, each) for n, each in enumerate(operations)]
+            document = b"{%b,%b}" % (
+                member("jsonapi", JSONAPI),
+                member("atomic:results", b"[%b]" % b",".join(results)),
+            )
+            headers = {"Vary": "Accept, Authorization", "Cache-Control": "no-store"}
+            return Response(document, 200, headers, media_type(extensions=[ATOMIC]))
+
+        return await in_transaction(request, registry, work, by_anyone=True)
+
+    return handle
+
+
+def _operations(document: dict[str, Any]) -> list[Any]:
+    for name in ("data", "included", "errors", "atomic:results"):
+        if name in document:
+            detail = f"{name} cannot stand beside operations."
+            raise BadRequest(detail, source={"pointer": f"/{name}"})
+    operations = document.get("atomic:operations")
+    if not isinstance(operations, list) or not operations:
+        pointer = "/atomic:operations" if "atomic:operations" in document else ""
+        detail = "The document needs a list of operations as `atomic:operations`."
+        raise BadRequest(detail, source={"pointer": pointer})
+    if len(operations) > MAX_OPERATIONS:
+        detail = f"At most {MAX_OPERATIONS} operations at once."
+        raise BadRequest(detail, source={"pointer": "/atomic:operations"})
+    return operations
+
+
+@dataclass
+class _Run:
+    """The operations of one request; `lids` are the ids of what they created so far."""
+
+    writer: Writer
+    etag: bool
+    lids: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    async def one(self, number: int, operation: Any) -> bytes:
+        """The result of one operation."""
+        try:
+            return await self._one(operation)
+        except (JSONAPIError, ErrorGroup) as error:
+            raise below(error, f"/atomic:operations/{number}") from error
+
+    async def _one(self, operation: Any) -> bytes:
+        if not isinstance(operation, dict) or operation.get("op") not in METHODS:
+            pointer = "/op" if isinstance(operation, dict) and "op" in operation else ""
+            raise BadRequest("`op` must be add, update or remove.", source={"pointer": pointer})
+        op = operation["op"]
+        target = self._target(operation)
+        if "data" not in operation and (op != "remove" or target.link):
+            raise BadRequest("The operation needs `data`.", source={"pointer": ""})
+        if target.link:
+            return await self._linkage(target, target.link, operation)
+        data = self._with_ids(operation.get("data"), "/data", is_new=op == "add")
+        if op == "add":
+            return await self._add(target, operation["data"], data)
+        assert target.row_id is not None
+        if op == "remove":
+            holds = self._precondition(operation, target.resource, delete=True)
+            self._allows(target, "delete")
+            await remove(self.writer, target.resource, target.row_id, holds)
+            return b"{}"
+        self._allows(target, "update")
+        holds = self._precondition(operation, target.resource)
+        row_id = await change(
+            self.writer, target.resource, target.row_id, lambda: {"data": data}, holds
+        )
+        return await self._result(target.resource, row_id)
+
+    def _allows(self, target: Target, method: str) -> None:
+        if method not in target.resource.methods or not target.resource.path:
+            detail = f"{target.resource.type} cannot be written here."
+            raise BadRequest(detail, source={"pointer": ""})
+
+    async def _add(self, target: Target, given: Any, data: Any) -> bytes:
+        self._allows(target, "create")
+        if not target.resource.creatable_by_anyone:
+            require_user(self.writer.viewer)
+        row_id = await create(self.writer, target.resource, {"data": data})
+        lid = given.get("lid") if isinstance(given, dict) else None
+        if isinstance(lid, str):
+            self.lids[self.writer.registry.wire_type(target.resource), lid] = str(row_id)
+        return await self._result(target.resource, row_id)
+
+    async def _linkage(
+        self, target: Target, link: Relationship, operation: dict[str, Any]
+    ) -> bytes:
+        method = METHODS[operation["op"]]
+        if not link.writable or (not link.to_many and method != "PATCH"):
+            raise BadRequest("This relationship cannot be changed so.", source={"pointer": ""})
+        assert target.row_id is not None
+        data = self._with_ids(operation["data"], "/data")
+        holds = self._precondition(operation, target.resource)
+        registry = self.writer.registry
+        await change_linkage(
+            self.writer,
+            target.resource,
+            link,
+            target.row_id,
+            method,
+            lambda: linked_ids(registry, link, data, ""),
+            holds,
+        )
+        return b"{}"
+
+    async def _result(self, resource: Resource, row_id: int) -> bytes:
+        registry, viewer = self.writer.registry, self.writer.viewer
+        plan, parameters = item_plan_of(
+            registry, resource, str(row_id), "", viewer, is_written=True
+        )
+        connection = await driver_connection(self.writer.session)
+        reader = Reader(connection, registry, viewer, is_writing=True, parameters=parameters)
+        rows = await reader.rows(plan.primary, plan.objects[resource.type], ())
+        ((row, attributes),) = rows.values()
+        return b'{"data":%b}' % plan.objects[resource.type].render(row, attributes)
+
+    def _target(self, operation: dict[str, Any]) -> Target:
+        ref, href = operation.get("ref"), operation.get("href")
+        if ref is not None and href is not None:
+            raise BadRequest("Give `ref` or `href`, not both.", source={"pointer": "/href"})
+        if href is not None:
+            return self._href(href, operation["op"])
+        if ref is not None:
+            return self._ref(ref)
+        data = operation.get("data")
+        if operation["op"] == "remove" or not isinstance(data, dict):
+            raise BadRequest("The operation needs `ref` or `href`.", source={"pointer": ""})
+        if operation["op"] == "add":
+            return Target(self._resource(data, "/data"))
+        data = self._with_ids(data, "/data")
+        row_id = data.get("id")
+        if not isinstance(row_id, str):
+            raise BadRequest("`data` needs its `id`, a string.", source={"pointer": "/data"})
+        return Target(self._resource(data, "/data"), row_id)
+
+    def _resource(self, identifier: dict[str, Any], pointer: str) -> Resource:
+        kind = identifier.get("type")
+        resource = None
+        if isinstance(kind, str):
+            resource = self.writer.registry.by_wire_type.get(kind)
+        if resource is None:
+            at = f"{pointer}/type" if "type" in identifier else pointer
+            detail = f"There is no type {kind!r} to write here."
+            raise BadRequest(detail, source={"pointer": at})
+        return resource
+
+    def _ref(self, ref: Any) -> Target:
+        if not isinstance(ref, dict):
+            raise BadRequest("`ref` must be an object.", source={"pointer": "/ref"})
+        if ("id" in ref) == ("lid" in ref):
+            raise BadRequest("`ref` needs an `id` or a `lid`.", source={"pointer": "/ref"})
+        resource = self._resource(ref, "/ref")
+        row_id = self._with_ids(ref, "/ref").get("id")
+        if not isinstance(row_id, str):
+            raise BadRequest("The `id` must be a string.", source={"pointer": "/ref/id"})
+        name = ref.get("relationship")
+        if name is None:
+            return Target(resource, row_id)
+        return Target(resource, row_id, self._link(resource, name, "/ref/relationship"))
+
+    def _link(self, resource: Resource, name: Any, pointer: str) -> Relationship:
+        python = self.writer.registry.names.python(name) if isinstance(name, str) else None
+        link = resource.links.get(python or "")
+        if link is None or not link.is_local:
+            detail = f"{resource.type} has no relationship {name!r} here."
+            raise NotFound(detail, source={"pointer": pointer})
+        return link
+
+    def _href(self, href: Any, op: str) -> Target:
+        parts = href.removeprefix(PREFIX).split("/") if isinstance(href, str) else []
+        by_path = {r.path: r for r in self.writer.registry.by_type.values() if r.path}
+        source = {"pointer": "/href"}
+        match parts:
+            case ["", path] if path in by_path and op == "add":
+                return Target(by_path[path])
+            case ["", path, row_id] if path in by_path and row_id and op != "add":
+                return Target(by_path[path], row_id)
+            case ["", path, row_id, "relationships", name] if path in by_path and row_id:
+                resource = by_path[path]
+                return Target(resource, row_id, self._link(resource, name, "/href"))
+        raise NotFound(f"There is nothing to {op} at {href!r}.", source=source)
+
+    def _with_ids(self, node: Any, pointer: str, *, is_new: bool = False) -> Any:
+        """The same with the id for each `lid`; a new resource keeps its own lid out of it."""
+        if isinstance(node, list):
+            return [self._with_ids(each, f"{pointer}/{i}") for i, each in enumerate(node)]
+        if not isinstance(node, dict):
+            return node
+        node = dict(node)
+        if "lid" in node:
+            self._resolve(node, f"{pointer}/lid", is_new=is_new)
+        links = node.get("relationships")
+        if isinstance(links, dict):
+            node["relationships"] = {
+                name: {
+                    **link,
+                    "data": self._with_ids(link["data"], f"{pointer}/relationships/{name}/data"),
+                }
+                if isinstance(link, dict) and "data" in link
+                else link
+                for name, link in links.items()
+            }
+        return node
+
+    def _resolve(self, node: dict[str, Any], pointer: str, *, is_new: bool) -> None:
+        """Put the id in the place of a lid; a new resource may only take one that is free."""
+        lid, source = node.pop("lid"), {"pointer": pointer}
+        if not isinstance(lid, str):
+            raise BadRequest("A lid must be a string.", source=source)
+        if is_new:
+            if any(lid == other for _, other in self.lids):
+                raise BadRequest(f"The lid {lid!r} is taken already.", source=source)
+            return
+        known = self.lids.get((str(node.get("type")), lid))
+        if known is None:
+            detail = f"No earlier operation made a {node.get('type')} of lid {lid!r}."
+            raise BadRequest(detail, source=source)
+        node["id"] = known
+
+    def _precondition(
+        self, operation: dict[str, Any], resource: Resource, *, delete: bool = False
+    ) -> Precondition:
+        meta = operation.get("meta")
+        given = meta.get("if-match") if isinstance(meta, dict) else None
+        if given is not None and not isinstance(given, str):
+            raise BadRequest("if-match must be a string.", source={"pointer": "/meta/if-match"})
+        policy = resource.precondition
+        required = policy == "required" or (delete and policy == "required-for-delete")
+
+        def holds(version: int) -> int | None:
+            if not self.etag:
+                return None
+            if given is None:
+                if required:
+                    require_version()
+                return None
+            return expected_version(given, version)
+
+        return holds
