@@ -128,7 +128,8 @@ class Objects:
             return rendered
         known = (
             func.unnest(
-                bindparam("known_ids", None, type_=BIGINTS), bindparam("known_versions", type_=BIGINTS)
+                bindparam("known_ids", None, type_=BIGINTS),
+                bindparam("known_versions", None, type_=BIGINTS),
             )
             .table_valued("id", "version")
             .render_derived(name="known")
