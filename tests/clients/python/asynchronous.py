@@ -54,8 +54,10 @@ async def test_pages_are_iterated_filtered_and_sorted(session: Session) -> None:
 
 async def test_a_stale_commit_is_refused(session: Session, ada: Account) -> None:
     event = await new_event(session)
-    guarded = ada.async_session(**{"If-Match": f'"{event.meta.version}"'})
+    headers = dict(ada.headers)
+    guarded = ada.async_session(headers)
     same = await read(guarded, event)
+    headers["If-Match"] = f'"{same.meta.version}"'
     same.name = "First"
     await same.commit()
     same.name = "Second"

@@ -61,18 +61,18 @@ SCHEMA = {
 
 @dataclass
 class Account:
-    """Somebody who signed up; `headers` are sent with each request of their sessions."""
+    """Somebody who signed up, and the headers that sign their requests."""
 
     id: str
     headers: dict[str, str]
 
-    def session(self, **headers: str) -> Session:
-        hooks = {"response": give_empty_document}
-        kwargs = {"headers": {**self.headers, **headers}, "hooks": hooks}
+    def session(self, headers: dict[str, str] | None = None) -> Session:
+        """A session; `headers`, where given, may be changed between its requests."""
+        kwargs = {"headers": headers or self.headers, "hooks": {"response": give_empty_document}}
         return Session(API, schema=SCHEMA, request_kwargs=kwargs)
 
-    def async_session(self, **headers: str) -> Session:
-        kwargs = {"headers": {**self.headers, **headers}}
+    def async_session(self, headers: dict[str, str] | None = None) -> Session:
+        kwargs = {"headers": headers or self.headers}
         return Session(API, enable_async=True, schema=SCHEMA, request_kwargs=kwargs)
 
 
