@@ -135,7 +135,8 @@ def _people(name: str, role: str, *, to_many: bool) -> Relationship:
         name=name,
         target="user",
         to_many=to_many,
-        writable=to_many,
+        required=not to_many,
+        writable=True,
         owner_only=True,
         table=Role.__table__,  # type: ignore[arg-type]
         parent="event_id",
