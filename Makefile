@@ -48,7 +48,7 @@ test: .venv/.installed ## Run the tests on real stores; ARGS='-k faq' to choose
 test-clients: .venv/.installed ## Run clients that others wrote, in Node and Python, against real processes
 	@test "$$(node -p 'parseInt(process.versions.node)' 2>/dev/null || echo 0)" -ge 20 && command -v npm >/dev/null || \
 	  { echo "The clients need Node 20 or newer with npm: https://nodejs.org, or your system's packages"; exit 1; }
-	@$(MAKE) --no-print-directory tests/clients/node_modules/.package-lock.json
+	@$(MAKE) --silent tests/clients/node_modules/.package-lock.json
 	@$(BIN)/python -m tests.clients
 
 tests/clients/node_modules/.package-lock.json: tests/clients/package-lock.json tests/clients/.npmrc
