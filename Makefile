@@ -58,6 +58,10 @@ tests/clients/node_modules/.package-lock.json: tests/clients/package-lock.json t
 check: .venv/.installed lint types imports ## Everything CI checks; it changes nothing
 	@$(BIN)/python -m pytest -q
 
+.PHONY: conformance
+conformance: .venv/.installed ## The JSON:API score of every service; ARGS='-k test_040' to choose
+	@$(BIN)/python -m tests.conformance $(ARGS)
+
 lint: .venv/.installed ## Check the format and the lint rules
 	@$(BIN)/ruff format --check --quiet . || { echo "Not formatted: make format"; exit 1; }
 	@$(BIN)/ruff check --quiet .
