@@ -44,8 +44,23 @@ admin: .venv/.installed ## Make an account of the running system an administrato
 test: .venv/.installed ## Run the tests on real stores; ARGS='-k faq' to choose
 	@$(BIN)/python -m pytest $(ARGS)
 
+.PHONY: test-clients
+test-clients: .venv/.installed ## Run clients that others wrote, in Node and Python, against real processes
+	@test "$$(node -p 'parseInt(process.versions.node)' 2>/dev/null || echo 0)" -ge 20 && command -v npm >/dev/null || \
+	  { echo "The clients need Node 20 or newer with npm: https://nodejs.org, or your system's packages"; exit 1; }
+	@$(MAKE) --silent tests/clients/node_modules/.package-lock.json
+	@$(BIN)/python -m tests.clients
+
+tests/clients/node_modules/.package-lock.json: tests/clients/package-lock.json tests/clients/.npmrc
+	@cd tests/clients && npm ci --silent || { echo "npm could not install the clients; try: cd tests/clients && npm ci"; exit 1; }
+	@touch $@
+
 check: .venv/.installed lint types imports ## Everything CI checks; it changes nothing
 	@$(BIN)/python -m pytest -q
+
+.PHONY: conformance
+conformance: .venv/.installed ## The JSON:API score of every service; ARGS='-k test_040' to choose
+	@$(BIN)/python -m tests.conformance $(ARGS)
 
 lint: .venv/.installed ## Check the format and the lint rules
 	@$(BIN)/ruff format --check --quiet . || { echo "Not formatted: make format"; exit 1; }

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from fastapi import APIRouter, FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
@@ -17,6 +18,9 @@ from shared.jsonapi.resource import Registry
 from shared.limits import LimitsMiddleware
 from shared.observability import RequestIdMiddleware, configure_sentry
 from shared.settings import Settings
+
+# FastAPI asks for OpenTelemetry providers at each request; we report by Sentry and the log.
+NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -48,6 +52,7 @@ def create_app(  # noqa: PLR0913 - the parts of a process, by name
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        telemetry=NO_TELEMETRY,
         lifespan=_in_order(lifespans),
     )
     app.state.settings = settings

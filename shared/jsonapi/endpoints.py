@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from sqlalchemy import and_, select
+from sqlalchemy import ColumnElement, and_, select
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -116,27 +116,34 @@ def query_string(request: Request) -> str:
     return text.decode("ascii", "replace")
 
 
-def item_condition(resource: Resource, row_id: str) -> tuple[str, Any, dict[str, Any]]:
-    """(kind of URL, its condition, its parameter): an id, or the identifier in its place."""
+def item_parameter(resource: Resource, row_id: str) -> dict[str, Any]:
+    """What a URL names an item by: its id, or the identifier in its place."""
     if row_id.isascii() and row_id.isdigit() and len(row_id) <= 18:
-        return "id", resource.table.c.id == ROW_ID, {"row_id": int(row_id)}
+        return {"row_id": int(row_id)}
     if resource.identifier is None or "\0" in row_id:
         raise not_found(resource, row_id)
-    named = resource.identifier == ROW_NAME
-    return "identifier", named, {"row_name": row_id}
+    return {"row_name": row_id}
+
+
+def item_condition(resource: Resource, parameter: dict[str, Any]) -> ColumnElement[bool]:
+    """The condition that goes with the parameter."""
+    if "row_id" in parameter:
+        return and_(resource.table.c.id == ROW_ID)
+    return and_(resource.identifier == ROW_NAME)
 
 
 def item_plan_of(
     registry: Registry, resource: Resource, row_id: str, text: str, viewer: Viewer, **more: bool
 ) -> tuple[Plan, dict[str, Any]]:
     """(plan, parameters) of one resource; `is_written` shows it to whoever just wrote it."""
-    kind, condition, parameters = item_condition(resource, row_id)
+    parameters = item_parameter(resource, row_id)
     is_written = more.get("is_written", False)
-    key = (kind, resource.type, text, viewer_kind(viewer), is_written)
+    key = (*parameters, resource.type, text, viewer_kind(viewer), is_written)
 
     def make() -> Plan:
         asking = any_viewer(viewer)
         query = parse_query(text, registry, resource, asking)
+        condition = item_condition(resource, parameters)
         wanted = condition if is_written else and_(condition, resource.readable(asking))
         return item_plan(registry, resource, query, wanted, viewer)
 
@@ -246,14 +253,15 @@ def read_related(registry: Registry, resource: Resource, link: Relationship) -> 
 
 async def parent_of(reader: Reader, resource: Resource, row_id: str) -> int:
     """The id of the row that a URL names; NotFound where the viewer may not read it."""
-    kind, condition, parameters = item_condition(resource, row_id)
-    asking = any_viewer(reader.viewer)
+    parameters = item_parameter(resource, row_id)
 
     def make() -> Any:
+        condition = item_condition(resource, parameters)
+        asking = any_viewer(reader.viewer)
         found = select(resource.table.c.id).where(condition, resource.readable(asking))
         return compile_statement(found)
 
-    key = ("parent", kind, resource.type, viewer_kind(reader.viewer))
+    key = ("parent", *parameters, resource.type, viewer_kind(reader.viewer))
     statement = plan_of(reader.registry, key, make)
     viewer_id = reader.viewer and reader.viewer.id
     rows = await statement.fetch(reader.connection, viewer_id=viewer_id, **parameters)

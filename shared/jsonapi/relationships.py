@@ -16,6 +16,7 @@ from shared.jsonapi.endpoints import (
     Handler,
     in_transaction,
     item_condition,
+    item_parameter,
     precondition_of,
     query_string,
     reader_of,
@@ -60,19 +61,19 @@ async def linkage_response(
 ) -> Response:
     """The linkage of a row, a page of it where there is much; its ETag is of the row's version."""
     registry, text = reader.registry, query_string(request)
-    kind, condition, reader.parameters = item_condition(resource, row_id)
+    reader.parameters = item_parameter(resource, row_id)
 
     def make() -> Plan:
         asking = any_viewer(reader.viewer)
         query = parse_query(text, registry, resource, asking, linkage=link.to_many)
-        wanted = condition
+        wanted = item_condition(resource, reader.parameters)
         if not reader.is_writing:
-            wanted = and_(condition, resource.readable(asking))
+            wanted = and_(wanted, resource.readable(asking))
         return item_plan(registry, resource, query, wanted, asking, linkage=link)
 
     key = (
         "linkage",
-        kind,
+        *reader.parameters,
         resource.type,
         link.name,
         text,
