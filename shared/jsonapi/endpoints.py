@@ -34,7 +34,7 @@ from shared.jsonapi.plans import (
     related_to_parent,
     viewer_kind,
 )
-from shared.jsonapi.query import parse_query
+from shared.jsonapi.query import parse_query, refuse_parameters
 from shared.jsonapi.reading import Reader, not_found, read_item, read_page
 from shared.jsonapi.resource import Registry, Relationship, Resource
 from shared.jsonapi.statements import any_viewer, compile_statement
@@ -309,7 +309,7 @@ def delete_resource(registry: Registry, resource: Resource) -> Handler:
         await body_of(request)
 
         async def work(writer: Writer) -> Response:
-            parse_query(query_string(request), registry, resource)
+            refuse_parameters(query_string(request))
             holds = precondition_of(request, resource, delete=True)
             await remove(writer, resource, request.path_params["id"], holds)
             return Response(status_code=204, headers={"Vary": "Accept, Authorization"})

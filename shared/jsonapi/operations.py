@@ -20,6 +20,7 @@ from shared.jsonapi.endpoints import Endpoint, Handler, in_transaction, item_pla
 from shared.jsonapi.errors import BadRequest, ErrorGroup, JSONAPIError, NotFound, below
 from shared.jsonapi.negotiation import ATOMIC, body_of, media_type, negotiate, parse_object
 from shared.jsonapi.objects import PREFIX
+from shared.jsonapi.query import refuse_parameters
 from shared.jsonapi.reading import Reader, member
 from shared.jsonapi.resource import Registry, Relationship, Resource
 from shared.jsonapi.writing import Precondition, Writer, remove
@@ -54,8 +55,7 @@ def run_operations(registry: Registry) -> Handler:
         body = await body_of(request, ATOMIC)
 
         async def work(writer: Writer) -> Response:
-            if query_string(request):
-                raise BadRequest("Operations take no parameters.", source={"parameter": "*"})
+            refuse_parameters(query_string(request))
             operations = _operations(parse_object(body))
             run = _Run(writer, request.app.state.settings.etag)
             results = [await run.one(n, each) for n, each in enumerate(operations)]
@@ -103,10 +103,10 @@ class _Run:
             raise below(error, f"/atomic:operations/{number}") from error
 
     async def _one(self, operation: Any) -> bytes:
-        if not isinstance(operation, dict) or operation.get("op") not in METHODS:
+        op = operation.get("op") if isinstance(operation, dict) else None
+        if not isinstance(op, str) or op not in METHODS:
             pointer = "/op" if isinstance(operation, dict) and "op" in operation else ""
             raise BadRequest("`op` must be add, update or remove.", source={"pointer": pointer})
-        op = operation["op"]
         target = self._target(operation)
         if "data" not in operation and (op != "remove" or target.link):
             raise BadRequest("The operation needs `data`.", source={"pointer": ""})
@@ -220,7 +220,9 @@ class _Run:
         return Target(resource, row_id, self._link(resource, name, "/ref/relationship"))
 
     def _link(self, resource: Resource, name: Any, pointer: str) -> Relationship:
-        python = self.writer.registry.names.python(name) if isinstance(name, str) else None
+        if not isinstance(name, str):
+            raise BadRequest("The relationship must be a string.", source={"pointer": pointer})
+        python = self.writer.registry.names.python(name)
         link = resource.links.get(python or "")
         if link is None or not link.is_local:
             detail = f"{resource.type} has no relationship {name!r} here."
