@@ -8,7 +8,7 @@ UV_VERSION := 0.13.9
 BIN := .venv/bin
 
 help: ## List the targets
-	@grep -hE '^[a-z.]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z.-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 .venv: .venv/.installed ## Make the Python environment; the targets do when they need it
 
@@ -57,6 +57,9 @@ tests/clients/node_modules/.package-lock.json: tests/clients/package-lock.json t
 
 check: .venv/.installed lint types imports ## Everything CI checks; it changes nothing
 	@$(BIN)/python -m pytest -q
+	@$(MAKE) --silent conformance
+	@if [ "$$CI" = true ] || command -v node >/dev/null; then $(MAKE) --silent test-clients; else \
+	  echo "THE NODE CLIENTS DID NOT RUN: install Node 20 or newer with npm, then say make test-clients"; fi
 
 .PHONY: conformance
 conformance: .venv/.installed ## The JSON:API score of every service; ARGS='-k test_040' to choose
@@ -67,7 +70,7 @@ lint: .venv/.installed ## Check the format and the lint rules
 	@$(BIN)/ruff check --quiet .
 
 types: .venv/.installed ## Check the types
-	@$(BIN)/mypy shared services gateway dev tests
+	@$(BIN)/mypy shared services gateway dev tests benchmarks
 
 imports: .venv/.installed ## Check who imports whom
 	@$(BIN)/lint-imports --no-cache

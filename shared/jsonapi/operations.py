@@ -14,18 +14,18 @@ from starlette.routing import BaseRoute, Route
 from shared.auth import require_user
 from shared.db import driver_connection
 from shared.etag import expected_version, require_version
-from shared.jsonapi.bodies import linked_ids
+from shared.jsonapi.bodies import linked_ids, operations_of
 from shared.jsonapi.changes import change, change_linkage, create
-from shared.jsonapi.endpoints import Endpoint, Handler, in_transaction, item_plan_of, query_string
+from shared.jsonapi.endpoints import item_plan_of
 from shared.jsonapi.errors import BadRequest, ErrorGroup, JSONAPIError, NotFound, below
 from shared.jsonapi.negotiation import ATOMIC, body_of, media_type, negotiate, parse_object
 from shared.jsonapi.objects import PREFIX
 from shared.jsonapi.query import refuse_parameters
 from shared.jsonapi.reading import Reader, member
 from shared.jsonapi.resource import Registry, Relationship, Resource
+from shared.jsonapi.serving import Endpoint, Handler, in_transaction, query_string
 from shared.jsonapi.writing import Precondition, Writer, remove
 
-MAX_OPERATIONS = 100
 METHODS = {"add": "POST", "update": "PATCH", "remove": "DELETE"}
 JSONAPI = b'{"version":"1.1","ext":["https://jsonapi.org/ext/atomic"]}'
 
@@ -56,7 +56,7 @@ def run_operations(registry: Registry) -> Handler:
 
         async def work(writer: Writer) -> Response:
             refuse_parameters(query_string(request))
-            operations = _operations(parse_object(body))
+            operations = operations_of(parse_object(body))
             run = _Run(writer, request.app.state.settings.etag)
             results = [await run.one(n, each) for n, each in enumerate(operations)]
             document = b"{%b,%b}" % (
@@ -69,22 +69,6 @@ def run_operations(registry: Registry) -> Handler:
         return await in_transaction(request, registry, work, by_anyone=True)
 
     return handle
-
-
-def _operations(document: dict[str, Any]) -> list[Any]:
-    for name in ("data", "included", "errors", "atomic:results"):
-        if name in document:
-            detail = f"{name} cannot stand beside operations."
-            raise BadRequest(detail, source={"pointer": f"/{name}"})
-    operations = document.get("atomic:operations")
-    if not isinstance(operations, list) or not operations:
-        pointer = "/atomic:operations" if "atomic:operations" in document else ""
-        detail = "The document needs a list of operations as `atomic:operations`."
-        raise BadRequest(detail, source={"pointer": pointer})
-    if len(operations) > MAX_OPERATIONS:
-        detail = f"At most {MAX_OPERATIONS} operations at once."
-        raise BadRequest(detail, source={"pointer": "/atomic:operations"})
-    return operations
 
 
 @dataclass

@@ -4,7 +4,7 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl, quote, unquote_plus
 
 from sqlalchemy import ColumnElement
 
@@ -86,7 +86,7 @@ def _pairs(text: str) -> list[tuple[str, str]]:
     """(name, value) of each parameter, decoded as a form is (checklist 100)."""
     pairs: list[tuple[str, str]] = []
     for part in text.split("&"):
-        raw = part.partition("=")[0]
+        raw = unquote_plus(part.partition("=")[0], errors="replace")
         if len(pairs) >= MAX_PARAMETERS:
             raise bad(raw, f"At most {MAX_PARAMETERS} parameters.")
         try:
