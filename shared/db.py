@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_asyn
 from sqlalchemy.orm import DeclarativeBase
 
 from shared.jsonapi.errors import ServiceUnavailable
+from shared.pool import ReadPool
 from shared.settings import Settings
 
 NAMING_CONVENTION = {
@@ -33,6 +34,12 @@ class Base(DeclarativeBase):
 T = TypeVar("T")
 
 ATTEMPTS = 4
+# Statements are few and come again and again: planning each anew costs more than running it.
+READING = {
+    "server_settings": {"plan_cache_mode": "force_generic_plan"},
+    "statement_cache_size": 500,
+    "max_cached_statement_lifetime": 0,
+}
 # serialization_failure and deadlock_detected: nothing of the transaction is left, try again.
 CONFLICTS = ("40001", "40P01")
 AWAY = (
@@ -50,15 +57,6 @@ def unavailable() -> ServiceUnavailable:
     return ServiceUnavailable(
         "The database does not answer; try again.", headers={"Retry-After": "5"}
     )
-
-
-async def _leave_as_it_is(connection: asyncpg.Connection) -> None:
-    """Reads leave nothing behind that a connection would have to be reset from."""
-
-
-def _session_settings(role: str | None) -> dict[str, str]:
-    settings = {"timezone": "UTC"}
-    return settings | {"role": role, "application_name": role} if role else settings
 
 
 async def driver_connection(session: AsyncSession) -> asyncpg.Connection:
@@ -89,22 +87,19 @@ class Database:
             pool_pre_ping=True,
         )
         self.session = async_sessionmaker(self.engine, expire_on_commit=False)
-        self.timeout_s = settings.database_timeout_s
-        self.pool = asyncpg.create_pool(
-            str(settings.database_url),
-            min_size=0,
-            max_size=settings.database_pool_size,
-            timeout=settings.database_timeout_s,
-            command_timeout=settings.database_timeout_s,
-            server_settings=_session_settings(role),
-            reset=_leave_as_it_is,
+        self.pool = ReadPool(
+            lambda: raw_connection(
+                settings, role, command_timeout=settings.database_timeout_s, **READING
+            ),
+            size=settings.database_pool_size,
+            timeout_s=settings.database_timeout_s,
         )
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[asyncpg.Connection]:
         """A connection for single statements; ServiceUnavailable while PostgreSQL is away."""
         try:
-            async with self.pool.acquire(timeout=self.timeout_s) as connection:
+            async with self.pool.acquire() as connection:
                 yield connection
         except AWAY as error:
             raise unavailable() from error
@@ -142,7 +137,6 @@ def database_lifespan(role: str) -> Callable[[FastAPI], AbstractAsyncContextMana
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         database = app.state.database = Database(app.state.settings, role)
-        await database.pool
         try:
             yield
         finally:
@@ -156,10 +150,13 @@ async def raw_connection(
     settings: Settings, role: str | None, **options: Any
 ) -> asyncpg.Connection:
     """A connection of its own, working as `role`, or as its login user where that is None."""
+    session = {"timezone": "UTC", **options.pop("server_settings", {})}
+    if role:
+        session |= {"role": role, "application_name": role}
     return await asyncpg.connect(
         str(settings.database_url),
         timeout=settings.database_timeout_s,
-        server_settings=_session_settings(role),
+        server_settings=session,
         **options,
     )
 

@@ -1,10 +1,10 @@
 """Request ids, the JSON access log and Sentry: the same in every process."""
 
 import logging
+import os
 import re
 import sys
 import time
-import uuid
 from contextvars import ContextVar
 from typing import Any
 
@@ -82,7 +82,7 @@ class RequestIdMiddleware:
             return
         given = Headers(scope=scope).get("x-request-id", "")
         is_safe = self.believe and SAFE_REQUEST_ID.match(given)
-        request_id = given if is_safe else uuid.uuid4().hex
+        request_id = given if is_safe else os.urandom(16).hex()
         scope.setdefault("state", {})["request_id"] = request_id
         token = request_id_var.set(request_id)
         started, status = time.perf_counter(), 500

@@ -10,6 +10,7 @@ from services.auth.resources import user_resource
 from services.auth.routes import me_route, router
 from shared.app import create_app
 from shared.db import database_lifespan
+from shared.jsonapi.openapi import describe
 from shared.jsonapi.resource import Registry
 from shared.jsonapi.routes import resource_routes
 from shared.migrations import database_checks
@@ -31,8 +32,8 @@ def build_app(settings: Settings | None = None) -> FastAPI:
         "auth",
         settings=settings,
         routers=[router],
-        registry=registry,
         routes=[me_route(registry), *resource_routes(registry)],
+        describe=lambda: describe(registry),
         checkers=lambda app: database_checks(app, "services.auth"),
         lifespans=[database_lifespan("almanac_auth"), _keys_lifespan],
     )

@@ -12,11 +12,12 @@ from services.auth.models import User as Account
 from services.auth.passwords import is_password
 from shared.auth import require_user
 from shared.db import Database
-from shared.jsonapi.endpoints import Endpoint, item_response, reader_of
+from shared.jsonapi.endpoints import item_response
 from shared.jsonapi.errors import BadRequest, Unauthorized
 from shared.jsonapi.negotiation import negotiate, parse_object, read_body
 from shared.jsonapi.openapi import error_references
 from shared.jsonapi.resource import Registry
+from shared.jsonapi.serving import Endpoint, reader_of
 
 router = APIRouter()
 

@@ -1,27 +1,24 @@
 """The OpenAPI document of an app: FastAPI's own routes, and what its resource types add."""
 
-from copy import deepcopy
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI
 
-from shared.jsonapi.openapi import describe
-from shared.jsonapi.resource import Registry
 
-
-def describe_resources(app: FastAPI, registry: Registry) -> None:
-    """Make `/openapi.json` tell of the registry's endpoints too."""
+def add_description(app: FastAPI, describe: Callable[[], dict[str, Any]]) -> None:
+    """Make `/openapi.json` tell of what `describe` has paths and components for."""
     generated = app.openapi
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             document = generated()
-            described = describe(registry)
+            described = describe()
             paths = document.setdefault("paths", {})
             paths.update(described["paths"])
             components = document.setdefault("components", {})
             for kind, members in described["components"].items():
-                components.setdefault(kind, {}).update(deepcopy(members))
+                components.setdefault(kind, {}).update(members)
             app.openapi_schema = document
         return app.openapi_schema
 

@@ -11,15 +11,6 @@ from shared.db import driver_connection
 from shared.etag import tagged_response
 from shared.jsonapi.bodies import linked_ids
 from shared.jsonapi.changes import change_linkage
-from shared.jsonapi.endpoints import (
-    Endpoint,
-    Handler,
-    in_transaction,
-    item_condition,
-    precondition_of,
-    query_string,
-    reader_of,
-)
 from shared.jsonapi.errors import BadRequest
 from shared.jsonapi.negotiation import body_of, negotiate, parse_object
 from shared.jsonapi.objects import ids_of, linkage, resource_path
@@ -27,6 +18,16 @@ from shared.jsonapi.plans import Plan, item_plan, plan_of, viewer_kind
 from shared.jsonapi.query import parse_query
 from shared.jsonapi.reading import Reader, document, not_found, page_links
 from shared.jsonapi.resource import Registry, Relationship, Resource
+from shared.jsonapi.serving import (
+    Endpoint,
+    Handler,
+    in_transaction,
+    item_condition,
+    item_parameter,
+    precondition_of,
+    query_string,
+    reader_of,
+)
 from shared.jsonapi.statements import any_viewer
 
 
@@ -60,19 +61,19 @@ async def linkage_response(
 ) -> Response:
     """The linkage of a row, a page of it where there is much; its ETag is of the row's version."""
     registry, text = reader.registry, query_string(request)
-    kind, condition, reader.parameters = item_condition(resource, row_id)
+    reader.parameters = item_parameter(resource, row_id)
 
     def make() -> Plan:
         asking = any_viewer(reader.viewer)
         query = parse_query(text, registry, resource, asking, linkage=link.to_many)
-        wanted = condition
+        wanted = item_condition(resource, reader.parameters)
         if not reader.is_writing:
-            wanted = and_(condition, resource.readable(asking))
+            wanted = and_(wanted, resource.readable(asking))
         return item_plan(registry, resource, query, wanted, asking, linkage=link)
 
     key = (
         "linkage",
-        kind,
+        *reader.parameters,
         resource.type,
         link.name,
         text,
