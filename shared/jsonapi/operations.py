@@ -49,6 +49,8 @@ def operations_routes(registry: Registry) -> list[BaseRoute]:
 
 
 def run_operations(registry: Registry) -> Handler:
+    by_anyone = any(resource.creatable_by_anyone for resource in registry.by_type.values())
+
     async def handle(request: Request) -> Response:
         negotiate(request, ATOMIC)
         body = await body_of(request, ATOMIC)
@@ -66,7 +68,7 @@ def run_operations(registry: Registry) -> Handler:
             headers = {"Vary": "Accept, Authorization", "Cache-Control": "no-store"}
             return Response(document, 200, headers, media_type(extensions=[ATOMIC]))
 
-        return await in_transaction(request, registry, work, by_anyone=True)
+        return await in_transaction(request, registry, work, by_anyone=by_anyone)
 
     return handle
 
@@ -103,7 +105,7 @@ class _Run:
             raise below(error, f"/atomic:operations/{number}") from error
 
     async def _one(self, operation: Any) -> bytes:
-        if not isinstance(operation, dict) or operation.get("op") not in METHODS:
+        if not isinstance(operation, dict) or operation.get("op") not in tuple(METHODS):
             pointer = "/op" if isinstance(operation, dict) and "op" in operation else ""
             raise BadRequest("`op` must be add, update or remove.", source={"pointer": pointer})
         op = operation["op"]
