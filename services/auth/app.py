@@ -7,9 +7,10 @@ from fastapi import FastAPI
 
 from services.auth.keys import SigningKeys
 from services.auth.resources import user_resource
-from services.auth.routes import me_route, router
+from services.auth.routes import describe_me, me_route, router
 from shared.app import create_app
 from shared.db import database_lifespan
+from shared.jsonapi.describing import describe_also
 from shared.jsonapi.resource import Registry
 from shared.jsonapi.routes import resource_routes
 from shared.migrations import database_checks
@@ -27,7 +28,7 @@ def build_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or get_settings()
     user = user_resource(verify_on_sign_up=settings.verify_on_sign_up)
     registry = Registry([user], dasherize=settings.dasherize_api)
-    return create_app(
+    app = create_app(
         "auth",
         settings=settings,
         routers=[router],
@@ -36,3 +37,5 @@ def build_app(settings: Settings | None = None) -> FastAPI:
         checkers=lambda app: database_checks(app, "services.auth"),
         lifespans=[database_lifespan("almanac_auth"), _keys_lifespan],
     )
+    describe_also(app, describe_me)
+    return app

@@ -126,3 +126,19 @@ def me_route(registry: Registry) -> BaseRoute:
             return await item_response(request, reader, registry.by_type["user"], str(user.id))
 
     return Route("/v1/users/me", Endpoint({"GET": read_me}))
+
+
+def describe_me(document: dict[str, Any]) -> None:
+    """Add `/v1/users/me`, which answers as `/v1/users/{id}` does, and only to a token."""
+    paths = document["paths"]
+    read = paths["/v1/users/{id}"]["get"]
+    responses = {status: each for status, each in read["responses"].items() if status != "404"}
+    paths["/v1/users/me"] = {
+        "get": {
+            **read,
+            "operationId": "readMe",
+            "summary": "Read the account that the token belongs to",
+            "responses": responses,
+            "security": [{"bearer": []}],
+        }
+    }
