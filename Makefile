@@ -8,7 +8,7 @@ UV_VERSION := 0.13.9
 BIN := .venv/bin
 
 help: ## List the targets
-	@grep -hE '^[a-z.]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z.-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 .venv: .venv/.installed ## Make the Python environment; the targets do when they need it
 
@@ -57,13 +57,20 @@ tests/clients/node_modules/.package-lock.json: tests/clients/package-lock.json t
 
 check: .venv/.installed lint types imports ## Everything CI checks; it changes nothing
 	@$(BIN)/python -m pytest -q
+	@$(MAKE) --silent conformance
+	@if [ "$$CI" = true ] || command -v node >/dev/null; then $(MAKE) --silent test-clients; else \
+	  echo "THE NODE CLIENTS DID NOT RUN: install Node 20 or newer with npm, then say make test-clients"; fi
+
+.PHONY: conformance
+conformance: .venv/.installed ## The JSON:API score of every service; ARGS='-k test_040' to choose
+	@$(BIN)/python -m tests.conformance $(ARGS)
 
 lint: .venv/.installed ## Check the format and the lint rules
 	@$(BIN)/ruff format --check --quiet . || { echo "Not formatted: make format"; exit 1; }
 	@$(BIN)/ruff check --quiet .
 
 types: .venv/.installed ## Check the types
-	@$(BIN)/mypy shared services gateway dev tests
+	@$(BIN)/mypy shared services gateway dev tests benchmarks
 
 imports: .venv/.installed ## Check who imports whom
 	@$(BIN)/lint-imports --no-cache
@@ -83,5 +90,5 @@ lock: $(UV) ## Lock the newest allowed versions with their hashes
 	  --no-header --upgrade pyproject.toml --group dev -o requirements-dev.txt
 
 clean: ## Remove .venv and all development data
-	@test ! -x $(BIN)/python || $(BIN)/python -c 'from dev import folders as f; [f.remove_data(f.ROOT / ".local" / name) for name in ("", "test", "end-to-end", "killed")]'
+	@test ! -x $(BIN)/python || $(BIN)/python -c 'from dev import folders as f; [f.remove_data(f.ROOT / ".local" / name) for name in ("", "test", "end-to-end", "killed", "bench-jsonapi", "bench-rivals", "clients", "conformance", "openapi")]'
 	rm -rf .venv .local

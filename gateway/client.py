@@ -40,10 +40,12 @@ class ClientBody(httpx.AsyncByteStream):
             size += len(chunk)
             if message["type"] == "http.disconnect":
                 self.failure = ClientGone()
-            elif size > self.limit:
-                self.failure = BodyTooLarge()
-            self.raise_if_failed()
+                raise self.failure
+            # What is too large may be complete as well: then nothing is left to discard.
             self.is_complete = not message.get("more_body", False)
+            if size > self.limit:
+                self.failure = BodyTooLarge()
+                raise self.failure
             if chunk:
                 yield chunk
 

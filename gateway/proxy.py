@@ -18,7 +18,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.breaker import Breaker
 from gateway.client import BodyTooLarge, ClientBody, ClientGone, ClientWatch
-from gateway.headers import request_headers, response_headers
+from gateway.headers import RawHeaders, request_headers, response_headers
+from gateway.operations import has_operations, service_of_operations
 from gateway.routes import service_of
 from shared.jsonapi.errors import (
     BadGateway,
@@ -121,7 +122,7 @@ class ProxyMiddleware:
         self, service: str, scope: Scope, body: ClientBody, watch: ClientWatch, send: Send
     ) -> None:
         try:
-            request = await self._request(service, scope, body)
+            service, request = await self._request(service, scope, body)
             response, content = await self._ask(service, request, body, scope)
         except (JSONAPIError, BodyTooLarge) as error:
             watch.stop()
@@ -133,28 +134,36 @@ class ProxyMiddleware:
             return
         await _pass_on(response, content, watch, send)
 
-    async def _request(self, service: str, scope: Scope, body: ClientBody) -> httpx.Request:
-        """The request to the service; a small body is read whole first."""
+    async def _request(
+        self, service: str, scope: Scope, body: ClientBody
+    ) -> tuple[str, httpx.Request]:
+        """The request, and its service, which operations decide."""
+        headers = request_headers(scope)
+        content = await self._content(scope, headers, body)
+        if has_operations(scope):
+            service = service_of_operations(content or b"")
         path, query = _raw_path(scope), scope["query_string"]
         url = self.upstreams[service] + (path + b"?" + query if query else path).decode("latin-1")
-        headers = request_headers(scope)
-        length = next((int(value) for name, value in headers if name == b"content-length"), None)
-        is_chunked = any(name == b"transfer-encoding" for name, _ in scope["headers"])
-        if length is not None and length > self.max_body_bytes:
-            raise BodyTooLarge
-        content: bytes | None = None
-        stream: ClientBody | None = None
-        if is_chunked or (length is not None and length > SMALL):
-            stream = body
-        elif length:
-            content = b"".join([chunk async for chunk in body])
-        else:
-            body.is_complete = True
+        stream = None if body.is_complete else body
         request = httpx.Request(
             scope["method"], url, headers=headers, content=content, stream=stream
         )
         request.extensions["timeout"] = self.timeout
-        return request
+        return service, request
+
+    async def _content(self, scope: Scope, headers: RawHeaders, body: ClientBody) -> bytes | None:
+        """A body that is small or decides about the service, whole; None for others and none."""
+        length = next((int(value) for name, value in headers if name == b"content-length"), None)
+        is_chunked = any(name == b"transfer-encoding" for name, _ in scope["headers"])
+        if length is not None and length > self.max_body_bytes:
+            raise BodyTooLarge
+        is_large = is_chunked or (length is not None and length > SMALL)
+        if is_large and not has_operations(scope):
+            return None
+        if is_large or length:
+            return b"".join([chunk async for chunk in body])
+        body.is_complete = True
+        return None
 
     async def _ask(
         self, service: str, request: httpx.Request, body: ClientBody, scope: Scope

@@ -5,8 +5,10 @@ from collections.abc import Collection
 
 ONE = "/[^/]+"
 REST = f"(?:{ONE})*"
+OPERATIONS = "/v1/operations"
 
-# The sub-resources of an event that the faq service keeps come before the event itself.
+# The sub-resources of an event that the faq service keeps come before the event itself. The
+# operations of a POST may lead to another service (gateway/operations.py).
 ROUTES: tuple[tuple[str, str], ...] = (
     (r"/auth/session", "auth"),
     (r"/\.well-known/jwks\.json", "auth"),
@@ -16,7 +18,24 @@ ROUTES: tuple[tuple[str, str], ...] = (
     (rf"/v1/events{REST}", "events"),
     (rf"/v1/(?:faqs|faq-types|faq_types){REST}", "faq"),
     (rf"/v1/search{ONE}{REST}", "search"),
+    (OPERATIONS, "events"),
 )
+
+# The services that write the resources of a type, and what is at a path, named by operations.
+TYPES = {
+    "event": "events",
+    "faq": "faq",
+    "faq-type": "faq",
+    "faq_type": "faq",
+    "user": "auth",
+}
+PATHS = {
+    "events": "events",
+    "faqs": "faq",
+    "faq-types": "faq",
+    "faq_types": "faq",
+    "users": "auth",
+}
 
 _TABLE = [(re.compile(pattern), service) for pattern, service in ROUTES]
 # What one server takes for a separator and another for a part of a name has no path here.

@@ -5,6 +5,7 @@ It knows no database: a service hands over lifespans that open what it needs.
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.telemetry import TelemetryConfig
@@ -12,9 +13,9 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
 from shared.health import Check, Health, health_router
-from shared.jsonapi.describing import describe_resources
+from shared.jsonapi.describing import add_description
 from shared.jsonapi.middleware import UncaughtErrorMiddleware, add_error_handlers
-from shared.jsonapi.resource import Registry
+from shared.limits import LimitsMiddleware
 from shared.observability import RequestIdMiddleware, configure_sentry
 from shared.settings import Settings
 
@@ -29,8 +30,8 @@ def create_app(  # noqa: PLR0913 - the parts of a process, by name
     *,
     settings: Settings,
     routers: Iterable[APIRouter] = (),
-    registry: Registry | None = None,
     routes: Iterable[BaseRoute] = (),
+    describe: Callable[[], dict[str, Any]] | None = None,
     checkers: Callable[[FastAPI], Sequence[Check]] | Sequence[Check] = (),
     lifespans: Sequence[Lifespan] = (),
     middleware: Sequence[Middleware] = (),
@@ -40,7 +41,7 @@ def create_app(  # noqa: PLR0913 - the parts of a process, by name
 
     `lifespans` open in order and close in reverse; they put what they open on `app.state`.
     `checkers` may be a function of the app, for checks of what the lifespans opened.
-    `routes` serve the resource types of `registry`, and come into the OpenAPI document from it.
+    `routes` are bare ones beside FastAPI's; `describe` gives the OpenAPI document of them.
     `middleware` is given from the innermost out. The edge faces clients: it makes request ids
     instead of believing theirs, and describes more than itself.
     """
@@ -59,14 +60,15 @@ def create_app(  # noqa: PLR0913 - the parts of a process, by name
     app.router.routes.extend(routes)
     for router in (health_router(app.state.health), *routers):
         app.include_router(router)
-    if registry is not None:
-        describe_resources(app, registry)
+    if describe is not None:
+        add_description(app, describe)
     add_error_handlers(app)
     for each in middleware:
         app.add_middleware(each.cls, *each.args, **each.kwargs)
     app.add_middleware(
         UncaughtErrorMiddleware, propagate=settings.api_propogate_uncaught_exceptions
     )
+    app.add_middleware(LimitsMiddleware)
     app.add_middleware(RequestIdMiddleware, believe=not is_edge)
     configure_sentry(settings, service)
     return app

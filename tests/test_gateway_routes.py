@@ -6,7 +6,7 @@ import pytest
 from fastapi import FastAPI
 
 from gateway.openapi import merge
-from gateway.routes import check_routes, service_of
+from gateway.routes import OPERATIONS, PATHS, TYPES, check_routes, service_of
 from services.auth.app import build_app as build_auth
 from services.events.app import build_app as build_events
 from services.faq.app import build_app as build_faq
@@ -26,8 +26,15 @@ def test_every_path_of_a_service_leads_to_it(service: str) -> None:
     build: Callable[[Settings], FastAPI] = SERVICES[service]
     paths = build(Settings(environment="test")).openapi()["paths"]
     assert paths
-    for path in paths:
+    for path in paths.keys() - {OPERATIONS}:
         assert service_of(path, path.encode()) == service, path
+
+
+def test_operations_on_a_path_belong_to_the_service_of_the_path() -> None:
+    for segment, service in PATHS.items():
+        path = f"/v1/{segment}"
+        assert service_of(path, path.encode()) == service
+    assert set(TYPES.values()) == set(PATHS.values())
 
 
 @pytest.mark.parametrize(

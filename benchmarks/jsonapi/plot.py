@@ -5,8 +5,8 @@ from statistics import median
 from typing import Any
 from xml.etree import ElementTree
 
-import pygal  # type: ignore[import-untyped]
-from pygal.style import Style  # type: ignore[import-untyped]
+import pygal
+from pygal.style import Style
 
 from benchmarks.jsonapi.cases import CASES, EVENTS, FLOOR, NOTHING, Run
 from benchmarks.jsonapi.measuring import Samples

@@ -10,7 +10,7 @@ from services.auth.resources import user_resource
 from services.auth.routes import describe_me, me_route, router
 from shared.app import create_app
 from shared.db import database_lifespan
-from shared.jsonapi.describing import describe_also
+from shared.jsonapi.openapi import describe
 from shared.jsonapi.resource import Registry
 from shared.jsonapi.routes import resource_routes
 from shared.migrations import database_checks
@@ -28,14 +28,12 @@ def build_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or get_settings()
     user = user_resource(verify_on_sign_up=settings.verify_on_sign_up)
     registry = Registry([user], dasherize=settings.dasherize_api)
-    app = create_app(
+    return create_app(
         "auth",
         settings=settings,
         routers=[router],
-        registry=registry,
         routes=[me_route(registry), *resource_routes(registry)],
+        describe=lambda: describe_me(describe(registry)),
         checkers=lambda app: database_checks(app, "services.auth"),
         lifespans=[database_lifespan("almanac_auth"), _keys_lifespan],
     )
-    describe_also(app, describe_me)
-    return app

@@ -12,11 +12,12 @@ from services.auth.models import User as Account
 from services.auth.passwords import is_password
 from shared.auth import require_user
 from shared.db import Database
-from shared.jsonapi.endpoints import Endpoint, item_response, reader_of
+from shared.jsonapi.endpoints import item_response
 from shared.jsonapi.errors import BadRequest, Unauthorized
 from shared.jsonapi.negotiation import negotiate, parse_object, read_body
 from shared.jsonapi.openapi import error_references
 from shared.jsonapi.resource import Registry
+from shared.jsonapi.serving import Endpoint, reader_of
 
 router = APIRouter()
 
@@ -128,17 +129,15 @@ def me_route(registry: Registry) -> BaseRoute:
     return Route("/v1/users/me", Endpoint({"GET": read_me}))
 
 
-def describe_me(document: dict[str, Any]) -> None:
-    """Add `/v1/users/me`, which answers as `/v1/users/{id}` does, and only to a token."""
-    paths = document["paths"]
-    read = paths["/v1/users/{id}"]["get"]
-    responses = {status: each for status, each in read["responses"].items() if status != "404"}
-    paths["/v1/users/me"] = {
-        "get": {
-            **read,
-            "operationId": "readMe",
-            "summary": "Read the account that the token belongs to",
-            "responses": responses,
-            "security": [{"bearer": []}],
-        }
+def describe_me(described: dict[str, Any]) -> dict[str, Any]:
+    """The same with `/v1/users/me`: as `/v1/users/{id}`, and only for a token."""
+    read = described["paths"]["/v1/users/{id}"]["get"]
+    answers = {status: each for status, each in read["responses"].items() if status != "404"}
+    me = {
+        **read,
+        "operationId": "readMe",
+        "summary": "Read the account that the token belongs to",
+        "responses": answers,
+        "security": [{"bearer": []}],
     }
+    return {**described, "paths": {**described["paths"], "/v1/users/me": {"get": me}}}

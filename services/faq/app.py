@@ -6,6 +6,7 @@ from services.faq.resources import EVENT, FAQ, FAQ_TYPE
 from shared.app import create_app
 from shared.auth import keys_lifespan
 from shared.db import database_lifespan
+from shared.jsonapi.openapi import describe
 from shared.jsonapi.resource import Registry
 from shared.jsonapi.routes import resource_routes
 from shared.migrations import database_checks
@@ -19,8 +20,8 @@ def build_app(settings: Settings | None = None) -> FastAPI:
     return create_app(
         "faq",
         settings=settings,
-        registry=registry,
         routes=resource_routes(registry),
+        describe=lambda: describe(registry),
         checkers=lambda app: database_checks(app, "services.faq"),
         lifespans=[database_lifespan("almanac_faq"), keys_lifespan],
     )

@@ -19,7 +19,7 @@ from shared.jsonapi.errors import (
 from shared.jsonapi.resource import ADMIN_ONLY, Attribute, Registry, Relationship, Resource
 from shared.jsonapi.strict import escape
 
-MAX_MEMBERS = 1000
+MAX_MEMBERS, MAX_OPERATIONS = 1000, 100
 
 
 @dataclass
@@ -195,3 +195,20 @@ def identifier_id(registry: Registry, link: Relationship, value: Any, pointer: s
         raise Conflict(detail, source={"pointer": f"{pointer}/type"})
     # An id that is no number of ours is one of a resource that does not exist: 0 is none.
     return int(given) if given.isascii() and given.isdigit() and len(given) <= 18 else 0
+
+
+def operations_of(document: dict[str, Any]) -> list[Any]:
+    """The operations of an atomic request; each is still to be looked at."""
+    for name in ("data", "included", "errors", "atomic:results"):
+        if name in document:
+            detail = f"{name} cannot stand beside operations."
+            raise BadRequest(detail, source={"pointer": f"/{name}"})
+    operations = document.get("atomic:operations")
+    if not isinstance(operations, list) or not operations:
+        pointer = "/atomic:operations" if "atomic:operations" in document else ""
+        detail = "The document needs a list of operations as `atomic:operations`."
+        raise BadRequest(detail, source={"pointer": pointer})
+    if len(operations) > MAX_OPERATIONS:
+        detail = f"At most {MAX_OPERATIONS} operations at once."
+        raise BadRequest(detail, source={"pointer": "/atomic:operations"})
+    return operations

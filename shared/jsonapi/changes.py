@@ -45,8 +45,10 @@ async def change(
     expected = precondition(row["version"])
     reader = BodyReader(writer.registry, resource, writer.viewer)
     changes = reader.read(document(), row_id=str(row["id"]))
-    if any(resource.links[name].owner_only for name in changes.members):
-        await lock_row(writer, resource, row_id, delete=True)
+    for name in changes.members:
+        if resource.links[name].owner_only:
+            source = {"pointer": f"/data/relationships/{writer.registry.names.wire(name)}"}
+            await lock_row(writer, resource, row_id, delete=True, source=source)
     await update_row(writer, resource, row, changes, expected)
     for name, ids in changes.members.items():
         pointer = f"/data/relationships/{writer.registry.names.wire(name)}/data"

@@ -3,21 +3,17 @@
 They are bare ASGI apps, one for each path; relationship endpoints are in relationships.py.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, select
+from sqlalchemy import and_, select
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import Receive, Scope, Send
 
-from shared.auth import Viewer, claimed_id, load_viewer, require_user
-from shared.db import Database, driver_connection
-from shared.etag import check_version, tagged_response
+from shared.auth import Viewer
+from shared.db import driver_connection
+from shared.etag import tagged_response
 from shared.jsonapi.changes import change, create
-from shared.jsonapi.errors import MethodNotAllowed
 from shared.jsonapi.negotiation import (
     CURSOR_PAGINATION,
     body_of,
@@ -25,7 +21,7 @@ from shared.jsonapi.negotiation import (
     negotiate,
     parse_object,
 )
-from shared.jsonapi.objects import ROW_ID, ROW_NAME, resource_path
+from shared.jsonapi.objects import resource_path
 from shared.jsonapi.plans import (
     Plan,
     item_plan,
@@ -34,31 +30,21 @@ from shared.jsonapi.plans import (
     related_to_parent,
     viewer_kind,
 )
-from shared.jsonapi.query import parse_query
+from shared.jsonapi.query import parse_query, refuse_parameters
 from shared.jsonapi.reading import Reader, not_found, read_item, read_page
 from shared.jsonapi.resource import Registry, Relationship, Resource
+from shared.jsonapi.serving import (
+    Endpoint,
+    Handler,
+    in_transaction,
+    item_condition,
+    item_parameter,
+    precondition_of,
+    query_string,
+    reader_of,
+)
 from shared.jsonapi.statements import any_viewer, compile_statement
-from shared.jsonapi.writing import Precondition, Writer, remove
-
-Handler = Callable[[Request], Awaitable[Response]]
-
-
-class Endpoint:
-    """An ASGI app: a handler for each method of a path. HEAD is as GET."""
-
-    def __init__(self, handlers: Mapping[str, Handler]) -> None:
-        self.handlers = dict(handlers)
-        if "GET" in self.handlers:
-            self.handlers["HEAD"] = self.handlers["GET"]
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        handler = self.handlers.get(scope["method"])
-        if handler is None:
-            allow = ", ".join(sorted(self.handlers))
-            detail = f"{scope['method']} is not allowed here; allowed: {allow}."
-            raise MethodNotAllowed(detail, headers={"Allow": allow})
-        response = await handler(Request(scope, receive))
-        await response(scope, receive, send)
+from shared.jsonapi.writing import Writer, remove
 
 
 def collection_routes(registry: Registry, resource: Resource) -> list[BaseRoute]:
@@ -80,56 +66,6 @@ def collection_routes(registry: Registry, resource: Resource) -> list[BaseRoute]
             at = f"{path}/{{id}}/{registry.names.wire(link.name)}"
             routes.append(Route(at, Endpoint({"GET": read_related(registry, resource, link)})))
     return routes
-
-
-@asynccontextmanager
-async def reader_of(request: Request, registry: Registry) -> AsyncIterator[Reader]:
-    """What reads for this request, on a connection of the pool."""
-    user_id = await claimed_id(request)
-    database: Database = request.app.state.database
-    async with database.reading() as connection:
-        yield Reader(connection, registry, await load_viewer(connection, user_id))
-
-
-async def in_transaction(
-    request: Request,
-    registry: Registry,
-    work: Callable[[Writer], Awaitable[Response]],
-    *,
-    by_anyone: bool = False,
-) -> Response:
-    """The answer of `work`, given once its transaction is committed."""
-    user_id = await claimed_id(request)
-    if not by_anyone and user_id is None:
-        require_user(None)
-    database: Database = request.app.state.database
-
-    async def begun(session: Any) -> Response:
-        viewer = await load_viewer(await driver_connection(session), user_id)
-        return await work(Writer(session, registry, viewer))
-
-    return await database.in_transaction(begun)
-
-
-def query_string(request: Request) -> str:
-    text: bytes = request.scope["query_string"]
-    return text.decode("ascii", "replace")
-
-
-def item_parameter(resource: Resource, row_id: str) -> dict[str, Any]:
-    """What a URL names an item by: its id, or the identifier in its place."""
-    if row_id.isascii() and row_id.isdigit() and len(row_id) <= 18:
-        return {"row_id": int(row_id)}
-    if resource.identifier is None or "\0" in row_id:
-        raise not_found(resource, row_id)
-    return {"row_name": row_id}
-
-
-def item_condition(resource: Resource, parameter: dict[str, Any]) -> ColumnElement[bool]:
-    """The condition that goes with the parameter."""
-    if "row_id" in parameter:
-        return and_(resource.table.c.id == ROW_ID)
-    return and_(resource.identifier == ROW_NAME)
 
 
 def item_plan_of(
@@ -182,13 +118,6 @@ def page_response(request: Request, body: bytes, plan: Plan) -> Response:
     """A page with its ETag; its media type says whether the cursor profile was applied."""
     profiles = [CURSOR_PAGINATION] if plan.query.by_cursor else []
     return tagged_response(request, body, media_type=media_type(profiles=profiles))
-
-
-def precondition_of(request: Request, resource: Resource, *, delete: bool = False) -> Precondition:
-    """If-Match and If-None-Match of a write, as its type wants them."""
-    policy = resource.precondition
-    required = policy == "required" or (delete and policy == "required-for-delete")
-    return lambda version: check_version(request, version, required=required)
 
 
 def list_resources(registry: Registry, resource: Resource) -> Handler:
@@ -309,7 +238,7 @@ def delete_resource(registry: Registry, resource: Resource) -> Handler:
         await body_of(request)
 
         async def work(writer: Writer) -> Response:
-            parse_query(query_string(request), registry, resource)
+            refuse_parameters(query_string(request))
             holds = precondition_of(request, resource, delete=True)
             await remove(writer, resource, request.path_params["id"], holds)
             return Response(status_code=204, headers={"Vary": "Accept, Authorization"})

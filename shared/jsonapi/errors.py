@@ -127,6 +127,10 @@ class ContentTooLarge(_StatusError):
     fixed = (413, "Content Too Large")
 
 
+class URITooLong(_StatusError):
+    fixed = (414, "URI Too Long")
+
+
 class UnsupportedMediaType(_StatusError):
     fixed = (415, "Unsupported Media Type")
 
@@ -141,6 +145,10 @@ class PreconditionRequired(_StatusError):
 
 class TooManyRequests(_StatusError):
     fixed = (429, "Too Many Requests")
+
+
+class RequestHeaderFieldsTooLarge(_StatusError):
+    fixed = (431, "Request Header Fields Too Large")
 
 
 class BadGateway(_StatusError):

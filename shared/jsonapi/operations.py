@@ -14,17 +14,18 @@ from starlette.routing import BaseRoute, Route
 from shared.auth import require_user
 from shared.db import driver_connection
 from shared.etag import expected_version, require_version
-from shared.jsonapi.bodies import linked_ids
+from shared.jsonapi.bodies import linked_ids, operations_of
 from shared.jsonapi.changes import change, change_linkage, create
-from shared.jsonapi.endpoints import Endpoint, Handler, in_transaction, item_plan_of, query_string
+from shared.jsonapi.endpoints import item_plan_of
 from shared.jsonapi.errors import BadRequest, ErrorGroup, JSONAPIError, NotFound, below
 from shared.jsonapi.negotiation import ATOMIC, body_of, media_type, negotiate, parse_object
 from shared.jsonapi.objects import PREFIX
+from shared.jsonapi.query import refuse_parameters
 from shared.jsonapi.reading import Reader, member
 from shared.jsonapi.resource import Registry, Relationship, Resource
+from shared.jsonapi.serving import Endpoint, Handler, in_transaction, query_string
 from shared.jsonapi.writing import Precondition, Writer, remove
 
-MAX_OPERATIONS = 100
 METHODS = {"add": "POST", "update": "PATCH", "remove": "DELETE"}
 JSONAPI = b'{"version":"1.1","ext":["https://jsonapi.org/ext/atomic"]}'
 
@@ -56,9 +57,8 @@ def run_operations(registry: Registry) -> Handler:
         body = await body_of(request, ATOMIC)
 
         async def work(writer: Writer) -> Response:
-            if query_string(request):
-                raise BadRequest("Operations take no parameters.", source={"parameter": "*"})
-            operations = _operations(parse_object(body))
+            refuse_parameters(query_string(request))
+            operations = operations_of(parse_object(body))
             run = _Run(writer, request.app.state.settings.etag)
             results = [await run.one(n, each) for n, each in enumerate(operations)]
             document = b"{%b,%b}" % (
@@ -71,22 +71,6 @@ def run_operations(registry: Registry) -> Handler:
         return await in_transaction(request, registry, work, by_anyone=by_anyone)
 
     return handle
-
-
-def _operations(document: dict[str, Any]) -> list[Any]:
-    for name in ("data", "included", "errors", "atomic:results"):
-        if name in document:
-            detail = f"{name} cannot stand beside operations."
-            raise BadRequest(detail, source={"pointer": f"/{name}"})
-    operations = document.get("atomic:operations")
-    if not isinstance(operations, list) or not operations:
-        pointer = "/atomic:operations" if "atomic:operations" in document else ""
-        detail = "The document needs a list of operations as `atomic:operations`."
-        raise BadRequest(detail, source={"pointer": pointer})
-    if len(operations) > MAX_OPERATIONS:
-        detail = f"At most {MAX_OPERATIONS} operations at once."
-        raise BadRequest(detail, source={"pointer": "/atomic:operations"})
-    return operations
 
 
 @dataclass
@@ -105,10 +89,10 @@ class _Run:
             raise below(error, f"/atomic:operations/{number}") from error
 
     async def _one(self, operation: Any) -> bytes:
-        if not isinstance(operation, dict) or operation.get("op") not in tuple(METHODS):
+        op = operation.get("op") if isinstance(operation, dict) else None
+        if not isinstance(op, str) or op not in METHODS:
             pointer = "/op" if isinstance(operation, dict) and "op" in operation else ""
             raise BadRequest("`op` must be add, update or remove.", source={"pointer": pointer})
-        op = operation["op"]
         target = self._target(operation)
         if "data" not in operation and (op != "remove" or target.link):
             raise BadRequest("The operation needs `data`.", source={"pointer": ""})
@@ -222,7 +206,9 @@ class _Run:
         return Target(resource, row_id, self._link(resource, name, "/ref/relationship"))
 
     def _link(self, resource: Resource, name: Any, pointer: str) -> Relationship:
-        python = self.writer.registry.names.python(name) if isinstance(name, str) else None
+        if not isinstance(name, str):
+            raise BadRequest("The relationship must be a string.", source={"pointer": pointer})
+        python = self.writer.registry.names.python(name)
         link = resource.links.get(python or "")
         if link is None or not link.is_local:
             detail = f"{resource.type} has no relationship {name!r} here."

@@ -4,7 +4,7 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl, quote, unquote_plus
 
 from sqlalchemy import ColumnElement
 
@@ -18,8 +18,8 @@ from shared.jsonapi.scope import Scope
 NAME = r"[a-zA-Z0-9](?:[a-zA-Z0-9_-]*[a-zA-Z0-9])?"
 FAMILY = re.compile(rf"({NAME})((?:\[(?:{NAME}(?:\.{NAME})*)?\])*)\Z")
 DEFAULT_SIZE, MAX_SIZE, MAX_OFFSET, MAX_LINKAGE = 20, 100, 1_000_000, 1000
-MAX_INCLUDE_DEPTH, MAX_INCLUDES = 3, 10
-__all__ = ["MAX_FILTER_VALUES", "Query", "SortKey", "parse_query"]
+MAX_INCLUDE_DEPTH, MAX_INCLUDES, MAX_PARAMETERS = 3, 10, 100
+__all__ = ["MAX_FILTER_VALUES", "Query", "SortKey", "parse_query", "refuse_parameters"]
 
 
 @dataclass(frozen=True)
@@ -72,15 +72,30 @@ def parse_query(  # noqa: PLR0913 - where, for whom, and how pages are asked for
     `linkage` is a collection of identifiers: it has pages only. `profile` says that Accept asks
     for cursor pagination.
     """
-    try:
-        pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=100)
-    except (UnicodeDecodeError, ValueError) as error:
-        raise BadRequest(
-            "The query string is not UTF-8, or has over 100 parameters.",
-            source={"parameter": ""},
-        ) from error
     scope = Scope(registry, resource, resource.table, viewer)
-    return _Parser(scope, collection, linkage, profile).parse(pairs)
+    return _Parser(scope, collection, linkage, profile).parse(_pairs(text))
+
+
+def refuse_parameters(text: str) -> None:
+    """BadRequest for the first parameter, where an endpoint takes none."""
+    for name, _ in _pairs(text):
+        raise bad(name, f"{name} is not a parameter of this endpoint.")
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    """(name, value) of each parameter, decoded as a form is (checklist 100)."""
+    pairs: list[tuple[str, str]] = []
+    for part in text.split("&"):
+        raw = unquote_plus(part.partition("=")[0], errors="replace")
+        if len(pairs) >= MAX_PARAMETERS:
+            raise bad(raw, f"At most {MAX_PARAMETERS} parameters.")
+        try:
+            pairs += parse_qsl(part, keep_blank_values=True, errors="strict")
+        except UnicodeDecodeError as error:
+            raise bad(raw, f"{raw} is not UTF-8.") from error
+        if "%00" in part or "\0" in part:
+            raise bad(raw, "NUL characters are not allowed.")
+    return pairs
 
 
 class _Parser:
@@ -94,8 +109,6 @@ class _Parser:
         self.query.raw = pairs
         given: dict[str, list[str]] = defaultdict(list)
         for name, value in pairs:
-            if "\0" in name + value:
-                raise bad(name.replace("\0", ""), "NUL characters are not allowed.")
             if name in given and not name.endswith("[]"):
                 raise bad(name, f"{name} is given twice.")
             given[name].append(value)

@@ -11,7 +11,14 @@ from shared.db import driver_connection
 from shared.etag import tagged_response
 from shared.jsonapi.bodies import linked_ids
 from shared.jsonapi.changes import change_linkage
-from shared.jsonapi.endpoints import (
+from shared.jsonapi.errors import BadRequest
+from shared.jsonapi.negotiation import body_of, negotiate, parse_object
+from shared.jsonapi.objects import ids_of, linkage, resource_path
+from shared.jsonapi.plans import Plan, item_plan, plan_of, viewer_kind
+from shared.jsonapi.query import parse_query
+from shared.jsonapi.reading import Reader, document, not_found, page_links
+from shared.jsonapi.resource import Registry, Relationship, Resource
+from shared.jsonapi.serving import (
     Endpoint,
     Handler,
     in_transaction,
@@ -21,13 +28,6 @@ from shared.jsonapi.endpoints import (
     query_string,
     reader_of,
 )
-from shared.jsonapi.errors import BadRequest
-from shared.jsonapi.negotiation import body_of, negotiate, parse_object
-from shared.jsonapi.objects import ids_of, linkage, resource_path
-from shared.jsonapi.plans import Plan, item_plan, plan_of, viewer_kind
-from shared.jsonapi.query import parse_query
-from shared.jsonapi.reading import Reader, document, not_found, page_links
-from shared.jsonapi.resource import Registry, Relationship, Resource
 from shared.jsonapi.statements import any_viewer
 
 

@@ -195,7 +195,8 @@ class Registry:
         self.by_type = {resource.type: resource for resource in resources}
         self.by_wire_type = {self.wire_type(resource): resource for resource in resources}
         if len(self.by_wire_type) != len(resources):
-            raise ValueError("Two resource types have the same name on the wire")
+            types = ", ".join(resource.type for resource in resources)
+            raise ValueError(f"Two of the types {types} have the same name on the wire")
         for resource in resources:
             self._check(resource)
 

@@ -72,7 +72,12 @@ async def remove(
 
 
 async def lock_row(
-    writer: Writer, resource: Resource, row_id: str, *, delete: bool = False
+    writer: Writer,
+    resource: Resource,
+    row_id: str,
+    *,
+    delete: bool = False,
+    source: Mapping[str, str] | None = None,
 ) -> Row:
     """The whole row, locked until the transaction ends.
 
@@ -89,7 +94,7 @@ async def lock_row(
     row = await one_row(writer.session, statement, resource, row_id)
     if not row["_allowed"]:
         require_user(viewer)
-        raise Forbidden(f"You may not do this to {resource.type} {row_id}.")
+        raise Forbidden(f"You may not do this to {resource.type} {row_id}.", source=source)
     return row
 
 

@@ -1,0 +1,54 @@
+"""Limits of a request's URL and header fields, so that what is over them is a document as well.
+
+Far beyond them the server refuses a request before any app sees it.
+"""
+
+from collections.abc import Iterable
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from shared.jsonapi.errors import (
+    JSONAPIError,
+    RequestHeaderFieldsTooLarge,
+    URITooLong,
+    error_response,
+)
+
+MAX_URL_BYTES = 8 * 1024
+MAX_HEADERS_BYTES = 32 * 1024
+
+
+class LimitsMiddleware:
+    """Answers 414 and 431."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        error = _excess(scope) if scope["type"] == "http" else None
+        if error is None:
+            await self.app(scope, receive, send)
+            return
+        answer = error_response([error], scope["state"]["request_id"])
+        await answer(scope, receive, send)
+
+
+def _excess(scope: Scope) -> JSONAPIError | None:
+    path, query = scope.get("raw_path") or scope["path"].encode(), scope["query_string"]
+    # The question mark counts as well.
+    if len(path) + bool(query) + len(query) > MAX_URL_BYTES:
+        return URITooLong(f"The path and query string are longer than {MAX_URL_BYTES} bytes.")
+    size = 0
+    for name, value in scope["headers"]:
+        size += len(name) + len(value)
+    return None if size <= MAX_HEADERS_BYTES else _too_large(scope["headers"])
+
+
+def _too_large(headers: Iterable[tuple[bytes, bytes]]) -> JSONAPIError:
+    for name, value in headers:
+        if len(name) + len(value) > MAX_HEADERS_BYTES:
+            header = name.decode("latin-1").title()
+            detail = f"This header field is larger than {MAX_HEADERS_BYTES} bytes."
+            return RequestHeaderFieldsTooLarge(detail, source={"header": header})
+    detail = f"The header fields together are larger than {MAX_HEADERS_BYTES} bytes."
+    return RequestHeaderFieldsTooLarge(detail)

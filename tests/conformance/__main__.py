@@ -1,0 +1,94 @@
+"""The JSON:API score: `python -m tests.conformance`, or `make conformance`.
+
+Without `--base-url` it starts the system in both naming modes and asks every service directly
+and through the gateway. With it, it asks what runs there; new accounts must be verified at once.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from dev.errors import DevError
+from dev.folders import ROOT
+from tests.conformance.score import Outcomes, is_perfect, table
+from tests.conformance.system import start_systems
+from tests.conformance.target import SERVICES, Target, write_targets
+
+FOLDER = "tests/conformance"
+
+
+def parse() -> tuple[argparse.Namespace, list[str]]:
+    """Our options, and the rest for pytest."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.conformance",
+        description=__doc__,
+        epilog="Anything else goes to pytest: -k test_040, -x, --tb=short.",
+    )
+    parser.add_argument("--base-url", help="a running service or gateway")
+    parser.add_argument("--target", choices=sorted(SERVICES), default="events")
+    parser.add_argument("--snake-case", action="store_true", help="it runs without DASHERIZE_API")
+    for name in ("auth", "events", "faq"):
+        parser.add_argument(f"--{name}-url", help=f"the {name} service, if it is elsewhere")
+    return parser.parse_known_args()
+
+
+def given_target(arguments: argparse.Namespace) -> Target:
+    base = arguments.base_url.rstrip("/")
+    others = {
+        f"{name}_url": (getattr(arguments, f"{name}_url") or base).rstrip("/")
+        for name in ("auth", "events", "faq")
+    }
+    name = f"{arguments.target} / {base}"
+    return Target(name, arguments.target, not arguments.snake_case, base, **others)
+
+
+def run(groups: list[list[Target]], options: list[str]) -> dict[str, Outcomes]:
+    """A pytest process for each group of targets, all at once; the outcomes of every target."""
+    scores: dict[str, Outcomes] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        runs = [
+            _start(group, Path(folder) / str(number), options)
+            for number, group in enumerate(groups)
+        ]
+        for group, (process, score) in zip(groups, runs, strict=True):
+            said, _ = process.communicate()
+            print(said, end="", flush=True)
+            outcomes = json.loads(score.read_text()) if score.exists() else {}
+            scores |= {target.name: outcomes.get(target.name, {}) for target in group}
+    return scores
+
+
+def _start(
+    group: list[Target], folder: Path, options: list[str]
+) -> tuple[subprocess.Popen[str], Path]:
+    folder.mkdir()
+    targets, score = folder / "targets.json", folder / "score.json"
+    write_targets(group, targets)
+    command = [sys.executable, "-m", "pytest", "-p", "tests.conformance.plugin", "-q"]
+    command += ["-p", "no:cacheprovider", "--confcutdir", FOLDER, "--no-header"]
+    command += ["--targets", str(targets), "--score", str(score), *options, FOLDER]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    return process, score
+
+
+def main() -> None:
+    arguments, options = parse()
+    try:
+        if arguments.base_url:
+            scores = run([[given_target(arguments)]], options)
+        else:
+            with start_systems() as systems:
+                scores = run([system.targets() for system in systems], options)
+    except DevError as error:
+        sys.exit(str(error))
+    print("\n".join(table(scores)))
+    sys.exit(not all(is_perfect(outcomes) for outcomes in scores.values()))
+
+
+if __name__ == "__main__":
+    main()
