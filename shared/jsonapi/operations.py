@@ -50,6 +50,8 @@ def operations_routes(registry: Registry) -> list[BaseRoute]:
 
 
 def run_operations(registry: Registry) -> Handler:
+    by_anyone = any(resource.creatable_by_anyone for resource in registry.by_type.values())
+
     async def handle(request: Request) -> Response:
         negotiate(request, ATOMIC)
         body = await body_of(request, ATOMIC)
@@ -66,7 +68,7 @@ def run_operations(registry: Registry) -> Handler:
             headers = {"Vary": "Accept, Authorization", "Cache-Control": "no-store"}
             return Response(document, 200, headers, media_type(extensions=[ATOMIC]))
 
-        return await in_transaction(request, registry, work, by_anyone=True)
+        return await in_transaction(request, registry, work, by_anyone=by_anyone)
 
     return handle
 
