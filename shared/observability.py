@@ -47,9 +47,9 @@ def configure_logging(settings: Settings) -> None:
     logging.root.handlers[:] = [handler]
     logging.root.setLevel(settings.log_level)
     # Our lines name none of these (Logging HOWTO, "Optimization").
-    logging._srcfile = None  # type: ignore[attr-defined]
+    logging._srcfile = None
     logging.logThreads = logging.logProcesses = False
-    logging.logMultiprocessing = logging.logAsyncioTasks = False
+    logging.logMultiprocessing = False
     for name in ("uvicorn", "uvicorn.error"):
         logging.getLogger(name).handlers.clear()
     for name, level in (("elastic_transport", logging.ERROR), ("alembic", logging.WARNING)):
