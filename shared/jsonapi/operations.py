@@ -18,6 +18,7 @@ from shared.jsonapi.bodies import linked_ids, operations_of
 from shared.jsonapi.changes import change, change_linkage, create
 from shared.jsonapi.endpoints import item_plan_of
 from shared.jsonapi.errors import BadRequest, ErrorGroup, JSONAPIError, NotFound, below
+from shared.jsonapi.idempotency import idempotent
 from shared.jsonapi.negotiation import ATOMIC, body_of, media_type, negotiate, parse_object
 from shared.jsonapi.objects import PREFIX
 from shared.jsonapi.query import refuse_parameters
@@ -68,7 +69,8 @@ def run_operations(registry: Registry) -> Handler:
             headers = {"Vary": "Accept, Authorization", "Cache-Control": "no-store"}
             return Response(document, 200, headers, media_type(extensions=[ATOMIC]))
 
-        return await in_transaction(request, registry, work, by_anyone=by_anyone)
+        once = idempotent(request, body, work)
+        return await in_transaction(request, registry, once, by_anyone=by_anyone)
 
     return handle
 
