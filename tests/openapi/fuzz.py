@@ -41,9 +41,9 @@ def say(text: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.openapi.fuzz", description=__doc__)
     parser.add_argument("services", nargs="*", default=list(SERVICES))
-    parser.add_argument("--max-examples", type=int, default=10)
+    parser.add_argument("--max-examples", type=int, default=3)
     arguments = parser.parse_args()
-    with running_system(ROOT / ".local" / "openapi") as seeds, ThreadPoolExecutor(2) as pool:
+    with running_system(ROOT / ".local" / "openapi") as seeds, ThreadPoolExecutor(3) as pool:
         for kind, number in KEPT.items():
             for _ in range(number):
                 seeds.keep(kind)
