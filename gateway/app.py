@@ -11,7 +11,7 @@ from gateway.routes import check_routes
 from shared.app import create_app
 from shared.settings import Settings, get_settings
 
-EXPOSED = ["ETag", "Location", "Retry-After", "X-Request-Id"]
+EXPOSED = ["ETag", "Idempotency-Replayed", "Location", "Retry-After", "X-Request-Id"]
 
 
 def build_app(settings: Settings | None = None) -> FastAPI:

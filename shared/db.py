@@ -42,6 +42,8 @@ READING = {
 }
 # serialization_failure and deadlock_detected: nothing of the transaction is left, try again.
 CONFLICTS = ("40001", "40P01")
+# operator_intervention and connection_exception.
+SHUTTING_DOWN = ("57P", "08")
 AWAY = (
     OSError,
     TimeoutError,
@@ -111,11 +113,12 @@ class Database:
                 async with self.session() as session, session.begin():
                     return await work(session)
             except DBAPIError as error:
-                if error.connection_invalidated:
+                state = getattr(error.orig, "sqlstate", None) or ""
+                if error.connection_invalidated or state.startswith(SHUTTING_DOWN):
                     raise unavailable() from error
-                if getattr(error.orig, "sqlstate", "") not in CONFLICTS:
+                if state not in CONFLICTS:
                     raise
-            except (OSError, TimeoutError, SQLTimeoutError) as error:
+            except (*AWAY, SQLTimeoutError) as error:
                 raise unavailable() from error
         raise ServiceUnavailable(
             "Others change the same resources; try again.", headers={"Retry-After": "1"}

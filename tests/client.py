@@ -7,6 +7,8 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
+from tests.openapi.validator import check
+
 MEDIA_TYPE = "application/vnd.api+json"
 PASSWORD = "correct horse battery"
 _numbers = itertools.count(1)
@@ -32,11 +34,12 @@ class Network(httpx.AsyncBaseTransport):
 
 
 class Client:
-    """Sends requests to the gateway."""
+    """Sends requests to the gateway; every answer must be one that its OpenAPI document allows."""
 
     def __init__(self, gateway: FastAPI) -> None:
         transport = httpx.ASGITransport(gateway)
         self.client = httpx.AsyncClient(transport=transport, base_url="http://almanac.test")
+        self.document: dict[str, Any] = {}
 
     async def __aenter__(self) -> "Client":
         return self
@@ -58,7 +61,17 @@ class Client:
             sent["Authorization"] = f"Bearer {by.token}"
         if document is not None:
             sent.setdefault("Content-Type", MEDIA_TYPE)
-        return await self.client.request(method, path, json=document, headers=sent)
+        answer = await self.client.request(method, path, json=document, headers=sent)
+        await self.check(answer)
+        return answer
+
+    async def check(self, answer: httpx.Response) -> None:
+        """Raise Mismatch for an answer that is not documented."""
+        if not self.document:
+            self.document = (await self.client.get("/openapi.json")).json()
+        method, url = answer.request.method, str(answer.request.url)
+        status, headers = answer.status_code, answer.headers
+        check(method, url, status, headers, answer.content, self.document)
 
     async def get(self, path: str, **options: Any) -> httpx.Response:
         return await self.request("GET", path, **options)

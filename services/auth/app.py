@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from services.auth.keys import SigningKeys
 from services.auth.resources import user_resource
-from services.auth.routes import me_route, router
+from services.auth.routes import describe_me, me_route, router
 from shared.app import create_app
 from shared.db import database_lifespan
 from shared.jsonapi.openapi import describe
@@ -33,7 +33,7 @@ def build_app(settings: Settings | None = None) -> FastAPI:
         settings=settings,
         routers=[router],
         routes=[me_route(registry), *resource_routes(registry)],
-        describe=lambda: describe(registry),
+        describe=lambda: describe_me(describe(registry)),
         checkers=lambda app: database_checks(app, "services.auth"),
         lifespans=[database_lifespan("almanac_auth"), _keys_lifespan],
     )

@@ -7,6 +7,9 @@ from sqlalchemy.dialects.postgresql import CITEXT
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.db import Base
+from shared.jsonapi.idempotency import idempotency_table
+
+idempotency_table("auth")
 
 
 class User(Base):

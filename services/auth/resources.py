@@ -11,10 +11,12 @@ from shared.auth import User, Viewer
 from shared.jsonapi.fields import URL, Instant
 from shared.jsonapi.resource import AdminOnly, ReadOnly, Resource, Row, Values, WriteOnly
 
+# Dialects of patterns differ in which control characters are blanks; none has a place here.
+_PART = r"[^@\s\x00-\x1f\x7f-\x9f\ufeff]+"
 Email = Annotated[
     str,
     StringConstraints(
-        strip_whitespace=True, max_length=254, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$"
+        strip_whitespace=True, max_length=254, pattern=rf"^{_PART}@{_PART}\.{_PART}$"
     ),
 ]
 Password = Annotated[str, StringConstraints(min_length=8, max_length=128)]

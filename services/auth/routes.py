@@ -127,3 +127,17 @@ def me_route(registry: Registry) -> BaseRoute:
             return await item_response(request, reader, registry.by_type["user"], str(user.id))
 
     return Route("/v1/users/me", Endpoint({"GET": read_me}))
+
+
+def describe_me(described: dict[str, Any]) -> dict[str, Any]:
+    """The same with `/v1/users/me`: as `/v1/users/{id}`, and only for a token."""
+    read = described["paths"]["/v1/users/{id}"]["get"]
+    answers = {status: each for status, each in read["responses"].items() if status != "404"}
+    me = {
+        **read,
+        "operationId": "readMe",
+        "summary": "Read the account that the token belongs to",
+        "responses": answers,
+        "security": [{"bearer": []}],
+    }
+    return {**described, "paths": {**described["paths"], "/v1/users/me": {"get": me}}}

@@ -21,6 +21,9 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.db import Base
+from shared.jsonapi.idempotency import idempotency_table
+
+idempotency_table("faq")
 
 
 class FaqType(Base):

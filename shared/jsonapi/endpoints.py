@@ -14,6 +14,7 @@ from shared.auth import Viewer
 from shared.db import driver_connection
 from shared.etag import tagged_response
 from shared.jsonapi.changes import change, create
+from shared.jsonapi.idempotency import idempotent
 from shared.jsonapi.negotiation import (
     CURSOR_PAGINATION,
     body_of,
@@ -210,7 +211,8 @@ def create_resource(registry: Registry, resource: Resource) -> Handler:
             return await written_response(request, writer, resource, row_id, status=201)
 
         by_anyone = resource.creatable_by_anyone
-        return await in_transaction(request, registry, work, by_anyone=by_anyone)
+        once = idempotent(request, body, work)
+        return await in_transaction(request, registry, once, by_anyone=by_anyone)
 
     return handle
 

@@ -49,13 +49,17 @@ class Objects:
         self.fields, self.with_cursor = fields, with_cursor
         self.linked = [link for link in resource.relationships if link.name in linked]
         self.linkage_limit = MAX_INCLUDED + 1
-        self.kind = (resource.type, None if fields is None else tuple(sorted(fields)))
         self.attributes = [
             a.name for a in resource.fields.values() if a.is_readable and self._shows(a.name)
         ]
         self._slots: list[Relationship | str] = []
         parts = self._template().split(SLOT)
         self._parts = [part.encode() for part in parts]
+        self._is_of_row = not with_cursor and all(
+            isinstance(slot, str) or slot.is_column for slot in self._slots
+        )
+        named = None if fields is None else tuple(sorted(fields))
+        self.kind = (resource.type, named, self._is_of_row)
 
     def show_linkage(self, link: Relationship, limit: int) -> None:
         """Read the linkage itself, at most so many ids, for a document that is about it."""
@@ -148,8 +152,15 @@ class Objects:
         array = select(func.array_agg(ids.c.id)).scalar_subquery()
         return func.coalesce(array, literal_column("'{}'::bigint[]"))
 
-    def render(self, row: asyncpg.Record, attributes: bytes, cursor: str = "") -> bytes:
+    def fragment(self, row: asyncpg.Record, attributes: bytes) -> bytes:
+        """What may be kept of a row's version: its object, or its attributes for `render`."""
+        return self._rendered_object(row, attributes) if self._is_of_row else attributes
+
+    def render(self, row: asyncpg.Record, fragment: bytes, cursor: str = "") -> bytes:
         """The object of a row."""
+        return fragment if self._is_of_row else self._rendered_object(row, fragment, cursor)
+
+    def _rendered_object(self, row: asyncpg.Record, attributes: bytes, cursor: str = "") -> bytes:
         number = b"%d" % row["id"]
         parts = [self._parts[0].replace(b"\0", number)]
         for slot, text in zip(self._slots, self._parts[1:], strict=True):

@@ -18,6 +18,7 @@ from shared.jsonapi.bodies import linked_ids, operations_of
 from shared.jsonapi.changes import change, change_linkage, create
 from shared.jsonapi.endpoints import item_plan_of
 from shared.jsonapi.errors import BadRequest, ErrorGroup, JSONAPIError, NotFound, below
+from shared.jsonapi.idempotency import idempotent
 from shared.jsonapi.negotiation import ATOMIC, body_of, media_type, negotiate, parse_object
 from shared.jsonapi.objects import PREFIX
 from shared.jsonapi.query import refuse_parameters
@@ -50,6 +51,8 @@ def operations_routes(registry: Registry) -> list[BaseRoute]:
 
 
 def run_operations(registry: Registry) -> Handler:
+    by_anyone = any(resource.creatable_by_anyone for resource in registry.by_type.values())
+
     async def handle(request: Request) -> Response:
         negotiate(request, ATOMIC)
         body = await body_of(request, ATOMIC)
@@ -66,7 +69,8 @@ def run_operations(registry: Registry) -> Handler:
             headers = {"Vary": "Accept, Authorization", "Cache-Control": "no-store"}
             return Response(document, 200, headers, media_type(extensions=[ATOMIC]))
 
-        return await in_transaction(request, registry, work, by_anyone=True)
+        once = idempotent(request, body, work)
+        return await in_transaction(request, registry, once, by_anyone=by_anyone)
 
     return handle
 

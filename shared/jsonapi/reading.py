@@ -38,7 +38,7 @@ class Reader:
     async def rows(
         self, statement: Statement, objects: Objects, hints: Sequence[int], **given: Any
     ) -> Loaded:
-        """(row, attributes) by id, in the order of the statement."""
+        """(row, fragment) by id, in the order of the statement."""
         fragments = self.registry.fragments
         known = {} if self.is_writing else fragments.known(objects.kind, hints)
         found = await statement.fetch(
@@ -55,10 +55,10 @@ class Reader:
             if text is None:
                 loaded[row["id"]] = (row, known[row["id"]][1])
                 continue
-            attributes = text.encode()
-            loaded[row["id"]] = (row, attributes)
+            fragment = objects.fragment(row, text.encode())
+            loaded[row["id"]] = (row, fragment)
             if objects.resource.has_version and not self.is_writing:
-                fragments.put(objects.kind, row["id"], row["version"], attributes)
+                fragments.put(objects.kind, row["id"], row["version"], fragment)
         return loaded
 
     async def included(
@@ -126,9 +126,9 @@ async def read_item(
     rows = await reader.rows(plan.primary, plan.objects[resource.type], plan.hints)
     if not rows:
         raise not_found(resource, row_id)
-    ((row, attributes),) = rows.values()
+    ((row, fragment),) = rows.values()
     included = await reader.included(plan, resource, rows, shown=rows)
-    data = plan.objects[resource.type].render(row, attributes)
+    data = plan.objects[resource.type].render(row, fragment)
     links = {"self": plan.query.link(resource_path(resource, row["id"]))}
     return document(plan.query, links, data, included), row
 
@@ -150,8 +150,8 @@ async def read_page(
     if query.by_cursor:
         cursors = [encode(plan.keys, row["cursor"]) for row, _ in primary.values()]
     data = [
-        objects.render(row, attributes, cursors[i] if cursors else "")
-        for i, (row, attributes) in enumerate(primary.values())
+        objects.render(row, fragment, cursors[i] if cursors else "")
+        for i, (row, fragment) in enumerate(primary.values())
     ]
     if single:
         links = {"self": query.link(path)}

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
+from uuid import uuid4
 
 import httpx
 
@@ -45,7 +46,8 @@ class Seeds:
 
     def _content(self, kind: str, number: int) -> tuple[Any, Any]:
         if kind == "user":
-            return {"email": f"somebody-{number}@example.org", "password": PASSWORD}, {}
+            # Every process that makes some counts from one.
+            return {"email": f"{uuid4()}@example.org", "password": PASSWORD}, {}
         if kind == "event":
             dates = {"starts-at": "2027-05-01T09:00:00Z", "ends-at": "2027-05-02T17:00:00Z"}
             return {"name": f"Event {number}", "state": "published", **dates}, {}

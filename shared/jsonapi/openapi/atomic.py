@@ -81,7 +81,7 @@ def _operations(components: Components, resource: Resource) -> Iterator[Schema]:
     if "update" in resource.methods:
         data = sent_resource(components, resource, partial=True, lid=True)
         schema = _operation("update", {"data": data, **_targets(components, resource)})
-        yield components.schema(f"Update{name}", schema)
+        yield components.schema(f"Update{name}", schema | {"not": {"required": ["ref", "href"]}})
     if "delete" in resource.methods:
         schema = _operation("remove", _targets(components, resource), {"data": NEVER})
         yield components.schema(f"Remove{name}", schema | ONE_TARGET)

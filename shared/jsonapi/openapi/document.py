@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from shared.jsonapi.objects import PREFIX
-from shared.jsonapi.openapi.answers import error_response, header, headers, not_modified
+from shared.jsonapi.openapi.answers import error_response, etag, header, headers, not_modified
 from shared.jsonapi.openapi.atomic import has_operations, operations_item
 from shared.jsonapi.openapi.components import Components, Schema, pascal
 from shared.jsonapi.openapi.documents import (
@@ -48,7 +48,9 @@ def describe(registry: Registry) -> dict[str, Any]:
             paths |= dict(_Paths(components, resource).items())
     if any(has_operations(each) for each in registry.by_type.values()):
         item = operations_item(components)
-        _complete(components, item["post"], WITH_BODY + (412,), SIGNED_IN)
+        by_anyone = any(each.creatable_by_anyone for each in registry.by_type.values())
+        security = READ if by_anyone else SIGNED_IN
+        _complete(components, item["post"], WITH_BODY + (412,), security)
         paths[f"{PREFIX}/operations"] = item
     return {"paths": paths, "components": components.by_kind}
 
@@ -230,9 +232,10 @@ class _Paths:
         else:
             nullable = not link.required
             answer = single_response(self.components, target, nullable=nullable)
+            # It is the document's own, with no version: writes go to the resource's own URL.
+            tag = "PageETag"
+            answer["headers"]["ETag"] = etag(self.components, tag)
             parameters = [*self._shape(target), *preconditions(self.components)]
-            has_version = "version" in target.table.c and not nullable
-            tag = "ETag" if has_version else "RelatedETag"
         responses = {"200": answer, "304": not_modified(self.components, tag)}
         return self._operation(name, summary, parameters, responses, (404, 412))
 

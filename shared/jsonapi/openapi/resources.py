@@ -103,7 +103,7 @@ def sent_resource(
     required = ["type"]
     if partial:
         members["id"] = id_schema(components)
-        required.append("id")
+        required += [] if lid else ["id"]
     else:
         # A client does not choose the id (checklist 79).
         members["id"] = NEVER
@@ -112,7 +112,9 @@ def sent_resource(
     if lid:
         members["lid"] = STRING
     _add_relationships(components, resource, members, required, partial=partial)
-    schema = {"type": "object", "required": required, "properties": members}
+    schema: Schema = {"type": "object", "required": required, "properties": members}
+    if partial and lid:
+        schema["oneOf"] = [{"required": ["id"]}, {"required": ["lid"]}]
     part = ("Update" if partial else "Create") + ("Operation" if lid else "")
     return components.schema(components.name(resource, part), schema)
 
