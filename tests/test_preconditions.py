@@ -160,7 +160,6 @@ async def faq_client(
     app = create_app(
         "faq",
         settings=settings,
-        registry=registry,
         routes=resource_routes(registry),
         lifespans=[database_lifespan("almanac_faq")],
     )
