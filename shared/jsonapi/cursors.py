@@ -14,7 +14,17 @@ from typing import Any
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy import ColumnElement, String, UnaryExpression, and_, cast, false, func, or_
+from sqlalchemy import (
+    ColumnElement,
+    String,
+    UnaryExpression,
+    and_,
+    cast,
+    false,
+    func,
+    literal,
+    or_,
+)
 
 from shared.jsonapi.fields import Instant
 from shared.jsonapi.filters import bad
@@ -112,5 +122,6 @@ def _further(key: SortKey, value: Any, *, before: bool) -> Condition:
     column = key.expression
     if value is None:
         return column.is_not(None) if before else false()
+    value = literal(value, column.type)
     further = column < value if key.descending != before else column > value
     return further if before else or_(further, column.is_(None))

@@ -194,7 +194,7 @@ def _test(scope: Scope, wire: str, function: str, constants: Sequence[str | None
         return column.in_(values)
     if function == "between":
         return column.between(*values)
-    compared: Condition = COMPARISONS[function](column, values[0])
+    compared: Condition = COMPARISONS[function](column, literal(values[0], column.type))
     return compared
 
 

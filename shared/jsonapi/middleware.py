@@ -6,6 +6,7 @@ import sentry_sdk
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -43,6 +44,8 @@ class UncaughtErrorMiddleware:
 
         try:
             await self.app(scope, receive, watched_send)
+        except ClientDisconnect:
+            logger.info("the client went before its body was whole")
         except Exception as error:
             logger.exception("uncaught exception")
             sentry_sdk.capture_exception(error)

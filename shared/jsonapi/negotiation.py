@@ -26,7 +26,9 @@ CURSOR_PAGINATION = "https://jsonapi.org/profiles/ethanresnick/cursor-pagination
 def _parse(media_type: str) -> tuple[str, dict[str, str]]:
     name = media_type.partition(";")[0].strip().lower()
     parameters = {key.lower(): value.strip('"') for key, value in PARAMETER.findall(media_type)}
-    return name, parameters
+    # What is no name with a value, as `; charset`, is a parameter of no meaning here.
+    rest = PARAMETER.sub("", media_type.partition(";")[1] + media_type.partition(";")[2])
+    return name, parameters | ({rest: ""} if rest.strip(" \t;") else {})
 
 
 @lru_cache(maxsize=256)
