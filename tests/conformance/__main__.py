@@ -47,6 +47,7 @@ def given_target(arguments: argparse.Namespace) -> Target:
 
 def run(groups: list[list[Target]], options: list[str]) -> dict[str, Outcomes]:
     """A pytest process for each group of targets, all at once; the outcomes of every target."""
+    print(f"Asking {sum(map(len, groups))} targets …", flush=True)
     scores: dict[str, Outcomes] = {}
     with tempfile.TemporaryDirectory() as folder:
         runs = [
@@ -55,7 +56,8 @@ def run(groups: list[list[Target]], options: list[str]) -> dict[str, Outcomes]:
         ]
         for group, (process, score) in zip(groups, runs, strict=True):
             said, _ = process.communicate()
-            print(said, end="", flush=True)
+            if process.returncode or options:
+                print(said, end="", flush=True)
             outcomes = json.loads(score.read_text()) if score.exists() else {}
             scores |= {target.name: outcomes.get(target.name, {}) for target in group}
     return scores
@@ -82,10 +84,13 @@ def main() -> None:
         if arguments.base_url:
             scores = run([[given_target(arguments)]], options)
         else:
+            print("Starting the system in both naming modes …", flush=True)
             with start_systems() as systems:
                 scores = run([system.targets() for system in systems], options)
     except DevError as error:
         sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit("Stopped.")
     print("\n".join(table(scores)))
     sys.exit(not all(is_perfect(outcomes) for outcomes in scores.values()))
 

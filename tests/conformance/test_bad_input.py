@@ -179,7 +179,7 @@ def test_duplicate_members_are_400(world: World) -> None:
 
 @pytest.mark.parametrize("name", ["filter[id]", "filter[id][]", "page[after]", "filter"])
 def test_parameters_without_end_are_400(world: World, name: str) -> None:
-    query = "&".join([f"{name}=1"] * 500)
+    query = "&".join([f"{name}=1"] * 150)
     refused(world.ada.get(f"{world.collection}?{query}"), 400)
 
 
