@@ -129,3 +129,8 @@ async def test_an_expired_token_still_names_its_user_where_asked(
     state = apps["auth"].state
     claims = await verify(token, state.keys, state.settings, allow_expired=True)
     assert claims.user_id == user.id
+
+
+async def test_the_document_says_that_ones_own_account_needs_a_token(api: Client) -> None:
+    paths = (await api.get("/openapi.json")).json()["paths"]
+    assert paths["/v1/users/me"]["get"]["security"] == [{"bearer": []}]
