@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from services.faq.resources import EVENT, FAQ, FAQ_TYPE
 from shared.app import create_app
 from shared.db import database_lifespan
+from shared.jsonapi.openapi import describe
 from shared.jsonapi.resource import Registry
 from shared.jsonapi.routes import resource_routes
 from shared.settings import Settings
@@ -161,6 +162,7 @@ async def faq_client(
         "faq",
         settings=settings,
         routes=resource_routes(registry),
+        describe=lambda: describe(registry),
         lifespans=[database_lifespan("almanac_faq")],
     )
     app.state.keys = apps["faq"].state.keys

@@ -58,7 +58,7 @@ ETAGS: dict[str, tuple[str, str]] = {
     "PageETag": ("Hash of these bytes.", f'^"{SHA1}"$'),
     "RelatedETag": ("Version and hash, or the hash alone.", f'^"([1-9][0-9]*-)?{SHA1}"$'),
 }
-OPTIONAL = ("Idempotency-Replayed", "Retry-After", "WWW-Authenticate")
+OPTIONAL = ("ETag", "Idempotency-Replayed", "Retry-After", "WWW-Authenticate")
 
 
 def header(components: Components, name: str) -> Schema:
