@@ -162,7 +162,7 @@ async def faq_client(
         "faq",
         settings=settings,
         routes=resource_routes(registry),
-        describe=lambda: describe(registry),
+        describe=lambda: describe(registry, etag=settings.etag),
         lifespans=[database_lifespan("almanac_faq")],
     )
     app.state.keys = apps["faq"].state.keys

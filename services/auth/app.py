@@ -33,7 +33,7 @@ def build_app(settings: Settings | None = None) -> FastAPI:
         settings=settings,
         routers=[router],
         routes=[me_route(registry), *resource_routes(registry)],
-        describe=lambda: describe_me(describe(registry)),
+        describe=lambda: describe_me(describe(registry, etag=settings.etag)),
         checkers=lambda app: database_checks(app, "services.auth"),
         lifespans=[database_lifespan("almanac_auth"), _keys_lifespan],
     )

@@ -21,7 +21,7 @@ def build_app(settings: Settings | None = None) -> FastAPI:
         "events",
         settings=settings,
         routes=resource_routes(registry),
-        describe=lambda: describe(registry),
+        describe=lambda: describe(registry, etag=settings.etag),
         checkers=lambda app: database_checks(app, "services.events"),
         lifespans=[database_lifespan("almanac_events"), keys_lifespan],
     )

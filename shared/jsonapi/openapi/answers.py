@@ -58,7 +58,7 @@ ETAGS: dict[str, tuple[str, str]] = {
     "PageETag": ("Hash of these bytes.", f'^"{SHA1}"$'),
     "RelatedETag": ("Version and hash, or the hash alone.", f'^"([1-9][0-9]*-)?{SHA1}"$'),
 }
-OPTIONAL = ("ETag", "Idempotency-Replayed", "Retry-After", "WWW-Authenticate")
+OPTIONAL = ("Idempotency-Replayed", "Retry-After", "WWW-Authenticate")
 
 
 def header(components: Components, name: str) -> Schema:
@@ -72,7 +72,7 @@ def etag(components: Components, name: str) -> Schema:
     """The reference to an ETag: of one resource, of a page, or of what may be null."""
     description, pattern = ETAGS[name]
     schema = {"type": "string", "pattern": pattern}
-    member = {"description": description, "required": True, "schema": schema}
+    member = {"description": description, "required": components.etag, "schema": schema}
     return components.add("headers", name, member)
 
 

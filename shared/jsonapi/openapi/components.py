@@ -29,8 +29,8 @@ def is_at_home(resource: Resource) -> bool:
 class Components:
     """Collects what the operations refer to. A name stands for one thing."""
 
-    def __init__(self, registry: Registry) -> None:
-        self.registry = registry
+    def __init__(self, registry: Registry, *, etag: bool = True) -> None:
+        self.registry, self.etag = registry, etag
         self.wire = registry.names.wire
         self.by_kind: dict[str, dict[str, Any]] = {}
         homes = (pascal(r.type) for r in registry.by_type.values() if is_at_home(r))

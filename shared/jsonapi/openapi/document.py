@@ -36,9 +36,9 @@ SIGNED_IN: list[Schema] = [{"bearer": []}]
 VERBS = {"patch": "replace", "post": "addTo", "delete": "removeFrom"}
 
 
-def describe(registry: Registry) -> dict[str, Any]:
-    """`paths` and `components` of the types in the registry."""
-    components = Components(registry)
+def describe(registry: Registry, *, etag: bool = True) -> dict[str, Any]:
+    """`paths` and `components` of the types in the registry; `etag` as the setting has it."""
+    components = Components(registry, etag=etag)
     components.add("securitySchemes", "bearer", {"type": "http", "scheme": "bearer"})
     # No operation has it: it is the answer to the methods that are not there.
     error_response(components, 405)
