@@ -60,8 +60,27 @@ class Scope:
     def ids(self, link: Relationship, limit: int) -> Select[Any]:
         """The ids of what is related, in order."""
         scope, join = self.enter(link)
+        if link.table is not None:
+            return self._ids_by_table(link, scope.source, limit)
         rows = select(scope.source.c.id).where(join).order_by(scope.source.c.id).limit(limit)
         return rows.correlate_except(scope.source)
+
+    def _ids_by_table(self, link: Relationship, target: FromClause, limit: int) -> Select[Any]:
+        # From the pairs to the target by its key: PostgreSQL would scan the target otherwise.
+        assert link.table is not None
+        table = link.table.alias()
+        child = table.c[link.child]
+        readable = self.registry.target(link).readable(self.viewer)
+        rows = (
+            select(child.label("id"))
+            .select_from(table.join(target, target.c.id == child))
+            .where(table.c[link.parent] == self.source.c.id)
+            .where(*(table.c[name] == value for name, value in link.fixed.items()))
+            .where(ClauseAdapter(target).traverse(readable))
+            .order_by(child)
+            .limit(limit)
+        )
+        return rows.correlate_except(table, target)
 
 
 def joined(source: FromClause, link: Relationship, target: FromClause) -> Condition:
