@@ -95,6 +95,17 @@ def is_indexed(count: int) -> bool:
     return bool(meta["engine"] == "elasticsearch" and meta["count"] == count)
 
 
+def is_rebuilt(data: str) -> bool:
+    """Rebuild by the command; the worker, which misses the index as well, may be at it just now."""
+    arguments = ["dev.inside", "--data", data, "services.search", "rebuild"]
+    done = subprocess.run(
+        [sys.executable, "-m", *arguments], cwd=ROOT, capture_output=True, text=True
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode == 0 or "another rebuild is running" in said, said
+    return done.returncode == 0
+
+
 @pytest.mark.processes
 @pytest.mark.elasticsearch
 def test_conferences_travel_the_whole_road(running: dict[str, str], tmp_path: Path) -> None:
@@ -110,7 +121,7 @@ def test_conferences_travel_the_whole_road(running: dict[str, str], tmp_path: Pa
         assert httpx.delete(f"{url}/{index}").status_code == 200
     assert search(query=name)["meta"]["engine"] == "postgres"
     data = str(ROOT / ".local" / "end-to-end")
-    run("dev.inside", "--data", data, "services.search", "rebuild")
+    wait_for(lambda: is_rebuilt(data))
     wait_for(lambda: is_indexed(200))
     assert search(query=name)["data"][0]["attributes"]["name"] == name
 
