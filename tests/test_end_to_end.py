@@ -96,7 +96,7 @@ def is_indexed(count: int) -> bool:
 
 
 def is_rebuilt(data: str) -> bool:
-    """Rebuild by the command; the worker, which misses the index as well, may be at it just now."""
+    """Rebuild by the command, unless the worker, which misses the index too, is at it now."""
     arguments = ["dev.inside", "--data", data, "services.search", "rebuild"]
     done = subprocess.run(
         [sys.executable, "-m", *arguments], cwd=ROOT, capture_output=True, text=True
