@@ -108,9 +108,10 @@ class Database:
 
     async def in_transaction(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
         """What `work` returns, committed; it is done again when it met a deadlock."""
-        for _ in range(ATTEMPTS):
+        for attempt in range(ATTEMPTS):
+            is_retry = attempt > 0
             try:
-                async with self.session() as session, session.begin():
+                async with self.session(info={"is_retry": is_retry}) as session, session.begin():
                     return await work(session)
             except DBAPIError as error:
                 state = getattr(error.orig, "sqlstate", None) or ""

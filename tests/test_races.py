@@ -2,59 +2,24 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
-import asyncpg
 import httpx
 import pytest
-from fastapi import FastAPI
 
-from services.faq.app import build_app
 from shared.settings import Settings
 from tests.client import Account, Client
-
-CLIENTS = 32
-Linkage = frozenset[str]
-
-
-async def all_at_once(make: Callable[[int], Awaitable[httpx.Response]]) -> list[httpx.Response]:
-    return await asyncio.gather(*(make(n) for n in range(CLIENTS)))
-
-
-async def accounts(settings: Settings, count: int) -> list[str]:
-    """The ids of new accounts that nobody signs in to."""
-    connection = await asyncpg.connect(str(settings.database_url))
-    rows = await connection.fetch(
-        "INSERT INTO auth.users (email, password_hash) "
-        "SELECT gen_random_uuid() || '@example.org', '' FROM generate_series(1, $1) RETURNING id",
-        count,
-    )
-    await connection.close()
-    return [str(row["id"]) for row in rows]
-
-
-async def make_faqs(
-    api: Client, by: Account, event: dict[str, Any], count: int
-) -> list[dict[str, Any]]:
-    attributes = {"question": "Where?", "answer": "There."}
-    target = ("event", event["id"])
-    made = [await api.create("faq", attributes, by=by, event=target) for _ in range(count)]
-    return [answer.json()["data"] for answer in made]
-
-
-async def make_type(api: Client, by: Account, event: dict[str, Any], name: str) -> dict[str, Any]:
-    answer = await api.create("faq-type", {"name": name}, by=by, event=("event", event["id"]))
-    data: dict[str, Any] = answer.json()["data"]
-    return data
-
-
-def version_of(answer: httpx.Response) -> int:
-    return int(answer.headers["etag"].strip('"').partition("-")[0])
-
-
-def linkage_of(answer: httpx.Response) -> Linkage:
-    return frozenset(each["id"] for each in answer.json()["data"])
+from tests.racing import (
+    CLIENTS,
+    Linkage,
+    accounts,
+    all_at_once,
+    linkage_of,
+    make_faqs,
+    make_type,
+    version_of,
+)
 
 
 async def test_no_increment_of_32_clients_is_lost(api: Client, user: Account) -> None:
@@ -163,75 +128,3 @@ async def test_deleting_and_changing_at_once_leaves_either(api: Client, user: Ac
         statuses = Counter(answer.status_code for answer in await all_at_once(one))
         assert statuses[200] + statuses[204] == 1
         assert set(statuses) <= {200, 204, 404, 412}
-
-
-@pytest.fixture
-async def faq_service(apps: dict[str, FastAPI], settings: Settings) -> AsyncIterator[Client]:
-    """A faq service on whose connections PostgreSQL finds deadlocks at once."""
-    connection = await asyncpg.connect(str(settings.database_url))
-    name = await connection.fetchval("SELECT quote_ident(current_database())")
-    await connection.execute(f"ALTER DATABASE {name} SET deadlock_timeout = '10ms'")
-    app = build_app(settings)
-    try:
-        async with app.router.lifespan_context(app), Client(app) as client:
-            app.state.keys = apps["faq"].state.keys
-            yield client
-    finally:
-        await connection.execute(f"ALTER DATABASE {name} RESET deadlock_timeout")
-        await connection.close()
-
-
-class Board:
-    """Faqs, the types that they are moved between, and what was seen of both."""
-
-    def __init__(
-        self, api: Client, by: Account, faqs: list[dict[str, Any]], types: list[dict[str, Any]]
-    ) -> None:
-        self.api, self.by, self.faqs, self.types = api, by, faqs, types
-        self.seen: dict[str, dict[int, Any]] = {}
-        self.statuses: Counter[int] = Counter()
-
-    def note(self, path: str, answer: httpx.Response) -> None:
-        """Remember the linkage of a version; one version never has two."""
-        linkage = answer.json()["data"]
-        of_version = self.seen.setdefault(path, {})
-        assert of_version.setdefault(version_of(answer), linkage) == linkage, path
-
-    async def look(self) -> None:
-        paths = [f"{each['links']['self']}/relationships/faqs" for each in self.types]
-        paths += [f"{each['links']['self']}/relationships/faq-type" for each in self.faqs]
-        for path in paths:
-            self.note(path, await self.api.get(path))
-
-    async def move(self, path: str, data: Any) -> httpx.Response:
-        answer = await self.api.request("PATCH", path, {"data": data}, by=self.by)
-        self.statuses[answer.status_code] += 1
-        if answer.status_code == 200:
-            self.note(path, answer)
-        return answer
-
-    async def move_faq(self, n: int) -> httpx.Response:
-        faq, kind = self.faqs[n % len(self.faqs)], (*self.types, None)[n % 3]
-        data = kind and {"type": "faq-type", "id": kind["id"]}
-        return await self.move(f"{faq['links']['self']}/relationships/faq-type", data)
-
-    async def replace_faqs(self, n: int) -> httpx.Response:
-        moved = [self.faqs[(n + i) % len(self.faqs)] for i in range(3)]
-        data = [{"type": "faq", "id": faq["id"]} for faq in moved]
-        kind = self.types[n // 2 % len(self.types)]
-        return await self.move(f"{kind['links']['self']}/relationships/faqs", data)
-
-
-async def test_faqs_moved_from_both_sides_at_once_change_every_version_that_shows_it(
-    api: Client, user: Account, faq_service: Client
-) -> None:
-    event = await api.event(user)
-    faqs = await make_faqs(api, user, event, 6)
-    types = [await make_type(api, user, event, name) for name in ("One", "Two")]
-    board = Board(faq_service, user, faqs, types)
-    for _ in range(3):
-        moves = all_at_once(lambda n: board.move_faq(n) if n % 2 else board.replace_faqs(n))
-        await asyncio.gather(moves, board.look())
-    await board.look()
-    assert set(board.statuses) <= {200, 503}
-    assert board.statuses[200] > 0

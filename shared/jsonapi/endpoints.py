@@ -15,6 +15,7 @@ from shared.db import driver_connection
 from shared.etag import tagged_response
 from shared.jsonapi.changes import change, create
 from shared.jsonapi.idempotency import idempotent
+from shared.jsonapi.items import item_condition, item_parameter
 from shared.jsonapi.negotiation import (
     CURSOR_PAGINATION,
     body_of,
@@ -38,8 +39,6 @@ from shared.jsonapi.serving import (
     Endpoint,
     Handler,
     in_transaction,
-    item_condition,
-    item_parameter,
     precondition_of,
     query_string,
     reader_of,

@@ -9,7 +9,7 @@ from typing import Any
 
 import asyncpg
 import orjson
-from sqlalchemy import BigInteger, ColumnElement, String, bindparam, case, func, literal, select
+from sqlalchemy import ColumnElement, String, bindparam, case, func, literal, select
 from sqlalchemy.sql import literal_column
 
 from shared.auth import Viewer
@@ -193,8 +193,3 @@ def linkage(registry: Registry, link: Relationship, ids: Sequence[int]) -> bytes
     if link.to_many:
         return b"[%b]" % b",".join(identifiers)
     return identifiers[0] if identifiers else b"null"
-
-
-# What the URL of an item names: its id, or the identifier that may stand in its place.
-ROW_ID: Any = bindparam("row_id", None, type_=BigInteger)
-ROW_NAME: Any = bindparam("row_name", None, type_=String)

@@ -19,6 +19,7 @@ from shared.jsonapi.changes import change, change_linkage, create
 from shared.jsonapi.endpoints import item_plan_of
 from shared.jsonapi.errors import BadRequest, ErrorGroup, JSONAPIError, NotFound, below
 from shared.jsonapi.idempotency import idempotent
+from shared.jsonapi.locks import lock_operations
 from shared.jsonapi.negotiation import ATOMIC, body_of, media_type, negotiate, parse_object
 from shared.jsonapi.objects import PREFIX
 from shared.jsonapi.query import refuse_parameters
@@ -60,6 +61,7 @@ def run_operations(registry: Registry) -> Handler:
         async def work(writer: Writer) -> Response:
             refuse_parameters(query_string(request))
             operations = operations_of(parse_object(body))
+            await lock_operations(writer.session)
             run = _Run(writer, request.app.state.settings.etag)
             results = [await run.one(n, each) for n, each in enumerate(operations)]
             document = b"{%b,%b}" % (

@@ -12,6 +12,7 @@ from shared.etag import tagged_response
 from shared.jsonapi.bodies import linked_ids
 from shared.jsonapi.changes import change_linkage
 from shared.jsonapi.errors import BadRequest
+from shared.jsonapi.items import item_condition, item_parameter
 from shared.jsonapi.negotiation import body_of, negotiate, parse_object
 from shared.jsonapi.objects import ids_of, linkage, resource_path
 from shared.jsonapi.plans import Plan, item_plan, plan_of, viewer_kind
@@ -22,8 +23,6 @@ from shared.jsonapi.serving import (
     Endpoint,
     Handler,
     in_transaction,
-    item_condition,
-    item_parameter,
     precondition_of,
     query_string,
     reader_of,

@@ -173,6 +173,12 @@ class Resource:
         """The relationships by their Python name."""
         return {relationship.name: relationship for relationship in self.relationships}
 
+    @cached_property
+    def belongs_to(self) -> Relationship | None:
+        """The to-one that every row has from the start, and that never changes."""
+        fixed = (r for r in self.relationships if r.required and r.is_column and not r.writable)
+        return next(fixed, None)
+
     @property
     def has_version(self) -> bool:
         return "version" in self.table.c
@@ -208,6 +214,12 @@ class Registry:
         for relationship in resource.relationships:
             if relationship.is_local and relationship.target not in self.by_type:
                 raise ValueError(f"{resource.type}.{relationship.name}: no {relationship.target}")
+            if relationship.writable and relationship.inverse is not None:
+                sides = (resource, self.target(relationship))
+                parents = {side.belongs_to and side.belongs_to.target for side in sides}
+                if None in parents or len(parents) > 1:
+                    detail = "its sides must belong to the same row, by which they are locked"
+                    raise ValueError(f"{resource.type}.{relationship.name}: {detail}")
 
     def target(self, relationship: Relationship) -> Resource:
         return self.by_type[relationship.target]

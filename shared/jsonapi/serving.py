@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -13,8 +12,7 @@ from shared.auth import claimed_id, load_viewer, require_user
 from shared.db import Database, driver_connection
 from shared.etag import check_version
 from shared.jsonapi.errors import MethodNotAllowed
-from shared.jsonapi.objects import ROW_ID, ROW_NAME
-from shared.jsonapi.reading import Reader, not_found
+from shared.jsonapi.reading import Reader
 from shared.jsonapi.resource import Registry, Resource
 from shared.jsonapi.writing import Precondition, Writer
 
@@ -71,22 +69,6 @@ async def in_transaction(
 def query_string(request: Request) -> str:
     text: bytes = request.scope["query_string"]
     return text.decode("ascii", "replace")
-
-
-def item_parameter(resource: Resource, row_id: str) -> dict[str, Any]:
-    """What a URL names an item by: its id, or the identifier in its place."""
-    if row_id.isascii() and row_id.isdigit() and len(row_id) <= 18:
-        return {"row_id": int(row_id)}
-    if resource.identifier is None or "\0" in row_id:
-        raise not_found(resource, row_id)
-    return {"row_name": row_id}
-
-
-def item_condition(resource: Resource, parameter: dict[str, Any]) -> ColumnElement[bool]:
-    """The condition that goes with the parameter."""
-    if "row_id" in parameter:
-        return and_(resource.table.c.id == ROW_ID)
-    return and_(resource.identifier == ROW_NAME)
 
 
 def precondition_of(request: Request, resource: Resource, *, delete: bool = False) -> Precondition:

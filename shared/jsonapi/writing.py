@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -22,6 +22,8 @@ from shared.jsonapi.errors import (
     NotFound,
     UnprocessableContent,
 )
+from shared.jsonapi.items import item_condition, item_parameter
+from shared.jsonapi.locks import lock_family, lock_item
 from shared.jsonapi.reading import not_found
 from shared.jsonapi.resource import Registry, Relationship, Resource, Row
 
@@ -36,25 +38,6 @@ class Writer:
     session: AsyncSession
     registry: Registry
     viewer: Viewer
-
-
-def by_id(resource: Resource, id_or_identifier: str) -> ColumnElement[bool]:
-    """The condition of a URL's id; NotFound for what can be none."""
-    if id_or_identifier.isascii() and id_or_identifier.isdigit() and len(id_or_identifier) <= 18:
-        return and_(resource.table.c.id == int(id_or_identifier))
-    if resource.identifier is None or "\0" in id_or_identifier:
-        raise not_found(resource, id_or_identifier)
-    return and_(resource.identifier == id_or_identifier)
-
-
-async def one_row(
-    session: AsyncSession, statement: Select[Any], resource: Resource, row_id: object
-) -> Row:
-    """The single row of the statement, or NotFound."""
-    row: Row | None = (await session.execute(statement)).mappings().one_or_none()
-    if row is None:
-        raise not_found(resource, row_id)
-    return row
 
 
 async def remove(
@@ -84,14 +67,18 @@ async def lock_row(
     Raises NotFound where the viewer cannot read it, Unauthorized and Forbidden where it may
     not be changed.
     """
-    viewer = writer.viewer
+    session, viewer = writer.session, writer.viewer
+    parameter = item_parameter(resource, row_id)
+    await lock_item(session, resource, parameter)
     allowed = resource.can_change(viewer, delete=delete).label("_allowed")
     statement = (
         select(resource.table, allowed)
-        .where(by_id(resource, row_id), resource.readable(viewer))
+        .where(item_condition(resource, parameter), resource.readable(viewer))
         .with_for_update(key_share=True, of=resource.table)
     )
-    row = await one_row(writer.session, statement, resource, row_id)
+    row: Row | None = (await session.execute(statement, parameter)).mappings().one_or_none()
+    if row is None:
+        raise not_found(resource, row_id)
     if not row["_allowed"]:
         require_user(viewer)
         raise Forbidden(f"You may not do this to {resource.type} {row_id}.", source=source)
@@ -101,6 +88,8 @@ async def lock_row(
 async def insert_row(writer: Writer, resource: Resource, changes: Changes) -> int:
     """Insert a row of its own columns and return its id."""
     session, registry = writer.session, writer.registry
+    if (link := resource.belongs_to) is not None:
+        await lock_family(session, link, changes.linked[link.name])
     await check_targets(writer, resource, changes)
     check_rules(registry, resource, {}, changes, writer.viewer)
     columns = await resource.to_columns({}, dict(changes.values)) | _keys(resource, changes)
