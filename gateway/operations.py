@@ -5,17 +5,19 @@ What is wrong with the operations otherwise is left to that service to say.
 
 import re
 from typing import Any
+from urllib.parse import unquote
 
 import orjson
 from starlette.types import Scope
 
-from gateway.routes import OPERATIONS, PATHS, TYPES
+from gateway.routes import PATHS, TYPES
 from shared.jsonapi.errors import BadRequest
+from shared.jsonapi.references import OPERATIONS, path_of
 
 # Its answer is as good as any where the operations name no type.
 ANY_SERVICE = "events"
 
-_SEGMENT = re.compile(r"/v1/([^/?#]+)")
+_SEGMENT = re.compile(r"/v1/([^/]+)")
 
 
 def has_operations(scope: Scope) -> bool:
@@ -61,8 +63,8 @@ def _named(operation: Any) -> tuple[str, str | None] | None:
     if isinstance(ref, dict) and isinstance(ref.get("type"), str):
         return ref["type"], TYPES.get(ref["type"])
     if isinstance(href, str):
-        match = _SEGMENT.match(href)
-        return (match[0], PATHS.get(match[1])) if match else None
+        match = _SEGMENT.match(path_of(href) or "")
+        return (match[0], PATHS.get(unquote(match[1]))) if match else None
     # Beside a target, data is what it is related to.
     data = operation.get("data") if ref is None and href is None else None
     if isinstance(data, dict) and isinstance(data.get("type"), str):

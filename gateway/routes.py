@@ -3,9 +3,10 @@
 import re
 from collections.abc import Collection
 
+from shared.jsonapi.references import OPERATIONS
+
 ONE = "/[^/]+"
 REST = f"(?:{ONE})*"
-OPERATIONS = "/v1/operations"
 
 # The sub-resources of an event that the faq service keeps come before the event itself. The
 # operations of a POST may lead to another service (gateway/operations.py).

@@ -49,19 +49,24 @@ def parse_tags(value: str, header: str) -> list[Tag] | None:
     return tags
 
 
-def check_version(request: Request, version: int, *, required: bool = False) -> int | None:
+def check_version(
+    headers: Mapping[str, str], version: int, *, required: bool = False
+) -> int | None:
     """Evaluate the preconditions of a write against the row's present version.
 
     Returns the version that the UPDATE must still find, or None where any will do.
-    Raises PreconditionFailed, or PreconditionRequired when `required` and none was given.
+    Raises PreconditionFailed, or PreconditionRequired (RFC 6585 §3) when `required` and none
+    was given.
     """
-    if not request.app.state.settings.etag:
-        return None
-    given = request.headers.get("if-match")
+    given = headers.get("if-match")
     if given is None and required:
-        require_version()
-    expected = None if given is None else expected_version(given, version)
-    unwanted = request.headers.get("if-none-match")
+        raise PreconditionRequired(
+            "Read the resource and send its ETag as If-Match.",
+            source={"header": "If-Match"},
+            headers={"Cache-Control": "no-store"},
+        )
+    expected = None if given is None else _expected(given, version)
+    unwanted = headers.get("if-none-match")
     if unwanted is not None:
         tags = parse_tags(unwanted, "If-None-Match")
         if tags is None or any(tag.opaque.partition("-")[0] == str(version) for tag in tags):
@@ -69,16 +74,7 @@ def check_version(request: Request, version: int, *, required: bool = False) -> 
     return expected
 
 
-def require_version() -> None:
-    """Raise the 428 of a write that must say which version it changes (RFC 6585 §3)."""
-    raise PreconditionRequired(
-        "Read the resource and send its ETag as If-Match.",
-        source={"header": "If-Match"},
-        headers={"Cache-Control": "no-store"},
-    )
-
-
-def expected_version(given: str, version: int) -> int | None:
+def _expected(given: str, version: int) -> int | None:
     """The version that If-Match stands for, None for `*`; PreconditionFailed for another."""
     tags = parse_tags(given, "If-Match")
     if tags is None:

@@ -69,7 +69,9 @@ def body(*operations: Any) -> dict[str, Any]:
         ({"op": "update", "ref": {"type": "faq_type", "lid": "a"}}, "faq"),
         ({"op": "add", "data": {"type": "user"}}, "auth"),
         ({"op": "remove", "href": "/v1/events/1"}, "events"),
-        ({"op": "add", "href": "/v1/faqs?x=/v1/users", "data": {"type": "faq"}}, "faq"),
+        ({"op": "add", "href": "/v1/faqs", "data": {"type": "faq"}}, "faq"),
+        ({"op": "remove", "href": "faqs/1"}, "faq"),
+        ({"op": "remove", "href": "../v1/./users/1"}, "auth"),
         ({"op": "update", "href": "/v1/faq-types/1", "data": {"type": "event"}}, "faq"),
         ({"op": "update", "href": "/v1/users/1", "data": None}, "auth"),
         (
@@ -166,6 +168,8 @@ async def test_operations_that_no_single_service_can_run_are_400(
         b'{"atomic:operations": [{"op": "add", "data": {"type": 1}}]}',
         b'{"atomic:operations": [{"op": "add", "ref": [], "data": {"type": "faq"}}]}',
         b'{"atomic:operations": [{"op": "add", "href": "/faqs", "data": {"type": "faq"}}]}',
+        b'{"atomic:operations": [{"op": "remove", "href": "/v1/faqs/1?x=/v1/users"}]}',
+        b'{"atomic:operations": [{"op": "remove", "href": "//faq/v1/faqs/1"}]}',
     ],
 )
 async def test_events_says_what_is_wrong_where_no_type_is_named(

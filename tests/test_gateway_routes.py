@@ -6,11 +6,12 @@ import pytest
 from fastapi import FastAPI
 
 from gateway.openapi import merge
-from gateway.routes import OPERATIONS, PATHS, TYPES, check_routes, service_of
+from gateway.routes import PATHS, TYPES, check_routes, service_of
 from services.auth.app import build_app as build_auth
 from services.events.app import build_app as build_events
 from services.faq.app import build_app as build_faq
 from services.search.app import build_app as build_search
+from shared.jsonapi.references import OPERATIONS
 from shared.settings import Settings
 
 SERVICES = {

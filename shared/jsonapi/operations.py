@@ -6,6 +6,7 @@ Each operation is what the endpoint of the same meaning would do, with its error
 
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,7 +14,6 @@ from starlette.routing import BaseRoute, Route
 
 from shared.auth import require_user
 from shared.db import driver_connection
-from shared.etag import expected_version, require_version
 from shared.jsonapi.bodies import linked_ids, operations_of
 from shared.jsonapi.changes import change, change_linkage, create
 from shared.jsonapi.endpoints import item_plan_of
@@ -24,8 +24,15 @@ from shared.jsonapi.negotiation import ATOMIC, body_of, media_type, negotiate, p
 from shared.jsonapi.objects import PREFIX
 from shared.jsonapi.query import refuse_parameters
 from shared.jsonapi.reading import Reader, member
+from shared.jsonapi.references import OPERATIONS, path_of
 from shared.jsonapi.resource import Registry, Relationship, Resource
-from shared.jsonapi.serving import Endpoint, Handler, in_transaction, query_string
+from shared.jsonapi.serving import (
+    Endpoint,
+    Handler,
+    in_transaction,
+    precondition_of,
+    query_string,
+)
 from shared.jsonapi.writing import Precondition, Writer, remove
 
 METHODS = {"add": "POST", "update": "PATCH", "remove": "DELETE"}
@@ -48,7 +55,7 @@ def operations_routes(registry: Registry) -> list[BaseRoute]:
         resource.methods & writes and resource.path for resource in registry.by_type.values()
     ):
         return []
-    return [Route(f"{PREFIX}/operations", Endpoint({"POST": run_operations(registry)}))]
+    return [Route(OPERATIONS, Endpoint({"POST": run_operations(registry)}))]
 
 
 def run_operations(registry: Registry) -> Handler:
@@ -62,7 +69,7 @@ def run_operations(registry: Registry) -> Handler:
             refuse_parameters(query_string(request))
             operations = operations_of(parse_object(body))
             await lock_operations(writer.session)
-            run = _Run(writer, request.app.state.settings.etag)
+            run = _Run(writer, request)
             results = [await run.one(n, each) for n, each in enumerate(operations)]
             document = b"{%b,%b}" % (
                 member("jsonapi", JSONAPI),
@@ -82,7 +89,7 @@ class _Run:
     """The operations of one request; `lids` are the ids of what they created so far."""
 
     writer: Writer
-    etag: bool
+    request: Request
     lids: dict[tuple[str, str], str] = field(default_factory=dict)
 
     async def one(self, number: int, operation: Any) -> bytes:
@@ -220,15 +227,19 @@ class _Run:
         return link
 
     def _href(self, href: Any, op: str) -> Target:
-        parts = href.removeprefix(PREFIX).split("/") if isinstance(href, str) else []
+        at, source = path_of(href) if isinstance(href, str) else None, {"pointer": "/href"}
+        if at is None:
+            detail = f"Give a path on this host such as {PREFIX}/events/1, without parameters."
+            raise BadRequest(detail, source=source)
+        start, *parts = at.removeprefix("/").split("/")
+        parts = [unquote(part) for part in parts] if f"/{start}" == PREFIX else []
         by_path = {r.path: r for r in self.writer.registry.by_type.values() if r.path}
-        source = {"pointer": "/href"}
         match parts:
-            case ["", path] if path in by_path and op == "add":
+            case [path] if path in by_path and op == "add":
                 return Target(by_path[path])
-            case ["", path, row_id] if path in by_path and row_id and op != "add":
+            case [path, row_id] if path in by_path and row_id and op != "add":
                 return Target(by_path[path], row_id)
-            case ["", path, row_id, "relationships", name] if path in by_path and row_id:
+            case [path, row_id, "relationships", name] if path in by_path and row_id:
                 resource = by_path[path]
                 return Target(resource, row_id, self._link(resource, name, "/href"))
         raise NotFound(f"There is nothing to {op} at {href!r}.", source=source)
@@ -277,16 +288,5 @@ class _Run:
         given = meta.get("if-match") if isinstance(meta, dict) else None
         if given is not None and not isinstance(given, str):
             raise BadRequest("if-match must be a string.", source={"pointer": "/meta/if-match"})
-        policy = resource.precondition
-        required = policy == "required" or (delete and policy == "required-for-delete")
-
-        def holds(version: int) -> int | None:
-            if not self.etag:
-                return None
-            if given is None:
-                if required:
-                    require_version()
-                return None
-            return expected_version(given, version)
-
-        return holds
+        headers = {} if given is None else {"if-match": given}
+        return precondition_of(self.request, resource, delete=delete, headers=headers)

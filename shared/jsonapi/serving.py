@@ -71,8 +71,16 @@ def query_string(request: Request) -> str:
     return text.decode("ascii", "replace")
 
 
-def precondition_of(request: Request, resource: Resource, *, delete: bool = False) -> Precondition:
-    """If-Match and If-None-Match of a write, as its type wants them."""
-    policy = resource.precondition
+def precondition_of(
+    request: Request,
+    resource: Resource,
+    *,
+    delete: bool = False,
+    headers: Mapping[str, str] | None = None,
+) -> Precondition:
+    """If-Match and If-None-Match of a write, as its type wants them; an operation has its own."""
+    if not request.app.state.settings.etag:
+        return lambda version: None
+    policy, given = resource.precondition, request.headers if headers is None else headers
     required = policy == "required" or (delete and policy == "required-for-delete")
-    return lambda version: check_version(request, version, required=required)
+    return lambda version: check_version(given, version, required=required)

@@ -94,12 +94,46 @@ def test_114_a_ref_has_a_type_and_an_id_or_lid(world: World, ref: Any) -> None:
     assert error["source"]["pointer"].startswith(FIRST)
 
 
-@pytest.mark.parametrize("href", ["", "/v1/none", "https://example.org/v1/events/1", "x", 1, None])
+@pytest.mark.parametrize(
+    "href",
+    [
+        "",
+        "/v1/none",
+        "{at}?x=1",
+        "{at}#x",
+        "{at}/",
+        "/{path}",
+        "/{at}",
+        "//example.org{at}",
+        "https://example.org{at}",
+        "\n{at}",
+        "[",
+        "x",
+        1,
+        None,
+    ],
+)
 def test_114_an_href_is_one_of_ours(world: World, href: Any) -> None:
+    at = world.fresh()["links"]["self"]
+    if isinstance(href, str):
+        href = href.format(at=at, path=at.removeprefix("/v1/"))
     answer = world.ada.operate({"op": "remove", "href": href})
     error = refused(answer, answer.status_code)
     assert answer.status_code in (400, 404)
     assert error["source"]["pointer"].startswith(FIRST)
+    succeeded(world.ada.get(at))
+
+
+@pytest.mark.parametrize(
+    "href", ["{at}", "{path}", "./{path}", "../v1/x/../{path}", "/v1/{escaped}"]
+)
+def test_114_an_href_is_resolved_against_the_url(world: World, href: str) -> None:
+    at = world.fresh()["links"]["self"]
+    path = at.removeprefix("/v1/")
+    escaped = path.replace("s/", "%73/")
+    operation = {"op": "remove", "href": href.format(at=at, path=path, escaped=escaped)}
+    succeeded(world.ada.operate(operation))
+    refused(world.ada.get(at), 404)
 
 
 def test_115_operations_run_in_order(world: World) -> None:
