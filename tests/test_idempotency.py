@@ -14,6 +14,7 @@ from shared.settings import Settings
 from tests.client import MEDIA_TYPE, PASSWORD, Account, Client
 
 ATOMIC = f'{MEDIA_TYPE}; ext="https://jsonapi.org/ext/atomic"'
+WAITING = "SELECT 1 FROM pg_locks WHERE relation = 'events.events'::regclass AND NOT granted"
 _numbers = itertools.count(1)
 
 
@@ -118,16 +119,22 @@ async def test_a_key_belongs_to_one_request(
 async def test_while_the_first_request_is_worked_on_another_is_refused(
     api: Client, user: Account, database: asyncpg.Connection
 ) -> None:
-    key, document = new_key(), named("In flight")
+    event, key, document = await api.event(user), new_key(), named("In flight")
+    relationships = {"event": {"data": {"type": "event", "id": event["id"]}}}
+    data = {"type": "faq-type", "attributes": {"name": "A"}, "relationships": relationships}
     async with database.transaction():
-        await database.execute(
-            "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"{user.id}{key}"
-        )
+        await database.execute("LOCK TABLE events.events IN SHARE MODE")
+        first = asyncio.create_task(post(api, key, document, by=user))
+        while not await database.fetchval(WAITING):
+            assert not first.done()
         answer = await post(api, key, document, by=user)
+        elsewhere = await post(api, key, {"data": data}, by=user, path="/v1/faq-types")
     assert_error(answer, 409, "idempotency-key-in-use")
     assert answer.headers["retry-after"] == "1"
-    assert await events_named(database, "In flight") == 0
-    assert (await post(api, key, document, by=user)).status_code == 201
+    assert elsewhere.status_code == 201
+    assert (await first).status_code == 201
+    assert_replay(await post(api, key, document, by=user), await first)
+    assert await events_named(database, "In flight") == 1
 
 
 async def test_of_many_at_once_one_is_done(

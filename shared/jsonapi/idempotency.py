@@ -22,7 +22,6 @@ from sqlalchemy import (
     tuple_,
 )
 from sqlalchemy.dialects.postgresql import JSONB, insert
-from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -71,8 +70,8 @@ def idempotent(request: Request, body: bytes, work: Work) -> Work:
 
     async def once(writer: Writer) -> Response:
         caller = str(writer.viewer.id) if writer.viewer else "anonymous"
-        await _lock(writer.session, caller, key)
         kept = _Kept(writer, caller, key, _request_hash(request, key, body))
+        await kept.lock()
         response = await kept.find()
         if response is None:
             response = await work(writer)
@@ -94,18 +93,6 @@ def key_of(request: Request) -> str | None:
     return given[0]
 
 
-async def _lock(session: AsyncSession, caller: str, key: str) -> None:
-    """Hold the key until the transaction ends; Conflict while another one holds it."""
-    lock = func.pg_try_advisory_xact_lock(func.hashtextextended(caller + key, 0))
-    if not await session.scalar(select(lock)):
-        raise Conflict(
-            "The first request with this key is still being worked on; try again.",
-            source=SOURCE,
-            code="idempotency-key-in-use",
-            headers={"Retry-After": "1"},
-        )
-
-
 def _request_hash(request: Request, key: str, body: bytes) -> bytes:
     # The key salts it: a body may hold a password, and the table must not help to guess it.
     scope = request.scope
@@ -120,7 +107,7 @@ def _table(registry: Registry) -> Table:
 
 
 class _Kept:
-    """The row of one key of one caller, while its lock is held."""
+    """The row of one key of one caller of a service."""
 
     def __init__(self, writer: Writer, caller: str, key: str, request_hash: bytes) -> None:
         self.session, self.table = writer.session, _table(writer.registry)
@@ -128,6 +115,18 @@ class _Kept:
         digest = hashlib.sha256(key.encode()).hexdigest()
         self.row_id = {"caller": caller, "key": digest}
         self.request_hash = request_hash
+
+    async def lock(self) -> None:
+        """Hold the key until the transaction ends; Conflict while another one holds it."""
+        name = " ".join((self.table.fullname, *self.row_id.values()))
+        lock = func.pg_try_advisory_xact_lock(func.hashtextextended(name, 0))
+        if not await self.session.scalar(select(lock)):
+            raise Conflict(
+                "The first request with this key is still being worked on; try again.",
+                source=SOURCE,
+                code="idempotency-key-in-use",
+                headers={"Retry-After": "1"},
+            )
 
     async def find(self) -> Response | None:
         """The answer that was kept; UnprocessableContent when it is to another request."""
