@@ -24,8 +24,8 @@ def build_app(settings: Settings | None = None) -> FastAPI:
         routers=[router],
         checkers=service_checks,
         lifespans=[transport_lifespan],
-        middleware=[
-            Middleware(ProxyMiddleware, settings=settings),
+        middleware=[Middleware(ProxyMiddleware, settings=settings)],
+        outer=[
             Middleware(
                 CORSMiddleware,
                 allow_origins=settings.cors_origins,

@@ -35,6 +35,7 @@ def create_app(  # noqa: PLR0913 - the parts of a process, by name
     checkers: Callable[[FastAPI], Sequence[Check]] | Sequence[Check] = (),
     lifespans: Sequence[Lifespan] = (),
     middleware: Sequence[Middleware] = (),
+    outer: Sequence[Middleware] = (),
     is_edge: bool = False,
 ) -> FastAPI:
     """The app of one process.
@@ -42,7 +43,8 @@ def create_app(  # noqa: PLR0913 - the parts of a process, by name
     `lifespans` open in order and close in reverse; they put what they open on `app.state`.
     `checkers` may be a function of the app, for checks of what the lifespans opened.
     `routes` are bare ones beside FastAPI's; `describe` gives the OpenAPI document of them.
-    `middleware` is given from the innermost out. The edge faces clients: it makes request ids
+    `middleware` is given from the innermost out; `outer` sees the answers to what failed or was
+    over a limit as well. The edge faces clients: it makes request ids
     instead of believing theirs, and describes more than itself.
     """
     app = FastAPI(
@@ -63,12 +65,13 @@ def create_app(  # noqa: PLR0913 - the parts of a process, by name
     if describe is not None:
         add_description(app, describe)
     add_error_handlers(app)
-    for each in middleware:
+    propagate = settings.api_propogate_uncaught_exceptions
+    nets = [
+        Middleware(UncaughtErrorMiddleware, propagate=propagate),
+        Middleware(LimitsMiddleware),
+    ]
+    for each in (*middleware, *nets, *outer):
         app.add_middleware(each.cls, *each.args, **each.kwargs)
-    app.add_middleware(
-        UncaughtErrorMiddleware, propagate=settings.api_propogate_uncaught_exceptions
-    )
-    app.add_middleware(LimitsMiddleware)
     app.add_middleware(RequestIdMiddleware, believe=not is_edge)
     configure_sentry(settings, service)
     return app

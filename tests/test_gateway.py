@@ -210,6 +210,20 @@ async def test_other_origins_may_read_what_they_need(
     assert "ETag" in answer.headers["access-control-expose-headers"]
 
 
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [("/" + "x" * 9000, {}, 414), ("/livez", {"X-Large": "x" * 40_000}, 431)],
+)
+async def test_other_origins_may_read_what_is_wrong_with_their_request(
+    gateway: httpx.AsyncClient, path: str, headers: dict[str, str], status: int
+) -> None:
+    origin = {"Origin": "https://app.example.org"}
+    answer = await gateway.get(path, headers=headers | origin)
+    assert answer.status_code == status
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert "X-Request-Id" in answer.headers["access-control-expose-headers"]
+
+
 async def test_health_names_what_does_not_answer_and_stays_ready(
     gateway: httpx.AsyncClient,
 ) -> None:
