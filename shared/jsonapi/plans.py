@@ -7,14 +7,14 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from sqlalchemy import BigInteger, ColumnElement, Select, and_, bindparam, func, literal, select
+from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, func, literal, select
 
 from shared.auth import Viewer
 from shared.jsonapi.cursors import beyond, cursor_column, decode, order_by
 from shared.jsonapi.objects import MAX_INCLUDED, Objects
 from shared.jsonapi.query import Query, SortKey
 from shared.jsonapi.resource import Registry, Relationship, Resource
-from shared.jsonapi.scope import Condition
+from shared.jsonapi.scope import Condition, related
 from shared.jsonapi.statements import BIGINTS, Statement, any_viewer, compile_statement
 
 T = TypeVar("T")
@@ -180,13 +180,7 @@ def _by_ids(
 def related_to_parent(resource: Resource, link: Relationship, target: Resource) -> Condition:
     """The rows of the target that the parent of parameter `parent_id` is related to."""
     parent: Any = bindparam("parent_id", None, type_=BigInteger)
-    if link.column is not None:
-        found = select(link.column).where(resource.table.c.id == parent)
-        return target.table.c.id.in_(found)
-    if link.inverse is not None:
-        return and_(target.table.c[link.inverse.key] == parent)
-    assert link.table is not None
-    columns = link.table.c
-    fixed = (columns[name] == value for name, value in link.fixed.items())
-    children = select(columns[link.child]).where(columns[link.parent] == parent, *fixed)
-    return target.table.c.id.in_(children)
+    held: Any = link.column
+    if held is not None:
+        held = select(held).where(resource.table.c.id == parent).scalar_subquery()
+    return related(link, target.table, parent, held)
