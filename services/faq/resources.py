@@ -102,8 +102,16 @@ FAQ = Resource(
     path="faqs",
     sort="position",
     relationships=(
-        Relationship(name="event", target="event", required=True, column=Faq.event_id),
-        Relationship(name="faq_type", target="faq-type", writable=True, column=Faq.faq_type_id),
+        Relationship(
+            name="event", target="event", required=True, implied=True, column=Faq.event_id
+        ),
+        Relationship(
+            name="faq_type",
+            target="faq-type",
+            writable=True,
+            implied=True,
+            column=Faq.faq_type_id,
+        ),
     ),
     readable=_readable_faq,
     listed=_seen_with(Faq.event_id, listed=True),
@@ -121,7 +129,9 @@ FAQ_TYPE = Resource(
     path="faq-types",
     sort="position",
     relationships=(
-        Relationship(name="event", target="event", required=True, column=FaqType.event_id),
+        Relationship(
+            name="event", target="event", required=True, implied=True, column=FaqType.event_id
+        ),
         Relationship(
             name="faqs", target="faq", to_many=True, writable=True, inverse=Faq.faq_type_id
         ),

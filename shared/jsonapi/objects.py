@@ -57,7 +57,7 @@ class Objects:
         parts = self._template().split(SLOT)
         self._parts = [part.encode() for part in parts]
         self._is_of_row = not with_cursor and all(
-            isinstance(slot, str) or slot.is_column for slot in self._slots
+            isinstance(slot, str) or slot.is_of_row for slot in self._slots
         )
         named = None if fields is None else tuple(sorted(fields))
         self.kind = (resource.type, named, self._is_of_row)
@@ -148,7 +148,9 @@ class Objects:
         return case((known == source.c.version, None), else_=rendered)
 
     def _linkage_column(self, scope: Scope, link: Relationship) -> ColumnElement[Any]:
-        """The id that a column holds, or the array of ids that the viewer may know of."""
+        """The id that a column holds or the array of ids, of what the viewer may know of."""
+        if link.is_column and not link.implied:
+            return scope.value(link, lambda target: target.source.c.id)
         if link.column is not None:
             column: ColumnElement[Any] = scope.source.c[link.column.key]
             return column

@@ -64,6 +64,8 @@ class Relationship:
     """A relationship of this type to `target`, another type of the same service.
 
     `owner_only` asks for the right to delete the row instead of the right to change it.
+    `implied` says that whoever may read a row may read what its column leads to, which then is
+    not asked for each row and viewer.
     Exactly one says where it is kept: `column` on this model (to-one), `inverse` on the
     target's model (to-many), or `table` with the columns `parent` and `child` and values that
     its rows share, as `{"role": "owner"}`. Without any, another service serves it: links only.
@@ -75,6 +77,7 @@ class Relationship:
     required: bool = False
     writable: bool = False
     owner_only: bool = False
+    implied: bool = False
     column: InstrumentedAttribute[Any] | None = None
     inverse: InstrumentedAttribute[Any] | None = None
     table: Table | None = None
@@ -86,6 +89,16 @@ class Relationship:
     def is_column(self) -> bool:
         """Whether the row itself says what it is linked to."""
         return self.column is not None
+
+    @property
+    def is_of_row(self) -> bool:
+        """Whether the linkage that is shown is that of the row, whoever asks."""
+        return self.is_column and self.implied
+
+    @property
+    def is_nullable(self) -> bool:
+        """Whether a to-one may be shown as null: it is empty, or hidden from the viewer."""
+        return not self.required or (self.is_column and not self.implied)
 
     @property
     def is_local(self) -> bool:

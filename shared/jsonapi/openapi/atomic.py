@@ -135,6 +135,9 @@ def _link_operation(
         "oneOf": [{"required": ["id"]}, {"required": ["lid"]}],
     }
     known = components.schema(components.name(target, "OperationIdentifier"), one)
-    members = {"data": linkage(link, known), **_targets(components, resource, link)}
+    members = {
+        "data": linkage(link, known, is_nullable=not link.required),
+        **_targets(components, resource, link),
+    }
     name = f"{op.title()}{components.name(resource)}{pascal(link.name)}"
     return components.schema(name, _operation(op, members) | ONE_TARGET)

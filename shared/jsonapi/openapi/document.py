@@ -230,8 +230,7 @@ class _Paths:
             answer = collection_response(self.components, target)
             parameters, tag = self._page(target), "PageETag"
         else:
-            nullable = not link.required
-            answer = single_response(self.components, target, nullable=nullable)
+            answer = single_response(self.components, target, nullable=link.is_nullable)
             # It is the document's own, with no version: writes go to the resource's own URL.
             tag = "PageETag"
             answer["headers"]["ETag"] = etag(self.components, tag)
@@ -258,7 +257,8 @@ class _Paths:
     def _write_linkage(self, link: Relationship, method: str) -> Schema:
         found, errors = self._preconditions()
         target = self.components.registry.target(link)
-        data = linkage(link, sent_identifier(self.components, target))
+        one = sent_identifier(self.components, target)
+        data = linkage(link, one, is_nullable=not link.required)
         body = {"type": "object", "required": ["data"], "properties": {"data": data}}
         wire = self.components.wire(link.name)
         answers = {"200": linkage_response(self.components, self.resource, link)}

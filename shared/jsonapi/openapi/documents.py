@@ -96,7 +96,7 @@ def collection_response(components: Components, resource: Resource) -> Schema:
 def linkage_response(components: Components, resource: Resource, link: Relationship) -> Schema:
     """200 with the linkage of a relationship (checklist 55-57)."""
     target = components.registry.target(link)
-    data = linkage(link, identifier(components, target))
+    data = linkage(link, identifier(components, target), is_nullable=link.is_nullable)
     document = _document(components, resource, data)
     links: Schema = {"self": URI, "related": URI}
     if link.to_many:

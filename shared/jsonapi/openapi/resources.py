@@ -40,11 +40,11 @@ def sent_identifier(components: Components, resource: Resource) -> Schema:
     return components.schema(components.name(resource, "SentIdentifier"), schema)
 
 
-def linkage(link: Relationship, one: Schema) -> Schema:
+def linkage(link: Relationship, one: Schema, *, is_nullable: bool) -> Schema:
     """The `data` of a relationship whose identifiers look like `one`."""
     if link.to_many:
         return array(one)
-    return one if link.required else {"anyOf": [one, {"type": "null"}]}
+    return {"anyOf": [one, {"type": "null"}]} if is_nullable else one
 
 
 def relationship(components: Components, resource: Resource, link: Relationship) -> Schema:
@@ -60,7 +60,8 @@ def relationship(components: Components, resource: Resource, link: Relationship)
         )
     if link.is_local:
         target = components.registry.target(link)
-        members["data"] = linkage(link, identifier(components, target))
+        one = identifier(components, target)
+        members["data"] = linkage(link, one, is_nullable=link.is_nullable)
     always = ["links"] if resource.path else []
     if link.column is not None:
         always.append("data")
@@ -138,7 +139,8 @@ def _add_relationships(
             continue
         name = components.wire(link.name)
         target = components.registry.target(link)
-        data = linkage(link, sent_identifier(components, target))
+        one = sent_identifier(components, target)
+        data = linkage(link, one, is_nullable=not link.required)
         links[name] = {"type": "object", "required": ["data"], "properties": {"data": data}}
         if link.required and not partial:
             needed.append(name)
