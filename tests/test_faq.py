@@ -140,3 +140,25 @@ async def test_deleted_faqs_are_gone_everywhere(
     assert (await api.delete(faq["links"]["self"], by=user)).status_code == 204
     assert (await api.get(faq["links"]["self"], by=user)).status_code == 404
     assert (await api.get(f"/v1/events/{event['id']}/faqs")).json()["data"] == []
+
+
+async def test_a_type_of_another_event_is_refused_where_the_body_names_it(
+    api: Client, user: Account
+) -> None:
+    here, there = await api.event(user), await api.event(user)
+    faq = await make_faq(api, user, here)
+    kind = await make_type(api, user, there, "Elsewhere")
+    of_faq, of_type = ({"type": each["type"], "id": each["id"]} for each in (faq, kind))
+    in_faq = {"data": {**of_faq, "relationships": {"faq-type": {"data": of_type}}}}
+    in_type = {"data": {**of_type, "relationships": {"faqs": {"data": [of_faq]}}}}
+    at, type_at = faq["links"]["self"], kind["links"]["self"]
+    for method, path, document, pointer in (
+        ("PATCH", at, in_faq, "/data/relationships/faq-type"),
+        ("PATCH", f"{at}/relationships/faq-type", {"data": of_type}, "/data"),
+        ("PATCH", type_at, in_type, "/data/relationships/faqs/data"),
+        ("PATCH", f"{type_at}/relationships/faqs", {"data": [of_faq]}, "/data"),
+        ("POST", f"{type_at}/relationships/faqs", {"data": [of_faq]}, "/data"),
+    ):
+        answer = await api.request(method, path, document, by=user)
+        assert (answer.status_code, pointers(answer)) == (422, {pointer}), path
+        assert "another event" in answer.text

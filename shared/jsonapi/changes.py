@@ -72,7 +72,7 @@ async def change_linkage(  # noqa: PLR0913 - what changes how, where
     if link.is_column:
         changes = Changes(linked={link.name: ids[0] if ids else None})
         await check_target_of(writer, link, ids, "/data")
-        await update_row(writer, resource, row, changes, expected, is_checked=True)
+        await update_row(writer, resource, row, changes, expected, linkage_at="/data")
         return int(row["id"])
     touch = update(resource.table).where(resource.table.c.id == row["id"])
     touch = touch.values(version=resource.table.c.version)

@@ -24,7 +24,7 @@ async def write_members(
     try:
         await write(writer, link, row_id, method, ids)
     except IntegrityError as error:
-        raise violation(writer.registry, target, error) from error
+        raise violation(writer.registry, target, error, pointer) from error
 
 
 async def _change_inverse(

@@ -110,10 +110,13 @@ async def update_row(
     changes: Changes,
     expected: int | None,
     *,
-    is_checked: bool = False,
+    linkage_at: str | None = None,
 ) -> None:
-    """Change the row; PreconditionFailed when it is no longer at the version `expected`."""
-    if not is_checked:
+    """Change the row; PreconditionFailed when it is no longer at the version `expected`.
+
+    `linkage_at` is where the body has the linkage that it is all about, checked already.
+    """
+    if linkage_at is None:
         await check_targets(writer, resource, changes)
     check_rules(writer.registry, resource, row, changes, writer.viewer)
     keys = _keys(resource, changes)
@@ -124,13 +127,18 @@ async def update_row(
         return
     table = resource.table
     statement = update(table).where(table.c.id == row["id"]).values(**columns)
-    await write_version(writer, resource, statement, row, expected)
+    await write_version(writer, resource, statement, row, expected, linkage_at)
     if keys:
         await _raise_inverse(writer, resource, row, {**row, **keys})
 
 
 async def write_version(
-    writer: Writer, resource: Resource, statement: Any, row: Row, expected: int | None
+    writer: Writer,
+    resource: Resource,
+    statement: Any,
+    row: Row,
+    expected: int | None,
+    linkage_at: str | None = None,
 ) -> None:
     """Run an UPDATE or DELETE that must still find the expected version."""
     table = resource.table
@@ -139,7 +147,7 @@ async def write_version(
     try:
         found = (await writer.session.execute(statement.returning(table.c.id))).one_or_none()
     except IntegrityError as error:
-        raise violation(writer.registry, resource, error) from error
+        raise violation(writer.registry, resource, error, linkage_at) from error
     if found is None:
         current = select(table.c.version).where(table.c.id == row["id"])
         version = await writer.session.scalar(current)
@@ -218,14 +226,16 @@ def check_rules(
         raise ErrorGroup(errors)
 
 
-def violation(registry: Registry, resource: Resource, error: IntegrityError) -> JSONAPIError:
+def violation(
+    registry: Registry, resource: Resource, error: IntegrityError, linkage_at: str | None = None
+) -> JSONAPIError:
     """A constraint's violation as the client's mistake: 409 if it is unique, else 422."""
     cause: Any = error.orig and error.orig.__cause__
     constraint = getattr(cause, "constraint_name", None) or ""
     field, detail = resource.violations.get(constraint, ("", "A rule of the data is broken."))
     member = "relationships" if field in resource.links else "attributes"
     wire = registry.names.wire(field)
-    source: Mapping[str, str] = {"pointer": f"/data/{member}/{wire}" if field else "/data"}
+    pointer = linkage_at or (f"/data/{member}/{wire}" if field else "/data")
     is_unique = getattr(cause, "sqlstate", "") == "23505"
     kind = Conflict if is_unique else UnprocessableContent
-    return kind(detail, source=source)
+    return kind(detail, source={"pointer": pointer})
