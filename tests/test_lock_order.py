@@ -142,28 +142,29 @@ async def test_a_move_raises_each_version_once_whichever_side_it_is_made_from(
     assert linkage_of(await api.get(linkage[1])) == {faq["id"] for faq in faqs}
 
 
+@pytest.mark.parametrize("service", ["events", "faq"])
 async def test_atomic_operations_in_opposite_orders_are_all_done(
-    api: Client, user: Account, services: dict[str, Client]
+    api: Client, user: Account, services: dict[str, Client], service: str
 ) -> None:
-    events = [await api.event(user) for _ in range(3)]
+    rows = [await api.event(user) for _ in range(3)]
+    if service == "faq":
+        rows = [(await make_faqs(api, user, event, 1))[0] for event in rows]
+    name = {"events": "name", "faq": "answer"}[service]
+    before = await versions(api, *rows)
 
     async def touch_all(n: int) -> httpx.Response:
-        order = events if n % 2 else events[::-1]
-        changed = [{**identifier(each), "attributes": {"name": f"Name {n}"}} for each in order]
-        operations = [{"op": "update", "data": data} for data in changed]
-        document = {"atomic:operations": operations}
+        order = rows if n % 2 else rows[::-1]
+        changed = [{**identifier(each), "attributes": {name: f"Text {n}"}} for each in order]
+        document = {"atomic:operations": [{"op": "update", "data": data} for data in changed]}
         headers = {"Content-Type": ATOMIC, "Accept": ATOMIC}
-        return await services["events"].request(
+        return await services[service].request(
             "POST", "/v1/operations", document, by=user, headers=headers
         )
 
     assert {answer.status_code for answer in await all_at_once(touch_all)} == {200}
-    before = [event["meta"]["version"] for event in events]
-    assert await versions(api, *events) == [version + CLIENTS for version in before]
-    names = {
-        (await api.get(e["links"]["self"])).json()["data"]["attributes"]["name"] for e in events
-    }
-    assert len(names) == 1
+    assert await versions(api, *rows) == [version + CLIENTS for version in before]
+    left = [(await api.get(each["links"]["self"])).json()["data"] for each in rows]
+    assert len({each["attributes"][name] for each in left}) == 1
 
 
 async def test_whoever_gave_an_event_away_changes_it_no_more(

@@ -40,7 +40,7 @@ def _family_lock(link: Relationship, parent_id: ColumnElement[Any]) -> ColumnEle
 
 
 async def lock_operations(session: AsyncSession) -> None:
-    """Share the right to run atomic operations; what met a deadlock has it alone.
+    """Share the right to run atomic operations of a service; what met a deadlock has it alone.
 
     They lock rows and families in the order of the client, so two requests may wait for each
     other. The one that PostgreSQL ends then is sure to succeed when it is tried again.
@@ -48,4 +48,5 @@ async def lock_operations(session: AsyncSession) -> None:
     lock = func.pg_advisory_xact_lock_shared
     if session.info["is_retry"]:
         lock = func.pg_advisory_xact_lock
-    await session.execute(select(lock(func.hashtextextended("atomic operations", 0))))
+    name = func.concat("atomic operations of ", func.current_user())
+    await session.execute(select(lock(func.hashtextextended(name, 0))))
