@@ -8,9 +8,11 @@ from pathlib import Path
 import orjson
 import pytest
 
-from tests.relevance.collection import Query
+from tests.relevance.asking import Answer
+from tests.relevance.collection import Collection, Query
 from tests.relevance.conferences import conferences
 from tests.relevance.metrics import Score, mean, ndcg, score
+from tests.relevance.report import class_table, failures
 from tests.relevance.typing_errors import in_the_other_number, mistyped, without_accents
 
 NAMES = (
@@ -118,3 +120,29 @@ def test_clear_queries_fit_one_name_only(tmp_path: Path) -> None:
     meant = {key for query in clear if query.kind in typed for key in query.grades}
     assert meant == {"2"}
     assert {key for query in unclear for key in query.grades} == {"1", "2"}
+
+
+def answers() -> list[Answer]:
+    wanted = Query("exact", "Quokka Days", {"1": 3, "2": 1})
+    nothing = Query("nothing", "xyz", {})
+    return [
+        Answer(wanted, ["2", "1"], ["Quokka Days 2026", "Quokka Days"]),
+        Answer(wanted, ["1", "2"], ["Quokka Days", "Quokka Days 2026"]),
+        Answer(nothing, ["2"], ["Quokka Days 2026"]),
+    ]
+
+
+def test_the_table_shows_the_means_of_a_class_beside_its_goal() -> None:
+    *_, exact, nothing = class_table(answers()).splitlines()
+    cells = [cell.strip() for cell in exact.strip("|").split("|")]
+    assert cells[:5] == ["exact", "2", "0.500", "1.000", "0.750"]
+    assert cells[6:] == ["0.000", "1.00", "yes"]
+    assert [cell.strip() for cell in nothing.strip("|").split("|")][2:5] == ["0.000"] * 3
+
+
+def test_failures_show_what_was_wanted_and_what_came() -> None:
+    rows = {"1": {"name": "Quokka Days"}, "2": {"name": "Quokka Days 2026"}}
+    lines = "\n".join(failures(answers(), Collection("judged", rows, []), 5))
+    assert "exact: 1 of 2 are not perfect" in lines
+    assert "wanted: Quokka Days\n    came:   Quokka Days 2026 (1) | Quokka Days (3)" in lines
+    assert "wanted: nothing\n    came:   Quokka Days 2026 (0)" in lines

@@ -10,12 +10,14 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
 from tqdm import tqdm
 
 from benchmarks.machine import commit, machine
 from benchmarks.page import FILE, write_section
 from dev.errors import DevError
 from dev.importer import positive
+from services.search.rebuild import RebuildError
 from tests.relevance.asking import NotAnsweredError
 from tests.relevance.collection import Collection
 from tests.relevance.conferences import SEED, conferences
@@ -114,8 +116,10 @@ def main() -> None:
     options.engines = ENGINES[options.engine]
     try:
         measure(options)
-    except (DevError, NotAnsweredError) as error:
+    except (DevError, NotAnsweredError, RebuildError) as error:
         sys.exit(str(error))
+    except httpx.TransportError as error:
+        sys.exit(f"The search service went away ({error or type(error).__name__}).")
     except KeyboardInterrupt:
         sys.exit(130)
 

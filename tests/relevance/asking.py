@@ -11,7 +11,9 @@ from tests.relevance.collection import CLASSES, Collection, Query
 from tests.relevance.loading import Keys
 from tests.relevance.metrics import DEPTH, Score, mean, score
 
-AT_ONCE, TRIES, PAUSE_S = 4, 5, 1.0
+AT_ONCE = 4
+# Longer in all than the service keeps away from Elasticsearch after a few slow answers.
+TRIES, PAUSE_S = 8, 3.0
 
 
 class NotAnsweredError(Exception):
@@ -47,9 +49,12 @@ async def ask(
             answers[number] = await _ask(client, query, keys, engine)
             step()
 
-    async with asyncio.TaskGroup() as tasks:
-        for _ in range(AT_ONCE):
-            tasks.create_task(work())
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(AT_ONCE):
+                tasks.create_task(work())
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None
     return [answers[number] for number in sorted(answers)]
 
 
