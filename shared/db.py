@@ -35,8 +35,9 @@ T = TypeVar("T")
 
 ATTEMPTS = 4
 # Statements are few and come again and again: planning each anew costs more than running it.
+# A page at random costs a disk of today, or memory, hardly more than the next one.
 READING = {
-    "server_settings": {"plan_cache_mode": "force_generic_plan"},
+    "server_settings": {"plan_cache_mode": "force_generic_plan", "random_page_cost": "1.1"},
     "statement_cache_size": 500,
     "max_cached_statement_lifetime": 0,
 }
@@ -97,12 +98,11 @@ class Database:
             timeout_s=settings.database_timeout_s,
         )
 
-    @asynccontextmanager
-    async def reading(self) -> AsyncIterator[asyncpg.Connection]:
-        """A connection for single statements; ServiceUnavailable while PostgreSQL is away."""
+    async def reading(self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+        """What `work` returns, on a connection for single statements outside a transaction."""
         try:
             async with self.pool.acquire() as connection:
-                yield connection
+                return await work(connection)
         except AWAY as error:
             raise unavailable() from error
 

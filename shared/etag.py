@@ -8,6 +8,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,6 +18,14 @@ from shared.jsonapi.responses import MEDIA_TYPE
 
 TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 VERSION = re.compile(r"(\d{1,19})(?:-[0-9a-f]{40}(?:-gzip)?)?\Z")
+
+
+class Document(bytes):
+    """The bytes of a document, hashed once however often they are the answer."""
+
+    @cached_property
+    def sha1(self) -> str:
+        return hashlib.sha1(self, usedforsecurity=False).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -112,7 +121,7 @@ def tagged_response(
         fields.update(headers)
     if not request.app.state.settings.etag:
         return Response(body, status, fields, media_type)
-    sha1 = hashlib.sha1(body, usedforsecurity=False).hexdigest()
+    sha1 = (body if isinstance(body, Document) else Document(body)).sha1
     opaque = sha1 if version is None else f"{version}-{sha1}"
     fields["ETag"] = f'"{opaque}"'
     if request.method in ("GET", "HEAD") and _is_unchanged(request, opaque):

@@ -4,7 +4,9 @@ Keep-alive is longer than the gateway's, so that it never reuses a connection be
 """
 
 import argparse
+import gc
 import importlib
+import socket
 import sys
 from types import FrameType
 
@@ -18,6 +20,14 @@ from shared.settings import Settings, get_settings
 
 class Server(uvicorn.Server):
     """uvicorn, saying in `/readyz` that it drains before it closes its listener."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        # What lives as long as the process need not be looked through again and again: with
+        # routes, schemas and statements the collector costs a request a tenth of its time.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(10_000, 20, 20)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         app = self.config.loaded_app

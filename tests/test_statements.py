@@ -47,7 +47,7 @@ async def counted(app: FastAPI, keys: Any, path: str) -> AsyncIterator[Counted]:
         # A new connection once asks what the type of an array is.
         await each.get(path)
         database: Database = app.state.database
-        async with database.reading() as connection:
+        async with database.pool.acquire() as connection:
             # The pool has no other connection, so every reading request uses this one.
             connection.add_query_logger(each.note)
         yield each

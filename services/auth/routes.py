@@ -16,8 +16,9 @@ from shared.jsonapi.endpoints import item_response
 from shared.jsonapi.errors import BadRequest, Unauthorized
 from shared.jsonapi.negotiation import negotiate, parse_object, read_body
 from shared.jsonapi.openapi import error_references
+from shared.jsonapi.reading import Reader
 from shared.jsonapi.resource import Registry
-from shared.jsonapi.serving import Endpoint, reader_of
+from shared.jsonapi.serving import Endpoint, reading
 
 router = APIRouter()
 
@@ -122,9 +123,12 @@ def me_route(registry: Registry) -> BaseRoute:
 
     async def read_me(request: Request) -> Response:
         negotiate(request)
-        async with reader_of(request, registry) as reader:
+
+        async def work(reader: Reader) -> Response:
             user = require_user(reader.viewer)
             return await item_response(request, reader, registry.by_type["user"], str(user.id))
+
+        return await reading(request, registry, work)
 
     return Route("/v1/users/me", Endpoint({"GET": read_me}))
 

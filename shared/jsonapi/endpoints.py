@@ -42,7 +42,7 @@ from shared.jsonapi.serving import (
     item_parameter,
     precondition_of,
     query_string,
-    reader_of,
+    reading,
 )
 from shared.jsonapi.statements import any_viewer, compile_statement
 from shared.jsonapi.writing import Writer, remove
@@ -126,8 +126,8 @@ def list_resources(registry: Registry, resource: Resource) -> Handler:
 
     async def handle(request: Request) -> Response:
         profile, text = negotiate(request), query_string(request)
-        async with reader_of(request, registry) as reader:
 
+        async def work(reader: Reader) -> Response:
             def make() -> Plan:
                 asking = any_viewer(reader.viewer)
                 query = parse_query(
@@ -139,7 +139,9 @@ def list_resources(registry: Registry, resource: Resource) -> Handler:
             key = ("list", resource.type, text, viewer_kind(reader.viewer), profile)
             plan = plan_of(registry, key, make)
             body = await read_page(reader, plan, resource, path)
-        return page_response(request, body, plan)
+            return page_response(request, body, plan)
+
+        return await reading(request, registry, work)
 
     return handle
 
@@ -147,9 +149,12 @@ def list_resources(registry: Registry, resource: Resource) -> Handler:
 def read_resource(registry: Registry, resource: Resource) -> Handler:
     async def handle(request: Request) -> Response:
         negotiate(request)
-        async with reader_of(request, registry) as reader:
-            row_id = request.path_params["id"]
+        row_id = request.path_params["id"]
+
+        async def work(reader: Reader) -> Response:
             return await item_response(request, reader, resource, row_id)
+
+        return await reading(request, registry, work)
 
     return handle
 
@@ -159,7 +164,8 @@ def read_related(registry: Registry, resource: Resource, link: Relationship) -> 
 
     async def handle(request: Request) -> Response:
         profile, text = negotiate(request), query_string(request)
-        async with reader_of(request, registry) as reader:
+
+        async def work(reader: Reader) -> Response:
             parent_id = await parent_of(reader, resource, request.path_params["id"])
             reader.parameters = {"parent_id": parent_id}
             path = f"{resource_path(resource, parent_id)}/{name}"
@@ -176,7 +182,9 @@ def read_related(registry: Registry, resource: Resource, link: Relationship) -> 
             key = (link.name, resource.type, text, viewer_kind(reader.viewer), profile)
             plan = plan_of(registry, key, make)
             body = await read_page(reader, plan, target, path, single=not link.to_many)
-        return page_response(request, body, plan)
+            return page_response(request, body, plan)
+
+        return await reading(request, registry, work)
 
     return handle
 

@@ -9,8 +9,19 @@ from typing import Any
 
 import asyncpg
 import orjson
-from sqlalchemy import BigInteger, ColumnElement, String, bindparam, case, func, literal, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    FromClause,
+    String,
+    bindparam,
+    case,
+    func,
+    literal,
+    select,
+)
 from sqlalchemy.sql import literal_column
+from sqlalchemy.sql.elements import Grouping
 
 from shared.auth import Viewer
 from shared.jsonapi.resource import Registry, Relationship, Resource
@@ -106,42 +117,45 @@ class Objects:
             members.append(f'"data":{self._slot(link)}')
         return ",".join(members)
 
-    def columns(self, viewer: Viewer) -> list[ColumnElement[Any]]:
-        """`id`, `version`, `attributes`, and `_<name>` for each linkage: an id or an array."""
-        table = self.resource.table
-        columns: list[ColumnElement[Any]] = [table.c.id.label("id")]
+    def stored(self) -> list[ColumnElement[Any]]:
+        """The columns of the table that `columns` takes from its source."""
+        names = ["id", "version"] if self.resource.has_version else ["id"]
+        keys = [link.column.key for link in self._links() if link.column is not None]
+        return [self.resource.table.c[n] for n in dict.fromkeys([*names, *self.attributes, *keys])]
+
+    def columns(self, viewer: Viewer, source: FromClause) -> list[ColumnElement[Any]]:
+        """`id`, `version`, `attributes`, and `_<name>` for each linkage: an id or an array.
+
+        The source has the rows: the table of the type, or a subquery of some of it.
+        """
+        columns: list[ColumnElement[Any]] = [source.c.id.label("id")]
         if self.resource.has_version:
-            columns.append(table.c.version.label("version"))
-        columns.append(self._rendered().label("attributes"))
-        scope = Scope(self.registry, self.resource, table, viewer)
-        needed = [s for s in self._slots if isinstance(s, Relationship)]
-        for link in dict.fromkeys([*needed, *self.linked]):
+            columns.append(source.c.version.label("version"))
+        columns.append(self._rendered(source).label("attributes"))
+        scope = Scope(self.registry, self.resource, source, viewer)
+        for link in self._links():
             columns.append(self._linkage_column(scope, link).label(f"_{link.name}"))
         return columns
 
-    def _rendered(self) -> ColumnElement[Any]:
+    def _links(self) -> list[Relationship]:
+        needed = [slot for slot in self._slots if isinstance(slot, Relationship)]
+        return list(dict.fromkeys([*needed, *self.linked]))
+
+    def _rendered(self, source: FromClause) -> ColumnElement[Any]:
         if not self.attributes:
             return literal("", String)
-        table, wire = self.resource.table, self.registry.names.wire
-        named = ", ".join(f'{table.fullname}."{n}" AS "{wire(n)}"' for n in self.attributes)
+        wire = self.registry.names.wire
+        named = ", ".join(f'{source.c[name]} AS "{wire(name)}"' for name in self.attributes)
         rendered: ColumnElement[Any] = literal_column(
             f"(SELECT to_json(a)::text FROM (SELECT {named}) AS a)",  # noqa: S608 - names of ours
             String,
         )
         if not self.resource.has_version:
             return rendered
-        known = (
-            func.unnest(
-                bindparam("known_ids", None, type_=BIGINTS),
-                bindparam("known_versions", None, type_=BIGINTS),
-            )
-            .table_valued("id", "version")
-            .render_derived(name="known")
-        )
-        is_known = select(literal(1)).where(
-            known.c.id == table.c.id, known.c.version == table.c.version
-        )
-        return case((is_known.correlate(table).exists(), None), else_=rendered)
+        ids: Any = bindparam("known_ids", None, type_=BIGINTS)
+        versions: Any = Grouping(bindparam("known_versions", None, type_=BIGINTS))
+        known = versions[func.array_position(ids, source.c.id)]
+        return case((known == source.c.version, None), else_=rendered)
 
     def _linkage_column(self, scope: Scope, link: Relationship) -> ColumnElement[Any]:
         """The id that a column holds, or the array of ids that the viewer may know of."""

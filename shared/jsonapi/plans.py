@@ -4,17 +4,17 @@ A plan serves every viewer of one kind (nobody, a user, an administrator): ids a
 """
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from sqlalchemy import BigInteger, ColumnElement, and_, bindparam, func, literal, select
+from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, func, literal, select
 
 from shared.auth import Viewer
 from shared.jsonapi.cursors import beyond, cursor_column, decode, order_by
 from shared.jsonapi.objects import MAX_INCLUDED, Objects
 from shared.jsonapi.query import Query, SortKey
 from shared.jsonapi.resource import Registry, Relationship, Resource
-from shared.jsonapi.scope import Condition
+from shared.jsonapi.scope import Condition, related
 from shared.jsonapi.statements import BIGINTS, Statement, any_viewer, compile_statement
 
 T = TypeVar("T")
@@ -66,7 +66,8 @@ def item_plan(
     if linkage is not None:
         limit = max(query.number * query.size, MAX_COUNT if query.count else 0) + 1
         objects[resource.type].show_linkage(linkage, limit)
-    rows = select(*objects[resource.type].columns(any_viewer(viewer))).where(condition)
+    columns = objects[resource.type].columns(any_viewer(viewer), resource.table)
+    rows = select(*columns).where(condition)
     included = _by_ids(registry, objects, query, resource, viewer)
     return Plan(query, objects, compile_statement(rows), included)
 
@@ -80,22 +81,8 @@ def page_plan(
     if all(key.name != "id" or key.is_path for key in keys):
         keys = [*keys, SortKey("id", table.c.id, False)]
     objects = objects_of(registry, resource, query)
-    columns = objects[resource.type].columns(any_viewer(viewer))
     conditions = [condition, *query.filters]
-    if query.by_cursor:
-        columns.append(cursor_column(keys).label("cursor"))
-        cursors = _cursor_conditions(query, keys)
-    else:
-        cursors = []
-    reverse = query.before is not None and query.after is None
-    rows = (
-        select(*columns)
-        .where(*conditions, *cursors)
-        .order_by(*order_by(keys, reverse=reverse))
-        .limit(query.size + 1)
-    )
-    if not query.by_cursor and query.number > 1:
-        rows = rows.offset((query.number - 1) * query.size)
+    rows = _page(query, objects[resource.type], keys, conditions, viewer)
     plan = Plan(query, objects, compile_statement(rows), {}, keys=keys)
     plan.by_ids = _by_ids(registry, objects, query, resource, viewer)
     if query.count:
@@ -103,6 +90,34 @@ def page_plan(
         counted = select(func.count()).select_from(matching.subquery())
         plan.count = compile_statement(counted)
     return plan
+
+
+def _page(
+    query: Query,
+    objects: Objects,
+    keys: Sequence[SortKey],
+    conditions: Sequence[Condition],
+    viewer: Viewer,
+) -> Select[Any]:
+    """The rows are chosen first, so that those before the page are neither rendered nor linked."""
+    reverse = query.before is not None and query.after is None
+    sorts = [key.expression.label(f"sort_{i}") for i, key in enumerate(keys)]
+    chosen = (
+        select(*objects.stored(), *sorts)
+        .where(*conditions)
+        .order_by(*order_by(keys, reverse=reverse))
+        .limit(query.size + 1)
+    )
+    if query.by_cursor:
+        chosen = chosen.where(*_cursor_conditions(query, keys))
+    elif query.number > 1:
+        chosen = chosen.offset((query.number - 1) * query.size)
+    page = chosen.subquery("page")
+    sorted_by = [replace(key, expression=page.c[f"sort_{i}"]) for i, key in enumerate(keys)]
+    columns = objects.columns(any_viewer(viewer), page)
+    if query.by_cursor:
+        columns.append(cursor_column(sorted_by).label("cursor"))
+    return select(*columns).order_by(*order_by(sorted_by, reverse=reverse))
 
 
 def _cursor_conditions(query: Query, keys: Sequence[SortKey]) -> list[ColumnElement[bool]]:
@@ -153,7 +168,7 @@ def _by_ids(
         target = registry.by_type[kind]
         ids: Any = bindparam("ids", None, type_=BIGINTS)
         rows = (
-            select(*objects[kind].columns(any_viewer(viewer)))
+            select(*objects[kind].columns(any_viewer(viewer), target.table))
             .where(target.table.c.id == func.any(ids), target.readable(any_viewer(viewer)))
             .order_by(target.table.c.id)
             .limit(MAX_INCLUDED + 1)
@@ -165,13 +180,7 @@ def _by_ids(
 def related_to_parent(resource: Resource, link: Relationship, target: Resource) -> Condition:
     """The rows of the target that the parent of parameter `parent_id` is related to."""
     parent: Any = bindparam("parent_id", None, type_=BigInteger)
-    if link.column is not None:
-        found = select(link.column).where(resource.table.c.id == parent)
-        return target.table.c.id.in_(found)
-    if link.inverse is not None:
-        return and_(target.table.c[link.inverse.key] == parent)
-    assert link.table is not None
-    columns = link.table.c
-    fixed = (columns[name] == value for name, value in link.fixed.items())
-    children = select(columns[link.child]).where(columns[link.parent] == parent, *fixed)
-    return target.table.c.id.in_(children)
+    held: Any = link.column
+    if held is not None:
+        held = select(held).where(resource.table.c.id == parent).scalar_subquery()
+    return related(link, target.table, parent, held)

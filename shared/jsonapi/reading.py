@@ -1,6 +1,6 @@
 """Reading: rows with their attributes, what they include, and the bytes of whole documents."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +8,7 @@ import asyncpg
 import orjson
 
 from shared.auth import Viewer
+from shared.etag import Document
 from shared.jsonapi.cursors import encode, including
 from shared.jsonapi.errors import BadRequest, NotFound
 from shared.jsonapi.negotiation import CURSOR_PAGINATION, media_type
@@ -19,6 +20,8 @@ from shared.jsonapi.statements import Statement
 
 JSONAPI = {"version": "1.1"}
 Loaded = dict[int, tuple[asyncpg.Record, bytes]]
+# How it is rendered, the row, its fragment.
+Included = tuple[Objects, asyncpg.Record, bytes]
 
 
 @dataclass
@@ -61,9 +64,26 @@ class Reader:
                 fragments.put(objects.kind, row["id"], row["version"], fragment)
         return loaded
 
+    def document(
+        self, objects: Objects, row_id: int, rows: Any, make: Callable[[], bytes]
+    ) -> Document:
+        """The document that was made of equal rows, or a new one.
+
+        `objects` are those of one plan. A row has its version, which names its content.
+        """
+        if self.is_writing:
+            return Document(make())
+        kept = self.registry.fragments.get(objects, row_id)
+        if kept is not None and kept[0] == rows:
+            assert isinstance(kept[1], Document)
+            return kept[1]
+        made = Document(make())
+        self.registry.fragments.put(objects, row_id, rows, made)
+        return made
+
     async def included(
         self, plan: Plan, resource: Resource, primary: Loaded, shown: Collection[int]
-    ) -> list[bytes]:
+    ) -> list[Included]:
         """Every object that the include paths reach, less what is `shown` as primary data."""
         reached: dict[tuple[str, int], None] = {}
         loaded: dict[str, Loaded] = {resource.type: dict(primary)}
@@ -85,7 +105,7 @@ class Reader:
             at[path] = (target, [there[i][0] for i in ids if i in there])
             reached |= dict.fromkeys((target.type, i) for i in ids if i in there)
         return [
-            plan.objects[kind].render(*loaded[kind][row_id])
+            (plan.objects[kind], *loaded[kind][row_id])
             for kind, row_id in reached
             if kind != resource.type or row_id not in shown
         ]
@@ -99,7 +119,7 @@ def document(
     query: Query,
     links: dict[str, Any],
     data: bytes,
-    included: Sequence[bytes],
+    included: Sequence[Included],
     meta: dict[str, Any] | None = None,
 ) -> bytes:
     """A whole document; its parts are rendered already."""
@@ -113,7 +133,8 @@ def document(
     members = [member("jsonapi", orjson.dumps(jsonapi)), member("links", orjson.dumps(links))]
     members.append(member("data", data))
     if query.include is not None:
-        members.append(member("included", b"[%b]" % b",".join(included)))
+        rendered = [objects.render(row, fragment) for objects, row, fragment in included]
+        members.append(member("included", b"[%b]" % b",".join(rendered)))
     if meta:
         members.append(member("meta", orjson.dumps(meta)))
     return b"{%b}" % b",".join(members)
@@ -121,46 +142,63 @@ def document(
 
 async def read_item(
     reader: Reader, plan: Plan, resource: Resource, row_id: object
-) -> tuple[bytes, asyncpg.Record]:
+) -> tuple[Document, asyncpg.Record]:
     """(document, row) of a single resource; NotFound where it is not there for the viewer."""
-    rows = await reader.rows(plan.primary, plan.objects[resource.type], plan.hints)
+    objects = plan.objects[resource.type]
+    rows = await reader.rows(plan.primary, objects, plan.hints)
     if not rows:
         raise not_found(resource, row_id)
     ((row, fragment),) = rows.values()
     included = await reader.included(plan, resource, rows, shown=rows)
-    data = plan.objects[resource.type].render(row, fragment)
-    links = {"self": plan.query.link(resource_path(resource, row["id"]))}
-    return document(plan.query, links, data, included), row
+
+    def make() -> bytes:
+        data = objects.render(row, fragment)
+        links = {"self": plan.query.link(resource_path(resource, row["id"]))}
+        return document(plan.query, links, data, included)
+
+    return reader.document(objects, row["id"], (row, included), make), row
 
 
 async def read_page(
     reader: Reader, plan: Plan, resource: Resource, path: str, *, single: bool = False
-) -> bytes:
+) -> Document:
     """The document of a page; `single` shows its one row, or null, without pages."""
     query, objects = plan.query, plan.objects[resource.type]
     rows = await reader.rows(plan.primary, objects, plan.hints)
     plan.hints = list(rows)
-    has_more = len(rows) > query.size
-    kept = list(rows.items())[: query.size]
-    if query.before is not None and query.after is None:
-        kept.reverse()
-    primary = dict(kept)
+    primary = {row["id"]: (row, fragment) for row, fragment in _shown(query, rows)}
     included = await reader.included(plan, resource, primary, shown=primary)
-    cursors = []
-    if query.by_cursor:
-        cursors = [encode(plan.keys, row["cursor"]) for row, _ in primary.values()]
-    data = [
-        objects.render(row, fragment, cursors[i] if cursors else "")
-        for i, (row, fragment) in enumerate(primary.values())
-    ]
-    if single:
-        links = {"self": query.link(path)}
-        return document(query, links, data[0] if data else b"null", included)
-    meta: dict[str, Any] = {}
-    count = None
-    if plan.count is not None:
-        count = await _count(reader, plan.count)
-        meta = _count_meta(reader.registry, query, count)
+    count = None if plan.count is None else await _count(reader, plan.count)
+
+    def make() -> bytes:
+        if single:
+            data = [objects.render(*each) for each in primary.values()]
+            links = {"self": query.link(path)}
+            return document(query, links, data[0] if data else b"null", included)
+        return _page_document(plan, objects, path, rows, included, count)
+
+    state = ([row for row, _ in rows.values()], included, count)
+    return reader.document(objects, reader.parameters.get("parent_id", 0), state, make)
+
+
+def _shown(query: Query, rows: Loaded) -> list[tuple[asyncpg.Record, bytes]]:
+    """The rows of the page in its order, without the one that says that there are others."""
+    shown = list(rows.values())[: query.size]
+    return shown[::-1] if query.before is not None and query.after is None else shown
+
+
+def _page_document(
+    plan: Plan,
+    objects: Objects,
+    path: str,
+    rows: Loaded,
+    included: Sequence[Included],
+    count: int | None,
+) -> bytes:
+    query, has_more, shown = plan.query, len(rows) > plan.query.size, _shown(plan.query, rows)
+    cursors = [encode(plan.keys, row["cursor"]) if query.by_cursor else "" for row, _ in shown]
+    data = [objects.render(*each, cursor) for each, cursor in zip(shown, cursors, strict=True)]
+    meta = {} if count is None else _count_meta(objects.registry, query, count)
     if query.by_cursor:
         links = _cursor_links(query, path, cursors, has_more=has_more)
         if has_more and query.after and query.before:

@@ -26,7 +26,7 @@ from shared.jsonapi.serving import (
     item_parameter,
     precondition_of,
     query_string,
-    reader_of,
+    reading,
 )
 from shared.jsonapi.statements import any_viewer
 
@@ -49,9 +49,12 @@ def relationship_routes(registry: Registry, resource: Resource) -> list[BaseRout
 def read_linkage(registry: Registry, resource: Resource, link: Relationship) -> Handler:
     async def handle(request: Request) -> Response:
         negotiate(request)
-        async with reader_of(request, registry) as reader:
-            row_id = request.path_params["id"]
+        row_id = request.path_params["id"]
+
+        async def work(reader: Reader) -> Response:
             return await linkage_response(request, reader, resource, link, row_id)
+
+        return await reading(request, registry, work)
 
     return handle
 

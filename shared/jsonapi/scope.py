@@ -43,7 +43,8 @@ class Scope:
         alias = target.table.alias()
         readable = ClauseAdapter(alias).traverse(target.readable(self.viewer))
         inner = Scope(self.registry, target, alias, self.viewer)
-        return inner, joined(self.source, link, alias) & readable
+        held = None if link.column is None else self.source.c[link.column.key]
+        return inner, related(link, alias, self.source.c.id, held) & readable
 
     def exists(self, link: Relationship, inner: Callable[["Scope"], Condition]) -> Condition:
         """That a row which the viewer may read is related, and fulfils the inner condition."""
@@ -60,37 +61,20 @@ class Scope:
     def ids(self, link: Relationship, limit: int) -> Select[Any]:
         """The ids of what is related, in order."""
         scope, join = self.enter(link)
-        if link.table is not None:
-            return self._ids_by_table(link, scope.source, limit)
         rows = select(scope.source.c.id).where(join).order_by(scope.source.c.id).limit(limit)
         return rows.correlate_except(scope.source)
 
-    def _ids_by_table(self, link: Relationship, target: FromClause, limit: int) -> Select[Any]:
-        # From the pairs to the target by its key: PostgreSQL would scan the target otherwise.
-        assert link.table is not None
-        table = link.table.alias()
-        child = table.c[link.child]
-        readable = self.registry.target(link).readable(self.viewer)
-        rows = (
-            select(child.label("id"))
-            .select_from(table.join(target, target.c.id == child))
-            .where(table.c[link.parent] == self.source.c.id)
-            .where(*(table.c[name] == value for name, value in link.fixed.items()))
-            .where(ClauseAdapter(target).traverse(readable))
-            .order_by(child)
-            .limit(limit)
-        )
-        return rows.correlate_except(table, target)
 
-
-def joined(source: FromClause, link: Relationship, target: FromClause) -> Condition:
-    """That a row of the target is related to a row of the source."""
+def related(
+    link: Relationship, target: FromClause, parent_id: ColumnElement[int], held: Any
+) -> Condition:
+    """That a row of the target is related to the parent; `held` is what the link's column has."""
     if link.column is not None:
-        return and_(target.c.id == source.c[link.column.key])
+        return and_(target.c.id == held)
     if link.inverse is not None:
-        return and_(target.c[link.inverse.key] == source.c.id)
+        return and_(target.c[link.inverse.key] == parent_id)
     assert link.table is not None
     table = link.table.alias()
     fixed = (table.c[name] == value for name, value in link.fixed.items())
-    children = select(table.c[link.child]).where(table.c[link.parent] == source.c.id, *fixed)
+    children = select(table.c[link.child]).where(table.c[link.parent] == parent_id, *fixed)
     return target.c.id.in_(children.correlate_except(table))

@@ -1,9 +1,9 @@
 """What every endpoint does around its statements: dispatch, who asks, the transaction."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+import asyncpg
 from sqlalchemy import ColumnElement, and_
 from starlette.requests import Request
 from starlette.responses import Response
@@ -39,13 +39,17 @@ class Endpoint:
         await response(scope, receive, send)
 
 
-@asynccontextmanager
-async def reader_of(request: Request, registry: Registry) -> AsyncIterator[Reader]:
-    """What reads for this request, on a connection of the pool."""
+async def reading(
+    request: Request, registry: Registry, work: Callable[[Reader], Awaitable[Response]]
+) -> Response:
+    """The answer of `work`, which reads on a connection of the pool."""
     user_id = await claimed_id(request)
     database: Database = request.app.state.database
-    async with database.reading() as connection:
-        yield Reader(connection, registry, await load_viewer(connection, user_id))
+
+    async def begun(connection: asyncpg.Connection) -> Response:
+        return await work(Reader(connection, registry, await load_viewer(connection, user_id)))
+
+    return await database.reading(begun)
 
 
 async def in_transaction(
