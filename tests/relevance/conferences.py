@@ -9,8 +9,8 @@ A query should say which name is meant: nobody can tell whether `Devox` was to b
 UK or Devoxx Belgium. So in the classes that leave out or change something, the words that a query
 was made of (its last one as a beginning, where it was cut) are in no other name, and what a typo
 makes of a word is no word of any name; where that is not so, the next name is taken. A second
-collection, `conferences_unclear`, takes all names in these classes. No search can reach 1 there,
-but it shows what happens among many names that are alike.
+collection, `conferences_unclear`, takes all names in these classes: it shows what happens among
+many names that are alike.
 """
 
 import random

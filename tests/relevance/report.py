@@ -30,9 +30,11 @@ Written by {command}.
 Every query is asked of `GET /v1/search/events`, a page of ten. `success@k`: an event of the best
 grade that the query has is among the first k; `MRR@10`: one by the rank of the first such event;
 `nDCG@10`: all grades, by rank; `empty`: the share of answers without any event, which in the class
-`nothing` is what is wanted. The judged set (`tests/relevance`) has {judged}, graded by
+`nothing` is what is wanted.
+
+The judged set (`tests/relevance`) has {judged}, graded by
 hand. Queries on conferences are made of their names, as `tests/relevance/conferences.py` says;
-the unclear ones fit several names, so that nothing can reach 1 there.
+the unclear ones may fit several names, and then nobody can know which one is meant.
 
 ![success@5 by class](relevance.svg)
 
