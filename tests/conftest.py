@@ -22,6 +22,7 @@ from services.search.app import build_app as build_search
 from shared.migrations import run_command
 from shared.settings import Settings
 from tests.client import Account, Client, Network
+from tests.databases import new_database
 
 not_run: list[str] = []
 
@@ -58,7 +59,7 @@ def settings(stores: Stores, tmp_path_factory: pytest.TempPathFactory) -> Settin
     new_key(keys)
     settings = Settings(
         environment="test",
-        database_url=asyncio.run(_new_database(stores.database_url)),
+        database_url=asyncio.run(new_database(stores.database_url, "almanac_test")),
         redis_url=stores.redis_url,
         elasticsearch_url=stores.elasticsearch_url,
         jwt_keys_dir=keys,
@@ -78,17 +79,6 @@ def settings(stores: Stores, tmp_path_factory: pytest.TempPathFactory) -> Settin
 def _delete_indices(url: str) -> None:
     for line in httpx.get(f"{url}/_cat/indices/events-g*?h=index").text.split():
         httpx.delete(f"{url}/{line}").raise_for_status()
-
-
-async def _new_database(url: str) -> str:
-    # A database of its own: whatever DATABASE_URL names is left as it is.
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute("DROP DATABASE IF EXISTS almanac_test WITH (FORCE)")
-        await connection.execute("CREATE DATABASE almanac_test")
-    finally:
-        await connection.close()
-    return url.rsplit("/", 1)[0] + "/almanac_test"
 
 
 @pytest.fixture(scope="session")

@@ -47,14 +47,15 @@ def plot(samples: Samples, cases: Sequence[str]) -> bytes:
     for name, unchanged in ((FLOOR, False), (EVENTS, False), (EVENTS, True)):
         runs = [Run(case, name, unchanged) for case in cases]
         chart.add(runs[0].title, [_rate(samples, run) for run in runs])
-    return _without_scripts(chart.render_tree())
+    return without_scripts(chart.render_tree())
 
 
 def _rate(samples: Samples, run: Run) -> float | None:
     return median(each.load.rate for each in samples[run]) if run in samples else None
 
 
-def _without_scripts(tree: Any) -> bytes:
+def without_scripts(tree: Any) -> bytes:
+    """The file of a chart; pages show scripts of images to nobody."""
     for parent in list(tree.iter()):
         for script in parent.findall("script"):
             parent.remove(script)

@@ -8,7 +8,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-import asyncpg
 import httpx
 
 from dev.folders import ROOT
@@ -17,6 +16,7 @@ from dev.run import run_once
 from dev.servers import Server, free_port, start, wait_until
 from dev.valkey import start_valkey
 from tests.conformance.target import Target
+from tests.databases import new_database
 
 DATA = ROOT / ".local" / "conformance"
 DATABASE = "almanac_conformance"
@@ -79,17 +79,10 @@ def _start_stores(stack: ExitStack) -> dict[str, str]:
     if not redis_url:
         server, redis_url = start_valkey(DATA, DATA / "log")
         stack.callback(server.stop)
-    return {"DATABASE_URL": asyncio.run(_new_database(database_url)), "REDIS_URL": redis_url}
-
-
-async def _new_database(url: str) -> str:
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
-        await connection.execute(f"CREATE DATABASE {DATABASE}")
-    finally:
-        await connection.close()
-    return url.rsplit("/", 1)[0] + f"/{DATABASE}"
+    return {
+        "DATABASE_URL": asyncio.run(new_database(database_url, DATABASE)),
+        "REDIS_URL": redis_url,
+    }
 
 
 def _system(*, dasherize: bool) -> System:
