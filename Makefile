@@ -62,8 +62,13 @@ check: .venv/.installed lint types imports ## Everything CI checks; it changes n
 	  echo "THE NODE CLIENTS DID NOT RUN: install Node 20 or newer with npm, then say make test-clients"; fi
 
 .PHONY: conformance
-conformance: .venv/.installed ## The JSON:API score of every service; ARGS='-k test_040' to choose
+conformance: .venv/.installed ## The JSON:API score of every service, then schemathesis; ARGS='-k test_040' for a part of the score
 	@$(BIN)/python -m tests.conformance $(ARGS)
+	@$(if $(ARGS),echo "schemathesis did not run; make fuzz runs it.",$(MAKE) --silent fuzz)
+
+.PHONY: fuzz
+fuzz: .venv/.installed ## schemathesis against every service; ARGS='events --seed 7 --max-examples 20' for more
+	@$(BIN)/python -m tests.openapi.fuzz $(ARGS)
 
 lint: .venv/.installed ## Check the format and the lint rules
 	@$(BIN)/ruff format --check --quiet . || { echo "Not formatted: make format"; exit 1; }

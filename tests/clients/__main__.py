@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dev.errors import DevError
 from dev.folders import ROOT
-from tests.clients.system import running_system
+from tests.system import migrated_stores, running_system
 
 HERE = Path(__file__).resolve().parent
 NODE_TESTS = ("records", "relationships")
@@ -35,7 +35,7 @@ def run_clients(gateway: str) -> bool:
 def main() -> None:
     data = ROOT / ".local" / "clients"
     try:
-        with running_system(data) as system:
+        with migrated_stores(data) as stores, running_system(data, stores) as system:
             content = run_clients(system.urls["gateway"])
     except DevError as error:
         sys.exit(str(error))

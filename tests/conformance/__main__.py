@@ -14,7 +14,7 @@ from pathlib import Path
 from dev.errors import DevError
 from dev.folders import ROOT
 from tests.conformance.score import Outcomes, is_perfect, table
-from tests.conformance.system import start_systems
+from tests.conformance.systems import running_targets
 from tests.conformance.target import SERVICES, Target, write_targets
 
 FOLDER = "tests/conformance"
@@ -85,8 +85,8 @@ def main() -> None:
             scores = run([[given_target(arguments)]], options)
         else:
             print("Starting the system in both naming modes …", flush=True)
-            with start_systems() as systems:
-                scores = run([system.targets() for system in systems], options)
+            with running_targets() as groups:
+                scores = run(groups, options)
     except DevError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
