@@ -6,6 +6,7 @@ Whoever calls these holds the lock of rebuilds, so nobody else changes either me
 import asyncpg
 from elasticsearch import AsyncElasticsearch
 
+from services.search.document import MAPPING_HASH
 from services.search.elastic import read_targets
 
 
@@ -22,23 +23,38 @@ async def activate(connection: asyncpg.Connection, generation_id: int) -> None:
         )
 
 
-async def settle(connection: asyncpg.Connection, client: AsyncElasticsearch) -> None:
-    """Finish what a dead rebuild left building.
+async def settle(
+    connection: asyncpg.Connection, client: AsyncElasticsearch, git_sha: str
+) -> asyncpg.Record | None:
+    """Finish what a dead rebuild left building; returns what the next can go on with.
 
     What Elasticsearch searches is the truth, for the swap comes before it is written down.
     """
     targets = await read_targets(client)
+    resumable = None
     for row in await connection.fetch(
-        "SELECT id, index_name FROM search.generations WHERE state = 'building'"
+        "SELECT * FROM search.generations WHERE state = 'building' ORDER BY id DESC"
     ):
         if row["index_name"] in targets:
             await activate(connection, row["id"])
-            continue
-        await connection.execute(
-            "UPDATE search.generations SET state = 'failed', phase = 'failed', "
-            "error = 'its process ended', finished_at = now() WHERE id = $1",
-            row["id"],
-        )
+        elif resumable is None and await _is_resumable(client, row, git_sha):
+            resumable = row
+        else:
+            await connection.execute(
+                "UPDATE search.generations SET state = 'failed', phase = 'failed', "
+                "error = 'its process ended', finished_at = now() WHERE id = $1",
+                row["id"],
+            )
+    return resumable
+
+
+async def _is_resumable(client: AsyncElasticsearch, row: asyncpg.Record, git_sha: str) -> bool:
+    # Other code may make other documents, and without its write alias changes passed it by.
+    if (row["mapping_hash"], row["git_sha"]) != (MAPPING_HASH, git_sha):
+        return False
+    return bool(
+        await client.indices.exists_alias(index=row["index_name"], name=row["write_alias"])
+    )
 
 
 async def mend(connection: asyncpg.Connection, client: AsyncElasticsearch) -> None:

@@ -1,6 +1,7 @@
 """Rebuilds the index from PostgreSQL into a new generation, and swaps it in when it is right.
 
-Search answers from the old generation until then; sync writes to both, so nothing is lost.
+Search answers from the old generation until then; sync writes to both, so nothing is lost. A run
+that was killed or cut off from a store leaves its generation building: the next goes on with it.
 """
 
 import asyncio
@@ -39,6 +40,21 @@ class RebuildError(Exception):
     """Why a rebuild was not swapped in; the old generation goes on answering."""
 
 
+class PausedError(RebuildError):
+    """Elasticsearch takes nothing now; nothing is wrong with what it has taken."""
+
+
+# What says nothing against the generation: sync keeps it current until the next run goes on.
+INTERRUPTIONS = (
+    PausedError,
+    TransportError,
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncio.CancelledError,
+)
+
+
 @dataclass
 class Rebuild:
     """One run: where it reads, where it writes, whom it tells."""
@@ -57,11 +73,11 @@ class Rebuild:
         if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", REBUILD_LOCK):
             raise RebuildError("another rebuild is running")
         try:
-            await settle(connection, self.client)
+            self.generation = await settle(connection, self.client, self.git_sha)
             await mend(connection, self.client)
             await reap(connection, self.client)
             self.found_before = await self._count_active()
-            await self._begin(request_id)
+            await (self._resume if self.generation else self._begin)(request_id)
             try:
                 await self._copy()
                 await self._cut_over()
@@ -97,18 +113,26 @@ class Rebuild:
                 self.git_sha,
                 total,
             )
-            await self.connection.execute(
-                "UPDATE search.rebuild_requests SET generation_id = $2 WHERE id = $1::uuid",
-                request_id,
-                self.generation["id"],
-            )
+            await self._answer(request_id)
         names = self.generation["index_name"], self.generation["write_alias"]
         await create_index(self.client, *names)
 
+    async def _resume(self, request_id: str | None) -> None:
+        logger.info("rebuild goes on", extra={"generation": self.generation["id"]})
+        await self._answer(request_id)
+        await self._set(phase="copying", error=None)
+
+    async def _answer(self, request_id: str | None) -> None:
+        await self.connection.execute(
+            "UPDATE search.rebuild_requests SET generation_id = $2 WHERE id = $1::uuid",
+            request_id,
+            self.generation["id"],
+        )
+
     async def _copy(self) -> None:
-        total, done = self.generation["total"], 0
-        started = time.monotonic()
-        page = await self._read(0)
+        total, done = self.generation["total"], self.generation["done"]
+        done_before, started = done, time.monotonic()
+        page = await self._read(self.generation["cursor"])
         while page:
             last = page[-1]["id"]
             # The next page is read while this one is sent.
@@ -120,7 +144,7 @@ class Rebuild:
                 sending.cancel()
             # Only what Elasticsearch has acknowledged is done.
             done += len(page)
-            rate = done / max(time.monotonic() - started, 0.001)
+            rate = (done - done_before) / max(time.monotonic() - started, 0.001)
             await self._set(cursor=last, done=done, docs_per_s=rate)
             self.progress(done, max(total, done))
             page = following
@@ -139,7 +163,7 @@ class Rebuild:
             if not lines:
                 return
             await asyncio.sleep(0.1 * 2**attempt)
-        raise RebuildError(f"Elasticsearch did not take {len(lines)} documents")
+        raise PausedError(f"Elasticsearch did not take {len(lines)} documents")
 
     async def _try(self, lines: list[bytes]) -> list[bytes]:
         """Send once; returns what has to be sent again."""
@@ -165,7 +189,7 @@ class Rebuild:
             try:
                 await drain(self.connection, self.client)
             except NotTakenError as error:
-                raise RebuildError(str(error)) from error
+                raise PausedError(str(error)) from error
             query = "SELECT state FROM search.generations WHERE id = $1"
             if await self.connection.fetchval(query, self.generation["id"]) != "building":
                 raise RebuildError("sync could not write to the new index")
@@ -223,7 +247,16 @@ class Rebuild:
         if self.generation["index_name"] in targets:
             await activate(self.connection, self.generation["id"])
             return
-        reason = str(error) or type(error).__name__
+        reason = (str(error) or type(error).__name__)[:2000]
+        if _is_interruption(error):
+            await self._set(phase="interrupted", error=reason)
+            return
         now = await self.connection.fetchval("SELECT now()")
-        await self._set(state="failed", phase="failed", error=reason[:2000], finished_at=now)
+        await self._set(state="failed", phase="failed", error=reason, finished_at=now)
         await reap(self.connection, self.client)
+
+
+def _is_interruption(error: BaseException) -> bool:
+    if isinstance(error, ApiError):
+        return error.status_code in (401, 403, 408, 429) or error.status_code >= 500
+    return isinstance(error, INTERRUPTIONS)

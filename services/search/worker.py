@@ -39,7 +39,7 @@ async def rebuild(context: dict[str, Any]) -> int | None:
     """Rebuild for the oldest open request."""
     try:
         return await run_open_request(context["settings"])
-    except RebuildError as error:
+    except (RebuildError, ApiError, TransportError) as error:
         logger.warning("rebuild not done", extra={"error": str(error)})
         return None
 
