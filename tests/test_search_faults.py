@@ -15,8 +15,9 @@ from fastapi import FastAPI
 from services.search import generations
 from services.search.document import bulk_lines
 from services.search.elastic import bulk, create_index, read_targets, swap
+from services.search.generations import RebuildError
 from services.search.query import words
-from services.search.rebuild import Rebuild, RebuildError
+from services.search.rebuild import Rebuild
 from services.search.requests import is_overdue, request_rebuild, run_open_request
 from services.search.sync import NotTakenError, _discard, drain
 from shared.settings import Settings

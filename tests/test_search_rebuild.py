@@ -1,4 +1,4 @@
-"""What becomes of a rebuild whose process is killed."""
+"""A rebuild that is killed goes on; one that was wrong is gone back from."""
 
 import asyncio
 import os
@@ -7,16 +7,20 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
 import pytest
 
 from dev.folders import ROOT
-from services.search.rebuild import Rebuild, RebuildError
+from services.search.elastic import read_targets, swap
+from services.search.generations import PREVIOUS, RebuildError, tidy
+from services.search.rebuild import Rebuild
 from services.search.sync import BATCH_LOCK, holding
 from tests import test_search
-from tests.test_search import Index
+from tests.client import Account, Client
+from tests.test_search import Index, found
 
 index = test_search.index
 MANY = 3500
@@ -57,15 +61,18 @@ async def until(condition: Any) -> Any:
 
 
 def start(index: Index, *arguments: str) -> subprocess.Popen[bytes]:
-    env = {
+    command = [sys.executable, "-m", "services.search", *arguments]
+    return subprocess.Popen(command, cwd=ROOT, env=environment(index))
+
+
+def environment(index: Index) -> dict[str, str]:
+    return {
         **os.environ,
         "DATABASE_URL": str(index.settings.database_url),
         "ELASTICSEARCH_URL": str(index.settings.elasticsearch_url),
         "REDIS_URL": str(index.settings.redis_url),
         "GIT_SHA": "test",
     }
-    command = [sys.executable, "-m", "services.search", *arguments]
-    return subprocess.Popen(command, cwd=ROOT, env=env)
 
 
 async def rebuild_when_free(rebuild: Rebuild) -> int:
@@ -139,3 +146,81 @@ async def test_what_changes_have_passed_by_is_built_anew(
     state = "SELECT state FROM search.generations WHERE id = $1"
     assert await owner.fetchval(state, left["id"]) == "failed"
     assert not await index.client.indices.exists(index=left["index_name"])
+
+
+def run(index: Index, *arguments: str) -> tuple[int, str]:
+    process = subprocess.run(
+        [sys.executable, "-m", "services.search", *arguments],
+        cwd=ROOT,
+        env=environment(index),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return process.returncode, process.stdout + process.stderr
+
+
+@pytest.mark.elasticsearch
+async def test_the_previous_generation_is_current_and_one_command_goes_back_to_it(
+    api: Client, user: Account, index: Index
+) -> None:
+    (before,) = await read_targets(index.client)
+    await index.rebuild()
+    (after,) = await read_targets(index.client)
+    event = await api.event(user, name="Thylacine Return")
+    await index.sync()
+    code, said = await asyncio.to_thread(run, index, "rollback")
+    assert (code, before in said, after in said) == (0, True, True), said
+    assert await read_targets(index.client) == [before]
+    assert await found(api, "thylacine") == [event["id"]]
+    # The one that was left is kept current as well.
+    await api.update(event, {"name": "Thylacine Again"}, by=user)
+    await index.sync()
+    assert (await asyncio.to_thread(run, index, "rollback"))[0] == 0
+    assert await read_targets(index.client) == [after]
+    assert await found(api, "thylacine again") == [event["id"]]
+    # Killed after the alias moved: what is searched is what is written down.
+    await swap(index.client, before)
+    await tidy(index.connection, index.client)
+    active = "SELECT index_name FROM search.generations WHERE state = 'active'"
+    assert await index.connection.fetchval(active) == before
+
+
+@pytest.mark.elasticsearch
+async def test_nothing_goes_back_to_an_index_that_is_not_current(
+    api: Client, user: Account, index: Index, owner: asyncpg.Connection
+) -> None:
+    event = await api.event(user, name="Bandicoot")
+    await index.sync()
+    await index.rebuild()
+    previous = await owner.fetchrow(PREVIOUS)
+    await index.client.delete(index=previous["index_name"], id=event["id"])
+    targets = await read_targets(index.client)
+    code, said = await asyncio.to_thread(run, index, "rollback")
+    assert (code, "is not current: the index holds" in said) == (1, True), said
+    alias = {"index": previous["index_name"], "name": previous["write_alias"]}
+    await index.client.indices.delete_alias(**alias)
+    code, said = await asyncio.to_thread(run, index, "rollback")
+    assert (code, "changes have passed it by" in said) == (1, True), said
+    await tidy(index.connection, index.client)
+    code, said = await asyncio.to_thread(run, index, "rollback")
+    assert (code, "there is no previous generation" in said) == (1, True), said
+    assert await read_targets(index.client) == targets
+
+
+@pytest.mark.elasticsearch
+async def test_after_a_day_the_previous_generation_is_deleted(
+    index: Index, owner: asyncpg.Connection
+) -> None:
+    await index.rebuild()
+    previous = (await owner.fetchrow(PREVIOUS))["index_name"]
+    swapped = "UPDATE search.generations SET swapped_at = now() - $1::interval WHERE state = $2"
+    exists = index.client.indices.exists
+    await owner.execute(swapped, timedelta(hours=23), "active")
+    await tidy(index.connection, index.client)
+    assert await exists(index=previous)
+    await owner.execute(swapped, timedelta(hours=25), "active")
+    await tidy(index.connection, index.client)
+    assert not await exists(index=previous)
+    assert await read_targets(index.client)

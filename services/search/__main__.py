@@ -17,7 +17,8 @@ from redis.exceptions import RedisError
 from tqdm import tqdm
 
 from services.search import sync, worker
-from services.search.rebuild import RebuildError
+from services.search.elastic import elastic_client
+from services.search.generations import RebuildError, roll_back
 from services.search.requests import request_rebuild, run_open_request
 from services.search.sync import ROLE
 from shared.db import raw_connection
@@ -65,6 +66,21 @@ async def status(settings: Settings, arguments: argparse.Namespace) -> None:
     print(f"{waiting} changes wait in the outbox, {poison} documents are refused.")
 
 
+async def rollback(settings: Settings, arguments: argparse.Namespace) -> None:
+    """Search the previous generation again."""
+    if settings.elasticsearch_url is None:
+        sys.exit("There is no index to go back to: ELASTICSEARCH_URL is not set.")
+    connection = await raw_connection(settings, ROLE)
+    try:
+        async with elastic_client(settings) as client:
+            left, index = await roll_back(connection, client)
+    except RebuildError as error:
+        sys.exit(f"Not rolled back: {error}.")
+    finally:
+        await connection.close(timeout=5)
+    print(f"Search answers from {index} again, and no longer from {left}.")
+
+
 async def check_worker(settings: Settings, arguments: argparse.Namespace) -> None:
     """Exit with 1 unless the arq worker's heart beats, for probes."""
     client = Redis.from_url(str(settings.redis_url), socket_timeout=5)
@@ -83,6 +99,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--force", action="store_true", help="even if nothing is published")
     command = commands.add_parser("request-rebuild", help="ask the worker for a rebuild")
     command.add_argument("--key", required=True, help="e.g. deploy:1.4.0; once a key")
+    commands.add_parser("rollback", help="search the previous generation again")
     commands.add_parser("status", help="show the generations and what waits")
     commands.add_parser("check-worker", help="fail unless the worker's heart beats")
     commands.add_parser("sync", help="run search-sync")
@@ -104,6 +121,7 @@ def main() -> None:
     run = {
         "rebuild": rebuild,
         "request-rebuild": request,
+        "rollback": rollback,
         "status": status,
         "check-worker": check_worker,
     }

@@ -7,7 +7,6 @@ that was killed or cut off from a store leaves its generation building: the next
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,29 +14,24 @@ import asyncpg
 from elastic_transport import TransportError
 from elasticsearch import ApiError, AsyncElasticsearch
 
+from services.search.audit import ELIGIBLE, AuditError, Progress, compare, unseen
 from services.search.document import MAPPING_HASH, bulk_lines, document
 from services.search.elastic import LIVE, bulk, create_index, read_targets, swap
-from services.search.generations import activate, mend, reap, retire, settle
+from services.search.generations import (
+    RebuildError,
+    activate,
+    alone,
+    mend,
+    reap,
+    retire,
+    settle,
+)
 from services.search.sync import BATCH_LOCK, NotTakenError, drain, holding
 
 logger = logging.getLogger(__name__)
 
-REBUILD_LOCK = 7_254_102
 PAGE = 1000
 MAX_BULK_TRIES = 8
-ELIGIBLE = "FROM events.searchable WHERE privacy = 'public'"
-AUDIT = f"""
-SELECT count(*) AS published, count(*) FILTER (WHERE is_settled) AS count,
-       coalesce(sum(search_version) FILTER (WHERE is_settled), 0) AS versions
-FROM (SELECT search_version, id NOT IN (SELECT event_id FROM search.outbox) AS is_settled
-      {ELIGIBLE}) AS eligible
-"""  # noqa: S608
-
-Progress = Callable[[int, int], None]
-
-
-class RebuildError(Exception):
-    """Why a rebuild was not swapped in; the old generation goes on answering."""
 
 
 class PausedError(RebuildError):
@@ -63,16 +57,14 @@ class Rebuild:
     client: AsyncElasticsearch
     git_sha: str
     force: bool = False
-    progress: Progress = lambda done, total: None
+    progress: Progress = unseen
     generation: Any = None
     found_before: int = 0
 
     async def run(self, request_id: str | None = None) -> int:
         """Build, check and swap in a generation; its id. RebuildError when it must not be."""
         connection = self.connection
-        if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", REBUILD_LOCK):
-            raise RebuildError("another rebuild is running")
-        try:
+        async with alone(connection):
             self.generation = await settle(connection, self.client, self.git_sha)
             await mend(connection, self.client)
             await reap(connection, self.client)
@@ -86,10 +78,7 @@ class Rebuild:
                 raise
             await retire(connection)
             await reap(connection, self.client)
-            return int(self.generation["id"])
-        finally:
-            if not connection.is_closed():
-                await connection.execute("SELECT pg_advisory_unlock($1)", REBUILD_LOCK)
+        return int(self.generation["id"])
 
     async def _set(self, **values: Any) -> None:
         """Write the progress row, which is its own heartbeat."""
@@ -194,35 +183,19 @@ class Rebuild:
             if await self.connection.fetchval(query, self.generation["id"]) != "building":
                 raise RebuildError("sync could not write to the new index")
             await self.client.indices.put_settings(index=index, settings=settings)
-            await self.client.indices.refresh(index=index)
             await self._audit(index)
             await swap(self.client, index)
             await activate(self.connection, self.generation["id"])
 
     async def _audit(self, index: str) -> None:
-        """Compare with PostgreSQL exactly, but for events that changed since the drain.
-
-        Sync is paused, so the index stands still; the outbox of the same snapshot names those.
-        """
-        async with self.connection.transaction(isolation="repeatable_read", readonly=True):
-            changed = await self.connection.fetch("SELECT DISTINCT event_id FROM search.outbox")
-            row = await self.connection.fetchrow(AUDIT)
-        waiting = {"terms": {"id": [each["event_id"] for each in changed]}}
-        found = await self.client.search(
-            index=index,
-            size=0,
-            track_total_hits=True,
-            query={"bool": {"filter": LIVE, "must_not": waiting}},
-            aggs={"versions": {"sum": {"field": "ver"}}},
-        )
-        count = found["hits"]["total"]["value"]
-        versions = int(found["aggregations"]["versions"]["value"])
-        if (count, versions) != (row["count"], int(row["versions"])):
-            raise RebuildError(
-                f"the index holds {count} events with versions of {versions} in sum, "
-                f"the database {row['count']} with {row['versions']}"
-            )
-        if self.found_before and not row["published"] and not self.force:
+        try:
+            audit = await compare(self.connection, self.client, index)
+        except AuditError as error:
+            raise PausedError(str(error)) from error
+        if audit.differing:
+            raise RebuildError(str(audit))
+        is_empty = not await self.connection.fetchval(f"SELECT EXISTS (SELECT {ELIGIBLE})")
+        if self.found_before and is_empty and not self.force:
             raise RebuildError("no event is published any more; use --force if that is right")
 
     async def _count_active(self) -> int:

@@ -15,7 +15,8 @@ from arq.worker import Function, run_worker
 from elastic_transport import TransportError
 from elasticsearch import ApiError
 
-from services.search.rebuild import RebuildError
+from services.search.elastic import elastic_client
+from services.search.generations import RebuildError, tidy
 from services.search.requests import (
     is_overdue,
     needs_rebuild,
@@ -50,22 +51,24 @@ async def request_weekly(context: dict[str, Any]) -> None:
 
 
 async def reconcile(context: dict[str, Any]) -> None:
-    """Ask for what the clock missed, and start what is open."""
+    """Ask for what the clock missed, delete what is over, and start what is open."""
     settings: Settings = context["settings"]
     if settings.elasticsearch_url is None:
         return
     connection = await raw_connection(settings, ROLE)
     try:
-        if await is_overdue(connection):
-            await request_rebuild(connection, weekly_key(), "weekly")
-    finally:
-        await connection.close(timeout=5)
-    try:
-        if await needs_rebuild(settings):
-            await _request(settings, f"missing:{datetime.now(UTC):%Y-%m-%dT%H:%M}", "no index")
+        async with elastic_client(settings, timeout_s=10) as client:
+            if await is_overdue(connection):
+                await request_rebuild(connection, weekly_key(), "weekly")
+            if await needs_rebuild(client):
+                key = f"missing:{datetime.now(UTC):%Y-%m-%dT%H:%M}"
+                await request_rebuild(connection, key, "no index")
+            await tidy(connection, client)
     except (ApiError, TransportError) as error:
         logger.warning("Elasticsearch does not answer", extra={"error": str(error)})
         return
+    finally:
+        await connection.close(timeout=5)
     await context["redis"].enqueue_job("rebuild", _queue_name=QUEUE)
 
 
