@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 from elasticsearch import AsyncElasticsearch
 
-from services.search.audit import AuditError, compare
+from services.search.audit import AuditError, repair
 from services.search.document import MAPPING_HASH
 from services.search.elastic import read_targets, swap
 from services.search.sync import BATCH_LOCK, NotTakenError, drain, holding
@@ -113,7 +113,7 @@ async def roll_back(connection: asyncpg.Connection, client: AsyncElasticsearch) 
         with contextlib.suppress(NotTakenError):
             await drain(connection, client)
         try:
-            audit = await compare(connection, client, index)
+            audit, _ = await repair(connection, client, index)
         except AuditError as error:
             raise RebuildError(str(error)) from error
         if audit.differing:

@@ -14,7 +14,7 @@ import asyncpg
 from elastic_transport import TransportError
 from elasticsearch import ApiError, AsyncElasticsearch
 
-from services.search.audit import ELIGIBLE, AuditError, Progress, compare, unseen
+from services.search.audit import ELIGIBLE, AuditError, Progress, repair, unseen
 from services.search.document import MAPPING_HASH, bulk_lines, document
 from services.search.elastic import LIVE, bulk, create_index, read_targets, swap
 from services.search.generations import (
@@ -189,7 +189,7 @@ class Rebuild:
 
     async def _audit(self, index: str) -> None:
         try:
-            audit = await compare(self.connection, self.client, index)
+            audit, _ = await repair(self.connection, self.client, index)
         except AuditError as error:
             raise PausedError(str(error)) from error
         if audit.differing:

@@ -15,6 +15,7 @@ from arq.worker import Function, run_worker
 from elastic_transport import TransportError
 from elasticsearch import ApiError
 
+from services.search.audit import AuditError, audit_active
 from services.search.elastic import elastic_client
 from services.search.generations import RebuildError, tidy
 from services.search.requests import (
@@ -48,6 +49,24 @@ async def rebuild(context: dict[str, Any]) -> int | None:
 async def request_weekly(context: dict[str, Any]) -> None:
     """Ask for this week's rebuild."""
     await _request(context["settings"], weekly_key(), "weekly")
+
+
+async def audit(context: dict[str, Any]) -> None:
+    """Audit what is searched; ask for a rebuild where repairing was not enough."""
+    settings: Settings = context["settings"]
+    if settings.elasticsearch_url is None:
+        return
+    connection = await raw_connection(settings, ROLE)
+    try:
+        async with elastic_client(settings) as client:
+            found, _ = await audit_active(connection, client)
+        if found.differing:
+            logger.error("index differs", extra={"index": found.index, "audit": str(found)})
+            await request_rebuild(connection, f"audit:{found.index}", str(found))
+    except (AuditError, ApiError, TransportError) as error:
+        logger.warning("not audited", extra={"error": str(error)})
+    finally:
+        await connection.close(timeout=5)
 
 
 async def reconcile(context: dict[str, Any]) -> None:
@@ -105,6 +124,7 @@ def run(settings: Settings) -> None:
         ]
         cron_jobs: ClassVar[list[Any]] = [
             arq.cron(request_weekly, weekday="sun", hour=3, minute=0, keep_result=0),  # type: ignore[arg-type]
+            arq.cron(audit, minute=30, keep_result=0, timeout=1800),  # type: ignore[arg-type]
             arq.cron(reconcile, second={0}, run_at_startup=True, keep_result=0, timeout=60),  # type: ignore[arg-type]
         ]
         redis_settings = RedisSettings.from_dsn(str(settings.redis_url))
