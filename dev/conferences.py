@@ -42,7 +42,8 @@ def read_line(line: bytes) -> dict[str, Any]:
         "online": online,
         "location-name": city,
         "searchable-location-name": ", ".join(part for part in (city, country) if part) or None,
-        "external-event-url": _text(conference, "url"),
+        # People type spaces into URLs, and browsers send them encoded.
+        "external-event-url": (_text(conference, "url") or "").replace(" ", "%20") or None,
         "description": _description(conference),
         "state": "published",
     }

@@ -1,13 +1,13 @@
 """PostgreSQL: the declarative base, the engine of a process and the transaction of a request."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Annotated, Any, TypeVar
 
 import asyncpg
 from fastapi import Depends, FastAPI, Request
 from sqlalchemy import MetaData, text
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as SQLTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
@@ -62,6 +62,23 @@ def unavailable() -> ServiceUnavailable:
     )
 
 
+@contextmanager
+def outage_as_503() -> Iterator[None]:
+    """ServiceUnavailable in place of what a session raises while PostgreSQL is away."""
+    try:
+        yield
+    except DBAPIError as error:
+        if not (error.connection_invalidated or _sqlstate(error).startswith(SHUTTING_DOWN)):
+            raise
+        raise unavailable() from error
+    except (*AWAY, SQLTimeoutError) as error:
+        raise unavailable() from error
+
+
+def _sqlstate(error: DBAPIError) -> str:
+    return getattr(error.orig, "sqlstate", None) or ""
+
+
 async def driver_connection(session: AsyncSession) -> asyncpg.Connection:
     """The session's own connection, inside its transaction."""
     raw = await (await session.connection()).get_raw_connection()
@@ -111,16 +128,13 @@ class Database:
         for attempt in range(ATTEMPTS):
             is_retry = attempt > 0
             try:
-                async with self.session(info={"is_retry": is_retry}) as session, session.begin():
-                    return await work(session)
+                with outage_as_503():
+                    async with self.session(info={"is_retry": is_retry}) as session:
+                        async with session.begin():
+                            return await work(session)
             except DBAPIError as error:
-                state = getattr(error.orig, "sqlstate", None) or ""
-                if error.connection_invalidated or state.startswith(SHUTTING_DOWN):
-                    raise unavailable() from error
-                if state not in CONFLICTS:
+                if _sqlstate(error) not in CONFLICTS:
                     raise
-            except (*AWAY, SQLTimeoutError) as error:
-                raise unavailable() from error
         raise ServiceUnavailable(
             "Others change the same resources; try again.", headers={"Retry-After": "1"}
         )
@@ -167,13 +181,9 @@ async def raw_connection(
 
 async def _session(request: Request) -> AsyncIterator[AsyncSession]:
     database: Database = request.app.state.database
-    try:
+    with outage_as_503():
         async with database.session() as session, session.begin():
             yield session
-    except (OSError, TimeoutError, SQLAlchemyError) as error:
-        if isinstance(error, DBAPIError) and not error.connection_invalidated:
-            raise
-        raise unavailable() from error
 
 
 # The function scope ends before the answer is sent, so a client never hears of a change that

@@ -90,7 +90,9 @@ async def names(gateway: Trouble, name: str) -> int:
 async def test_what_is_there_is_skipped_and_the_rest_reported(
     gateway: Trouble, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lines = [line(name=f"Import {n}", city="Zürich", url="https://x.org/?a,b") for n in range(150)]
+    lines = [
+        line(name=f"Import {n}", city="Zürich", url="https://x.org/?a, b") for n in range(150)
+    ]
     lines += [lines[0], b"", b"{", line(url="ftp://x.org")]
     assert await run(gateway, "import@example.org", *lines) == 1
     said = capsys.readouterr().out

@@ -11,7 +11,7 @@ from services.auth.keys import SigningKeys
 from services.auth.models import User as Account
 from services.auth.passwords import is_password
 from shared.auth import require_user
-from shared.db import Database
+from shared.db import Database, outage_as_503
 from shared.jsonapi.endpoints import item_response
 from shared.jsonapi.errors import BadRequest, Unauthorized
 from shared.jsonapi.negotiation import negotiate, parse_object, read_body
@@ -96,12 +96,13 @@ async def sign_in(request: Request, credentials: Credentials) -> JSONResponse:
     """Exchange an email address and a password for an access token."""
     email, password = credentials
     database: Database = request.app.state.database
+    query = select(Account.id, Account.password_hash).where(
+        Account.email == email.strip(), Account.deleted_at.is_(None)
+    )
     # No connection is held while the hash is computed.
-    async with database.session() as session:
-        query = select(Account.id, Account.password_hash).where(
-            Account.email == email.strip(), Account.deleted_at.is_(None)
-        )
-        account = (await session.execute(query)).one_or_none()
+    with outage_as_503():
+        async with database.session() as session:
+            account = (await session.execute(query)).one_or_none()
     known = await is_password(password, account.password_hash if account else None)
     if account is None or not known:
         raise Unauthorized("The email address or the password is wrong.")

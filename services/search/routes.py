@@ -24,14 +24,17 @@ from services.search.query import ENOUGH, SearchQuery, search_body
 from shared.auth import AdminUser
 from shared.db import SessionDep
 from shared.etag import tagged_response
-from shared.jsonapi.errors import NotFound, ServiceUnavailable
+from shared.jsonapi.errors import Conflict, NotFound
 from shared.jsonapi.names import Names
 from shared.jsonapi.negotiation import negotiated
 from shared.jsonapi.query import Query
 from shared.jsonapi.reading import JSONAPI, page_links
 
 logger = logging.getLogger(__name__)
-router = APIRouter(prefix="/v1/search", dependencies=[Depends(negotiated)])
+# services/search/openapi.py describes these routes.
+router = APIRouter(
+    prefix="/v1/search", dependencies=[Depends(negotiated)], include_in_schema=False
+)
 
 EVENTS_PATH, REBUILDS_PATH = "/v1/search/events", "/v1/search/rebuilds"
 ELASTIC_TIMEOUT_S = 0.8
@@ -52,8 +55,8 @@ class Breaker:
         self.closed_at = time.monotonic() + BREAK_S
 
 
-@router.head("/events", include_in_schema=False)
-@router.get("/events", tags=["search"])
+@router.head("/events")
+@router.get("/events")
 async def search_events(request: Request, session: SessionDep) -> Response:
     """Search published, public events: `filter[query]`, `filter[online]`, pages."""
     query, parameters = parse_search(request)
@@ -127,11 +130,11 @@ def _row(hit: dict[str, Any]) -> dict[str, Any]:
     return {**hit["_source"], "score": hit["_score"]}
 
 
-@router.post("/rebuilds", status_code=202, tags=["search"])
+@router.post("/rebuilds", status_code=202)
 async def create_rebuild(request: Request, session: SessionDep, user: AdminUser) -> Response:
     """Ask for a rebuild of the index; the answer's Location shows how far it is."""
     if request.app.state.elastic is None:
-        raise ServiceUnavailable("There is no index to rebuild: search runs in PostgreSQL.")
+        raise Conflict("There is no index to rebuild: search runs in PostgreSQL.")
     values = {"key": f"manual:{uuid4()}", "reason": f"user {user.id}"}
     statement = insert(RebuildRequest).values(**values).returning(RebuildRequest.id)
     rebuild_id = (await session.execute(statement)).scalar_one()
@@ -148,8 +151,8 @@ async def create_rebuild(request: Request, session: SessionDep, user: AdminUser)
     return tagged_response(request, orjson.dumps(document), status=202, headers=headers)
 
 
-@router.head("/rebuilds/{rebuild_id}", include_in_schema=False)
-@router.get("/rebuilds/{rebuild_id}", tags=["search"])
+@router.head("/rebuilds/{rebuild_id}")
+@router.get("/rebuilds/{rebuild_id}")
 async def read_rebuild(
     request: Request, rebuild_id: UUID, session: SessionDep, user: AdminUser
 ) -> Response:
@@ -158,8 +161,8 @@ async def read_rebuild(
     return tagged_response(request, orjson.dumps(document))
 
 
-@router.head("/rebuilds", include_in_schema=False)
-@router.get("/rebuilds", tags=["search"])
+@router.head("/rebuilds")
+@router.get("/rebuilds")
 async def list_rebuilds(request: Request, session: SessionDep, user: AdminUser) -> Response:
     """The twenty newest rebuilds."""
     newest = select(RebuildRequest.id).order_by(RebuildRequest.requested_at.desc()).limit(20)

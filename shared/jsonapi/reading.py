@@ -29,13 +29,14 @@ class Reader:
     """Reads for one request on one connection.
 
     Inside a transaction that writes (`is_writing`) no fragment is used or kept, for what it sees
-    may never be committed.
+    may never be committed. `is_known` says that PostgreSQL had nothing to render.
     """
 
     connection: asyncpg.Connection
     registry: Registry
     viewer: Viewer
     is_writing: bool = False
+    is_known: bool = True
     parameters: dict[str, Any] = field(default_factory=dict)
 
     async def rows(
@@ -58,6 +59,7 @@ class Reader:
             if text is None:
                 loaded[row["id"]] = (row, known[row["id"]][1])
                 continue
+            self.is_known = False
             fragment = objects.fragment(row, text.encode())
             loaded[row["id"]] = (row, fragment)
             if objects.resource.has_version and not self.is_writing:
@@ -69,9 +71,10 @@ class Reader:
     ) -> Document:
         """The document that was made of equal rows, or a new one.
 
-        `objects` are those of one plan. A row has its version, which names its content.
+        `objects` are those of one plan. A row has its version, which names its content; it is kept
+        with the document, so it must not have that content itself.
         """
-        if self.is_writing:
+        if self.is_writing or not self.is_known:
             return Document(make())
         kept = self.registry.fragments.get(objects, row_id)
         if kept is not None and kept[0] == rows:

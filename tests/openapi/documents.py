@@ -5,6 +5,7 @@ from typing import Any
 from services.auth.resources import user_resource
 from services.events import resources as events
 from services.faq import resources as faq
+from services.search.openapi import describe_search
 from shared.jsonapi.openapi import describe
 from shared.jsonapi.resource import Registry
 
@@ -21,4 +22,5 @@ def registries(*, dasherize: bool = True) -> dict[str, Registry]:
 def documents(*, dasherize: bool = True) -> dict[str, dict[str, Any]]:
     """`paths` and `components` by service."""
     found = registries(dasherize=dasherize)
-    return {name: describe(registry) for name, registry in found.items()}
+    described = {name: describe(registry) for name, registry in found.items()}
+    return described | {"search": describe_search(dasherize=dasherize, has_etag=True)}

@@ -1,0 +1,175 @@
+"""OpenAPI 3.1 of search and rebuilds: results are described by the mapping of the index."""
+
+from typing import Any
+
+from services.search.document import MAPPINGS, SHOWN
+from services.search.parameters import MAX_QUERY_LENGTH, MAX_RESULTS, MAX_SIZE
+from shared.jsonapi.openapi.answers import (
+    COUNT,
+    STRING,
+    URI,
+    error_response,
+    etag,
+    headers,
+    jsonapi_object,
+    not_modified,
+)
+from shared.jsonapi.openapi.components import Components, Schema, array, closed
+from shared.jsonapi.openapi.parameters import preconditions
+from shared.jsonapi.resource import Registry
+from shared.jsonapi.responses import MEDIA_TYPE
+
+ALWAYS = (400, 401, 406, 414, 429, 431, 500, 502, 503, 504)
+UUID: Schema = {"type": "string", "format": "uuid"}
+DATE: Schema = {"type": ["string", "null"], "format": "date-time"}
+TEXT: Schema = {"type": ["string", "null"]}
+NUMBER: Schema = {"type": ["number", "null"]}
+NULLABLE_URI: Schema = {"type": ["string", "null"], "minLength": 1}
+BY_MAPPING: dict[str, Schema] = {
+    "text": TEXT,
+    "keyword": TEXT,
+    "date": DATE,
+    "boolean": {"type": ["boolean", "null"]},
+}
+
+
+def describe_search(*, dasherize: bool, has_etag: bool) -> dict[str, Any]:
+    """`paths` and `components` of the search service."""
+    components = Components(Registry([], dasherize=dasherize), etag=has_etag)
+    components.add("securitySchemes", "bearer", {"type": "http", "scheme": "bearer"})
+    error_response(components, 405)
+    rebuild = components.schema("Rebuild", _rebuild(components))
+    member = {"name": "id", "in": "path", "required": True, "schema": UUID}
+    rebuild_id = components.add("parameters", "RebuildId", member)
+    paths = {
+        "/v1/search/events": {"get": _search(components)},
+        "/v1/search/rebuilds": {
+            "get": _read(
+                components, "listRebuilds", "List the twenty newest rebuilds", array(rebuild)
+            ),
+            "post": _create_rebuild(components, rebuild),
+        },
+        "/v1/search/rebuilds/{id}": {
+            "parameters": [rebuild_id],
+            "get": _read(components, "readRebuild", "Read how far a rebuild is", rebuild, 404),
+        },
+    }
+    return {"paths": paths, "components": components.by_kind}
+
+
+def _operation(
+    components: Components, name: str, summary: str, responses: Schema, *errors: int, **more: Any
+) -> Schema:
+    answers = {
+        str(status): error_response(components, status) for status in sorted({*ALWAYS, *errors})
+    }
+    about = {"operationId": name, "summary": summary, "tags": ["search"]}
+    return {**about, "responses": {**responses, **answers}, **more}
+
+
+def _answer(components: Components, schema: Schema, *names: str) -> Schema:
+    return {
+        "description": "The document.",
+        "headers": {"ETag": etag(components, "PageETag"), **headers(components, *names)},
+        "content": {MEDIA_TYPE: {"schema": schema}},
+    }
+
+
+def _document(components: Components, data: Schema, **more: Schema) -> Schema:
+    return closed({"jsonapi": jsonapi_object(components), "data": data, **more})
+
+
+def _links(components: Components) -> Schema:
+    links = {"self": URI, "first": URI, "prev": NULLABLE_URI, "next": NULLABLE_URI}
+    return components.schema("SearchLinks", closed(links))
+
+
+def _search(components: Components) -> Schema:
+    meta = {
+        "count": COUNT,
+        "engine": {"enum": ["elasticsearch", "postgres"]},
+        "degraded": {"type": "boolean"},
+    }
+    schema = _document(
+        components,
+        array(components.schema("FoundEvent", _found_event(components)), maxItems=MAX_SIZE),
+        links=_links(components),
+        meta=closed(meta),
+    )
+    responses = {
+        "200": _answer(components, components.schema("SearchDocument", schema)),
+        "304": not_modified(components, "PageETag"),
+    }
+    words = {"type": "string", "maxLength": MAX_QUERY_LENGTH}
+    number = {"type": "integer", "minimum": 1, "maximum": MAX_RESULTS, "default": 1}
+    size = {"type": "integer", "minimum": 1, "maximum": MAX_SIZE, "default": 20}
+    about = f"The page; number × size is at most {MAX_RESULTS}."
+    parameters = [
+        _query("filter[query]", words, "What somebody typed: words of names, places, people."),
+        _query("filter[online]", {"type": "boolean"}, "Only events that are online, or are not."),
+        _query("page[number]", number, about),
+        _query("page[size]", size, about),
+        *preconditions(components),
+    ]
+    summary = "Search published, public events"
+    more = {"parameters": parameters, "security": [{}, {"bearer": []}]}
+    return _operation(components, "searchEvents", summary, responses, 412, **more)
+
+
+def _query(name: str, schema: Schema, about: str) -> Schema:
+    return {"name": name, "in": "query", "schema": schema, "description": about}
+
+
+def _found_event(components: Components) -> Schema:
+    shown = {name: BY_MAPPING[MAPPINGS["properties"][name]["type"]] for name in SHOWN}
+    shown |= {"latitude": NUMBER, "longitude": NUMBER}
+    return closed(
+        {
+            "type": {"const": "event"},
+            "id": STRING,
+            "attributes": closed({components.wire(n): schema for n, schema in shown.items()}),
+            "links": closed({"self": URI}),
+            "meta": closed({"score": NUMBER, "version": COUNT}),
+        }
+    )
+
+
+def _rebuild(components: Components) -> Schema:
+    attributes: dict[str, Schema] = {
+        "key": STRING,
+        "requested_at": {"type": "string", "format": "date-time"},
+        "phase": STRING,
+        "done": COUNT,
+        "total": {"type": ["integer", "null"], "minimum": 0},
+        "docs_per_second": NUMBER,
+        "eta_s": NUMBER,
+        "error": TEXT,
+    }
+    return closed(
+        {
+            "type": {"const": "rebuild"},
+            "id": UUID,
+            "attributes": closed({components.wire(n): each for n, each in attributes.items()}),
+            "links": closed({"self": URI}),
+        }
+    )
+
+
+def _read(components: Components, name: str, summary: str, data: Schema, *errors: int) -> Schema:
+    """A read for administrators."""
+    has_links = data.get("type") == "array"
+    links = {"links": _links(components)} if has_links else {}
+    responses = {
+        "200": _answer(components, _document(components, data, **links)),
+        "304": not_modified(components, "PageETag"),
+    }
+    more = {"parameters": list(preconditions(components)), "security": [{"bearer": []}]}
+    return _operation(components, name, summary, responses, 403, 412, *errors, **more)
+
+
+def _create_rebuild(components: Components, rebuild: Schema) -> Schema:
+    answer = _answer(components, _document(components, rebuild), "Location", "Retry-After")
+    summary = "Ask for a rebuild of the index"
+    security: Any = [{"bearer": []}]
+    responses = {"202": answer}
+    return _operation(components, "createRebuild", summary, responses, 403, 409, security=security)
