@@ -18,7 +18,8 @@ from fastapi import FastAPI
 
 from dev.folders import ROOT
 from services.search.elastic import elastic_client, read_targets
-from services.search.rebuild import Rebuild, RebuildError
+from services.search.generations import RebuildError
+from services.search.rebuild import Rebuild
 from services.search.requests import request_rebuild, run_open_request
 from services.search.sync import ROLE, drain
 from shared.db import raw_connection

@@ -12,10 +12,12 @@ from elastic_transport import ConnectionTimeout
 from elasticsearch import AsyncElasticsearch
 from fastapi import FastAPI
 
+from services.search import generations
 from services.search.document import bulk_lines
 from services.search.elastic import bulk, create_index, read_targets, swap
+from services.search.generations import RebuildError
 from services.search.query import words
-from services.search.rebuild import Rebuild, RebuildError
+from services.search.rebuild import Rebuild
 from services.search.requests import is_overdue, request_rebuild, run_open_request
 from services.search.sync import NotTakenError, _discard, drain
 from shared.settings import Settings
@@ -197,12 +199,16 @@ async def test_what_a_failed_rebuild_could_not_delete_goes_later(
 ) -> None:
     await api.event(user)
 
+    async def refuse(*args: Any) -> None:
+        raise RebuildError("one document was refused")
+
     async def fail(*args: Any) -> None:
         raise ConnectionTimeout("no answer")
 
+    reaps = iter([generations.reap, fail])
     with monkeypatch.context() as patch:
-        patch.setattr(Rebuild, "_copy", fail)
-        patch.setattr("services.search.rebuild.read_targets", fail)
+        patch.setattr(Rebuild, "_copy", refuse)
+        patch.setattr("services.search.rebuild.reap", lambda *args: next(reaps)(*args))
         with pytest.raises(ConnectionTimeout):
             await index.rebuild()
     await index.rebuild()

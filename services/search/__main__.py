@@ -7,7 +7,7 @@ import signal
 import sys
 import uuid
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, NoReturn
 
 import asyncpg
 from elastic_transport import TransportError
@@ -17,12 +17,24 @@ from redis.exceptions import RedisError
 from tqdm import tqdm
 
 from services.search import sync, worker
-from services.search.rebuild import RebuildError
+from services.search.audit import AuditError, Progress, audit_active
+from services.search.elastic import elastic_client
+from services.search.generations import RebuildError, roll_back
 from services.search.requests import request_rebuild, run_open_request
 from services.search.sync import ROLE
 from shared.db import raw_connection
 from shared.observability import configure_logging
 from shared.settings import Settings, get_settings
+
+
+def watch(bar: "tqdm[NoReturn]") -> Progress:
+    """Show progress on the bar."""
+
+    def progress(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+
+    return progress
 
 
 async def rebuild(settings: Settings, arguments: argparse.Namespace) -> None:
@@ -33,12 +45,7 @@ async def rebuild(settings: Settings, arguments: argparse.Namespace) -> None:
     await request_rebuild(connection, f"manual:{uuid.uuid4()}", "command line")
     await connection.close()
     with tqdm(unit=" events", desc="Rebuilding") as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        generation = await run_open_request(settings, force=arguments.force, progress=progress)
+        generation = await run_open_request(settings, force=arguments.force, progress=watch(bar))
     print(f"Search answers from generation {generation}.")
 
 
@@ -58,11 +65,48 @@ async def status(settings: Settings, arguments: argparse.Namespace) -> None:
     poison = await connection.fetchval("SELECT count(*) FROM search.poison")
     await connection.close()
     for row in rows:
+        if row["audited_at"]:
+            print(f"Audited at {row['audited_at']:%Y-%m-%d %H:%M} UTC: {row['audit']}.")
         print(
             f"{row['index_name']}  {row['state']}  {row['phase']}  "
             f"{row['done']} of {row['total']}  {row['error'] or ''}"
         )
     print(f"{waiting} changes wait in the outbox, {poison} documents are refused.")
+
+
+async def rollback(settings: Settings, arguments: argparse.Namespace) -> None:
+    """Search the previous generation again."""
+    if settings.elasticsearch_url is None:
+        sys.exit("There is no index to go back to: ELASTICSEARCH_URL is not set.")
+    connection = await raw_connection(settings, ROLE)
+    try:
+        async with elastic_client(settings) as client:
+            left, index = await roll_back(connection, client)
+    except RebuildError as error:
+        sys.exit(f"Not rolled back: {error}.")
+    finally:
+        await connection.close(timeout=5)
+    print(f"Search answers from {index} again, and no longer from {left}.")
+
+
+async def audit(settings: Settings, arguments: argparse.Namespace) -> None:
+    """Compare what is searched with the database, and repair it."""
+    if settings.elasticsearch_url is None:
+        sys.exit("There is no index to audit: ELASTICSEARCH_URL is not set.")
+    connection = await raw_connection(settings, ROLE)
+    try:
+        with tqdm(unit=" ids", desc="Auditing") as bar:
+            async with elastic_client(settings) as client:
+                found, repaired = await audit_active(connection, client, watch(bar))
+    except AuditError as error:
+        sys.exit(f"Not audited: {error}.")
+    finally:
+        await connection.close(timeout=5)
+    if repaired:
+        print(f"{repaired} events differed and went through sync again.")
+    if found.differing:
+        sys.exit(f"{found.index} is wrong: {found}. Rebuild it.")
+    print(f"{found.index} is right: {found}.")
 
 
 async def check_worker(settings: Settings, arguments: argparse.Namespace) -> None:
@@ -83,6 +127,8 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--force", action="store_true", help="even if nothing is published")
     command = commands.add_parser("request-rebuild", help="ask the worker for a rebuild")
     command.add_argument("--key", required=True, help="e.g. deploy:1.4.0; once a key")
+    commands.add_parser("audit", help="compare the index with the database, and repair it")
+    commands.add_parser("rollback", help="search the previous generation again")
     commands.add_parser("status", help="show the generations and what waits")
     commands.add_parser("check-worker", help="fail unless the worker's heart beats")
     commands.add_parser("sync", help="run search-sync")
@@ -104,6 +150,8 @@ def main() -> None:
     run = {
         "rebuild": rebuild,
         "request-rebuild": request,
+        "audit": audit,
+        "rollback": rollback,
         "status": status,
         "check-worker": check_worker,
     }

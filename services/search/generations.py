@@ -1,12 +1,41 @@
 """The registry of index generations, kept in line with what Elasticsearch has.
 
-Whoever calls these holds the lock of rebuilds, so nobody else changes either meanwhile.
+Whoever calls these is `alone`, so nobody else changes either meanwhile.
 """
+
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import asyncpg
 from elasticsearch import AsyncElasticsearch
 
-from services.search.elastic import read_targets
+from services.search.audit import AuditError, repair
+from services.search.document import MAPPING_HASH
+from services.search.elastic import read_targets, swap
+from services.search.sync import BATCH_LOCK, NotTakenError, drain, holding
+
+REBUILD_LOCK = 7_254_102
+# Which generation was searched last, for it is the one to go back to.
+PREVIOUS = """
+SELECT * FROM search.generations WHERE state = 'previous' ORDER BY swapped_at DESC LIMIT 1
+"""
+
+
+class RebuildError(Exception):
+    """Why search goes on answering from the generation it has."""
+
+
+@asynccontextmanager
+async def alone(connection: asyncpg.Connection) -> AsyncIterator[None]:
+    """Be the only one who builds, swaps or deletes; a lock that dies with the connection."""
+    if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", REBUILD_LOCK):
+        raise RebuildError("another rebuild is running")
+    try:
+        yield
+    finally:
+        if not connection.is_closed():
+            await connection.execute("SELECT pg_advisory_unlock($1)", REBUILD_LOCK)
 
 
 async def activate(connection: asyncpg.Connection, generation_id: int) -> None:
@@ -22,50 +51,120 @@ async def activate(connection: asyncpg.Connection, generation_id: int) -> None:
         )
 
 
-async def settle(connection: asyncpg.Connection, client: AsyncElasticsearch) -> None:
-    """Finish what a dead rebuild left building.
+async def follow(connection: asyncpg.Connection, client: AsyncElasticsearch) -> None:
+    """Write down a swap that nobody came to write down.
 
     What Elasticsearch searches is the truth, for the swap comes before it is written down.
     """
-    targets = await read_targets(client)
     for row in await connection.fetch(
-        "SELECT id, index_name FROM search.generations WHERE state = 'building'"
+        "SELECT id FROM search.generations "
+        "WHERE state IN ('building', 'previous') AND index_name = ANY($1::text[])",
+        await read_targets(client),
     ):
-        if row["index_name"] in targets:
-            await activate(connection, row["id"])
+        await activate(connection, row["id"])
+
+
+async def settle(
+    connection: asyncpg.Connection, client: AsyncElasticsearch, git_sha: str
+) -> asyncpg.Record | None:
+    """Finish what a dead rebuild left building; returns what the next can go on with."""
+    await follow(connection, client)
+    resumable = None
+    for row in await connection.fetch(
+        "SELECT * FROM search.generations WHERE state = 'building' ORDER BY id DESC"
+    ):
+        if resumable is None and await _is_resumable(client, row, git_sha):
+            resumable = row
             continue
         await connection.execute(
             "UPDATE search.generations SET state = 'failed', phase = 'failed', "
             "error = 'its process ended', finished_at = now() WHERE id = $1",
             row["id"],
         )
+    return resumable
+
+
+async def _is_resumable(client: AsyncElasticsearch, row: asyncpg.Record, git_sha: str) -> bool:
+    # Other code may make other documents, and without its write alias changes passed it by.
+    if (row["mapping_hash"], row["git_sha"]) != (MAPPING_HASH, git_sha):
+        return False
+    return bool(
+        await client.indices.exists_alias(index=row["index_name"], name=row["write_alias"])
+    )
+
+
+async def roll_back(connection: asyncpg.Connection, client: AsyncElasticsearch) -> tuple[str, str]:
+    """Search the previous generation again; the index left and the index gone back to.
+
+    RebuildError where there is none, or it is not current.
+    """
+    async with alone(connection), holding(connection, BATCH_LOCK):
+        await follow(connection, client)
+        left = await connection.fetchval(
+            "SELECT index_name FROM search.generations WHERE state = 'active'"
+        )
+        previous = await connection.fetchrow(PREVIOUS)
+        if previous is None:
+            raise RebuildError("there is no previous generation")
+        index = previous["index_name"]
+        if not await client.indices.exists_alias(index=index, name=previous["write_alias"]):
+            raise RebuildError(f"{index} is gone, or changes have passed it by")
+        # Whatever is wrong with the index that is searched must not keep it searched.
+        with contextlib.suppress(NotTakenError):
+            await drain(connection, client)
+        try:
+            audit, _ = await repair(connection, client, index)
+        except AuditError as error:
+            raise RebuildError(str(error)) from error
+        if audit.differing:
+            raise RebuildError(f"{index} is not current: {audit}")
+        await swap(client, index)
+        await activate(connection, previous["id"])
+    return left, index
 
 
 async def mend(connection: asyncpg.Connection, client: AsyncElasticsearch) -> None:
-    """Sync would wait for ever for an index, or its write alias, that somebody deleted."""
+    """Sync would wait for ever for an index, or its write alias, that somebody deleted.
+
+    It does not wait for what is not searched, so without its alias that is no longer current.
+    """
     live = await connection.fetch(
-        "SELECT id, index_name, write_alias FROM search.generations "
+        "SELECT id, state, index_name, write_alias FROM search.generations "
         "WHERE state IN ('active', 'previous')"
     )
     for row in live:
-        index = row["index_name"]
-        if await client.indices.exists(index=index):
-            await client.indices.put_alias(index=index, name=row["write_alias"])
+        alias = {"index": row["index_name"], "name": row["write_alias"]}
+        if await client.indices.exists_alias(**alias):
+            continue
+        if row["state"] == "active" and await client.indices.exists(index=row["index_name"]):
+            await client.indices.put_alias(**alias)
             continue
         await connection.execute(
-            "UPDATE search.generations SET state = 'failed', error = 'its index is gone', "
-            "finished_at = now() WHERE id = $1",
+            "UPDATE search.generations SET state = 'failed', "
+            "error = 'its index or its write alias is gone', finished_at = now() WHERE id = $1",
             row["id"],
         )
 
 
 async def retire(connection: asyncpg.Connection) -> None:
-    """Give up what neither answers nor could be rolled back to: all but the last previous."""
+    """Give up what nobody goes back to: all but the last previous, and that after a day."""
     await connection.execute(
-        """UPDATE search.generations SET state = 'retired', finished_at = now()
-           WHERE state = 'previous' AND id <> (
-               SELECT max(id) FROM search.generations WHERE state = 'previous')"""
+        f"""WITH last AS ({PREVIOUS})
+            UPDATE search.generations SET state = 'retired', finished_at = now()
+            WHERE state = 'previous' AND (id <> (SELECT id FROM last) OR EXISTS (
+                SELECT FROM search.generations
+                WHERE state = 'active' AND swapped_at < now() - interval '24 hours'))"""  # noqa: S608
     )
+
+
+async def tidy(connection: asyncpg.Connection, client: AsyncElasticsearch) -> None:
+    """What is due between rebuilds; while one runs it is not."""
+    with contextlib.suppress(RebuildError):
+        async with alone(connection):
+            await follow(connection, client)
+            await mend(connection, client)
+            await retire(connection)
+            await reap(connection, client)
 
 
 async def reap(connection: asyncpg.Connection, client: AsyncElasticsearch) -> None:

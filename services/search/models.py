@@ -54,6 +54,8 @@ class Generation(Base):
     started_at: Mapped[datetime] = _timestamp(server_default=NOW)
     swapped_at: Mapped[datetime | None] = _timestamp()
     finished_at: Mapped[datetime | None] = _timestamp()
+    audited_at: Mapped[datetime | None] = _timestamp()
+    audit: Mapped[str | None]
     error: Mapped[str | None] = mapped_column(String)
 
 

@@ -1,12 +1,12 @@
 """Rebuilds the index from PostgreSQL into a new generation, and swaps it in when it is right.
 
-Search answers from the old generation until then; sync writes to both, so nothing is lost.
+Search answers from the old generation until then; sync writes to both, so nothing is lost. A run
+that was killed or cut off from a store leaves its generation building: the next goes on with it.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,29 +14,39 @@ import asyncpg
 from elastic_transport import TransportError
 from elasticsearch import ApiError, AsyncElasticsearch
 
+from services.search.audit import ELIGIBLE, AuditError, Progress, repair, unseen
 from services.search.document import MAPPING_HASH, bulk_lines, document
 from services.search.elastic import LIVE, bulk, create_index, read_targets, swap
-from services.search.generations import activate, mend, reap, retire, settle
+from services.search.generations import (
+    RebuildError,
+    activate,
+    alone,
+    mend,
+    reap,
+    retire,
+    settle,
+)
 from services.search.sync import BATCH_LOCK, NotTakenError, drain, holding
 
 logger = logging.getLogger(__name__)
 
-REBUILD_LOCK = 7_254_102
 PAGE = 1000
 MAX_BULK_TRIES = 8
-ELIGIBLE = "FROM events.searchable WHERE privacy = 'public'"
-AUDIT = f"""
-SELECT count(*) AS published, count(*) FILTER (WHERE is_settled) AS count,
-       coalesce(sum(search_version) FILTER (WHERE is_settled), 0) AS versions
-FROM (SELECT search_version, id NOT IN (SELECT event_id FROM search.outbox) AS is_settled
-      {ELIGIBLE}) AS eligible
-"""  # noqa: S608
-
-Progress = Callable[[int, int], None]
 
 
-class RebuildError(Exception):
-    """Why a rebuild was not swapped in; the old generation goes on answering."""
+class PausedError(RebuildError):
+    """Elasticsearch takes nothing now; nothing is wrong with what it has taken."""
+
+
+# What says nothing against the generation: sync keeps it current until the next run goes on.
+INTERRUPTIONS = (
+    PausedError,
+    TransportError,
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncio.CancelledError,
+)
 
 
 @dataclass
@@ -47,21 +57,19 @@ class Rebuild:
     client: AsyncElasticsearch
     git_sha: str
     force: bool = False
-    progress: Progress = lambda done, total: None
+    progress: Progress = unseen
     generation: Any = None
     found_before: int = 0
 
     async def run(self, request_id: str | None = None) -> int:
         """Build, check and swap in a generation; its id. RebuildError when it must not be."""
         connection = self.connection
-        if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", REBUILD_LOCK):
-            raise RebuildError("another rebuild is running")
-        try:
-            await settle(connection, self.client)
+        async with alone(connection):
+            self.generation = await settle(connection, self.client, self.git_sha)
             await mend(connection, self.client)
             await reap(connection, self.client)
             self.found_before = await self._count_active()
-            await self._begin(request_id)
+            await (self._resume if self.generation else self._begin)(request_id)
             try:
                 await self._copy()
                 await self._cut_over()
@@ -70,10 +78,7 @@ class Rebuild:
                 raise
             await retire(connection)
             await reap(connection, self.client)
-            return int(self.generation["id"])
-        finally:
-            if not connection.is_closed():
-                await connection.execute("SELECT pg_advisory_unlock($1)", REBUILD_LOCK)
+        return int(self.generation["id"])
 
     async def _set(self, **values: Any) -> None:
         """Write the progress row, which is its own heartbeat."""
@@ -97,18 +102,26 @@ class Rebuild:
                 self.git_sha,
                 total,
             )
-            await self.connection.execute(
-                "UPDATE search.rebuild_requests SET generation_id = $2 WHERE id = $1::uuid",
-                request_id,
-                self.generation["id"],
-            )
+            await self._answer(request_id)
         names = self.generation["index_name"], self.generation["write_alias"]
         await create_index(self.client, *names)
 
+    async def _resume(self, request_id: str | None) -> None:
+        logger.info("rebuild goes on", extra={"generation": self.generation["id"]})
+        await self._answer(request_id)
+        await self._set(phase="copying", error=None)
+
+    async def _answer(self, request_id: str | None) -> None:
+        await self.connection.execute(
+            "UPDATE search.rebuild_requests SET generation_id = $2 WHERE id = $1::uuid",
+            request_id,
+            self.generation["id"],
+        )
+
     async def _copy(self) -> None:
-        total, done = self.generation["total"], 0
-        started = time.monotonic()
-        page = await self._read(0)
+        total, done = self.generation["total"], self.generation["done"]
+        done_before, started = done, time.monotonic()
+        page = await self._read(self.generation["cursor"])
         while page:
             last = page[-1]["id"]
             # The next page is read while this one is sent.
@@ -120,7 +133,7 @@ class Rebuild:
                 sending.cancel()
             # Only what Elasticsearch has acknowledged is done.
             done += len(page)
-            rate = done / max(time.monotonic() - started, 0.001)
+            rate = (done - done_before) / max(time.monotonic() - started, 0.001)
             await self._set(cursor=last, done=done, docs_per_s=rate)
             self.progress(done, max(total, done))
             page = following
@@ -139,7 +152,7 @@ class Rebuild:
             if not lines:
                 return
             await asyncio.sleep(0.1 * 2**attempt)
-        raise RebuildError(f"Elasticsearch did not take {len(lines)} documents")
+        raise PausedError(f"Elasticsearch did not take {len(lines)} documents")
 
     async def _try(self, lines: list[bytes]) -> list[bytes]:
         """Send once; returns what has to be sent again."""
@@ -165,40 +178,24 @@ class Rebuild:
             try:
                 await drain(self.connection, self.client)
             except NotTakenError as error:
-                raise RebuildError(str(error)) from error
+                raise PausedError(str(error)) from error
             query = "SELECT state FROM search.generations WHERE id = $1"
             if await self.connection.fetchval(query, self.generation["id"]) != "building":
                 raise RebuildError("sync could not write to the new index")
             await self.client.indices.put_settings(index=index, settings=settings)
-            await self.client.indices.refresh(index=index)
             await self._audit(index)
             await swap(self.client, index)
             await activate(self.connection, self.generation["id"])
 
     async def _audit(self, index: str) -> None:
-        """Compare with PostgreSQL exactly, but for events that changed since the drain.
-
-        Sync is paused, so the index stands still; the outbox of the same snapshot names those.
-        """
-        async with self.connection.transaction(isolation="repeatable_read", readonly=True):
-            changed = await self.connection.fetch("SELECT DISTINCT event_id FROM search.outbox")
-            row = await self.connection.fetchrow(AUDIT)
-        waiting = {"terms": {"id": [each["event_id"] for each in changed]}}
-        found = await self.client.search(
-            index=index,
-            size=0,
-            track_total_hits=True,
-            query={"bool": {"filter": LIVE, "must_not": waiting}},
-            aggs={"versions": {"sum": {"field": "ver"}}},
-        )
-        count = found["hits"]["total"]["value"]
-        versions = int(found["aggregations"]["versions"]["value"])
-        if (count, versions) != (row["count"], int(row["versions"])):
-            raise RebuildError(
-                f"the index holds {count} events with versions of {versions} in sum, "
-                f"the database {row['count']} with {row['versions']}"
-            )
-        if self.found_before and not row["published"] and not self.force:
+        try:
+            audit, _ = await repair(self.connection, self.client, index)
+        except AuditError as error:
+            raise PausedError(str(error)) from error
+        if audit.differing:
+            raise RebuildError(str(audit))
+        is_empty = not await self.connection.fetchval(f"SELECT EXISTS (SELECT {ELIGIBLE})")
+        if self.found_before and is_empty and not self.force:
             raise RebuildError("no event is published any more; use --force if that is right")
 
     async def _count_active(self) -> int:
@@ -223,7 +220,16 @@ class Rebuild:
         if self.generation["index_name"] in targets:
             await activate(self.connection, self.generation["id"])
             return
-        reason = str(error) or type(error).__name__
+        reason = (str(error) or type(error).__name__)[:2000]
+        if _is_interruption(error):
+            await self._set(phase="interrupted", error=reason)
+            return
         now = await self.connection.fetchval("SELECT now()")
-        await self._set(state="failed", phase="failed", error=reason[:2000], finished_at=now)
+        await self._set(state="failed", phase="failed", error=reason, finished_at=now)
         await reap(self.connection, self.client)
+
+
+def _is_interruption(error: BaseException) -> bool:
+    if isinstance(error, ApiError):
+        return error.status_code in (401, 403, 408, 429) or error.status_code >= 500
+    return isinstance(error, INTERRUPTIONS)

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
+from elasticsearch import AsyncElasticsearch
 
 from services.search.elastic import elastic_client, read_targets
 from services.search.rebuild import Rebuild
@@ -75,7 +76,6 @@ async def is_overdue(connection: asyncpg.Connection) -> bool:
     return bool(await connection.fetchval(query))
 
 
-async def needs_rebuild(settings: Settings) -> bool:
+async def needs_rebuild(client: AsyncElasticsearch) -> bool:
     """Whether search has no index at all, for instance because somebody dropped it."""
-    async with elastic_client(settings, timeout_s=10) as client:
-        return not await read_targets(client)
+    return not await read_targets(client)

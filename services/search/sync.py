@@ -232,11 +232,15 @@ async def _follow(
 
 async def _discard(connection: asyncpg.Connection, wake: asyncio.Event) -> None:
     # Without Elasticsearch nobody reads the outbox, and the first rebuild will read the events.
-    # An index that is there already misses what is discarded, so a rebuild is asked for.
+    # An index that is there already misses what is discarded, so a rebuild is asked for, and
+    # none goes on with what is half built.
     logger.warning("ELASTICSEARCH_URL is not set: changes are searched in PostgreSQL only")
     while True:
         await connection.execute(
-            """WITH gone AS (DELETE FROM search.outbox RETURNING 1)
+            """WITH gone AS (DELETE FROM search.outbox RETURNING 1), stale AS (
+                   UPDATE search.generations SET state = 'failed', finished_at = now(),
+                       error = 'changes passed it by' WHERE state IN ('building', 'previous')
+                       AND EXISTS (SELECT FROM gone))
                INSERT INTO search.rebuild_requests (key, reason)
                SELECT 'discarded:' || id, 'changed while Elasticsearch was not configured'
                FROM search.generations WHERE state = 'active' AND EXISTS (SELECT FROM gone)

@@ -15,7 +15,9 @@ from arq.worker import Function, run_worker
 from elastic_transport import TransportError
 from elasticsearch import ApiError
 
-from services.search.rebuild import RebuildError
+from services.search.audit import AuditError, audit_active
+from services.search.elastic import elastic_client
+from services.search.generations import RebuildError, tidy
 from services.search.requests import (
     is_overdue,
     needs_rebuild,
@@ -39,7 +41,7 @@ async def rebuild(context: dict[str, Any]) -> int | None:
     """Rebuild for the oldest open request."""
     try:
         return await run_open_request(context["settings"])
-    except RebuildError as error:
+    except (RebuildError, ApiError, TransportError) as error:
         logger.warning("rebuild not done", extra={"error": str(error)})
         return None
 
@@ -49,23 +51,43 @@ async def request_weekly(context: dict[str, Any]) -> None:
     await _request(context["settings"], weekly_key(), "weekly")
 
 
-async def reconcile(context: dict[str, Any]) -> None:
-    """Ask for what the clock missed, and start what is open."""
+async def audit(context: dict[str, Any]) -> None:
+    """Audit what is searched; ask for a rebuild where repairing was not enough."""
     settings: Settings = context["settings"]
     if settings.elasticsearch_url is None:
         return
     connection = await raw_connection(settings, ROLE)
     try:
-        if await is_overdue(connection):
-            await request_rebuild(connection, weekly_key(), "weekly")
+        async with elastic_client(settings) as client:
+            found, _ = await audit_active(connection, client)
+        if found.differing:
+            logger.error("index differs", extra={"index": found.index, "audit": str(found)})
+            await request_rebuild(connection, f"audit:{found.index}", str(found))
+    except (AuditError, ApiError, TransportError) as error:
+        logger.warning("not audited", extra={"error": str(error)})
     finally:
         await connection.close(timeout=5)
+
+
+async def reconcile(context: dict[str, Any]) -> None:
+    """Ask for what the clock missed, delete what is over, and start what is open."""
+    settings: Settings = context["settings"]
+    if settings.elasticsearch_url is None:
+        return
+    connection = await raw_connection(settings, ROLE)
     try:
-        if await needs_rebuild(settings):
-            await _request(settings, f"missing:{datetime.now(UTC):%Y-%m-%dT%H:%M}", "no index")
+        async with elastic_client(settings, timeout_s=10) as client:
+            if await is_overdue(connection):
+                await request_rebuild(connection, weekly_key(), "weekly")
+            if await needs_rebuild(client):
+                key = f"missing:{datetime.now(UTC):%Y-%m-%dT%H:%M}"
+                await request_rebuild(connection, key, "no index")
+            await tidy(connection, client)
     except (ApiError, TransportError) as error:
         logger.warning("Elasticsearch does not answer", extra={"error": str(error)})
         return
+    finally:
+        await connection.close(timeout=5)
     await context["redis"].enqueue_job("rebuild", _queue_name=QUEUE)
 
 
@@ -102,6 +124,7 @@ def run(settings: Settings) -> None:
         ]
         cron_jobs: ClassVar[list[Any]] = [
             arq.cron(request_weekly, weekday="sun", hour=3, minute=0, keep_result=0),  # type: ignore[arg-type]
+            arq.cron(audit, minute=30, keep_result=0, timeout=1800),  # type: ignore[arg-type]
             arq.cron(reconcile, second={0}, run_at_startup=True, keep_result=0, timeout=60),  # type: ignore[arg-type]
         ]
         redis_settings = RedisSettings.from_dsn(str(settings.redis_url))

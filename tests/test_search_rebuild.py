@@ -1,0 +1,226 @@
+"""A rebuild that is killed goes on; one that was wrong is gone back from."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+
+from dev.folders import ROOT
+from services.search.elastic import read_targets, swap
+from services.search.generations import PREVIOUS, RebuildError, tidy
+from services.search.rebuild import Rebuild
+from services.search.sync import BATCH_LOCK, holding
+from tests import test_search
+from tests.client import Account, Client
+from tests.test_search import Index, found
+
+index = test_search.index
+MANY = 3500
+
+
+@pytest.fixture
+async def owner(index: Index) -> AsyncIterator[asyncpg.Connection]:
+    """May write events without asking the service; what it made is deleted."""
+    connection = await asyncpg.connect(str(index.settings.database_url))
+    yield connection
+    await connection.execute("DELETE FROM events.events WHERE name LIKE 'Numerous%'")
+    await connection.close()
+    await index.sync()
+
+
+async def make_many(owner: asyncpg.Connection) -> list[int]:
+    rows = await owner.fetch(
+        "INSERT INTO events.events (name, state) SELECT 'Numerous ' || i, 'published' "
+        "FROM generate_series(1, $1) i RETURNING id",
+        MANY,
+    )
+    return [row["id"] for row in rows]
+
+
+class Watched(Rebuild):
+    """Remembers after which ids it read."""
+
+    async def _read(self, after: int) -> list[asyncpg.Record]:
+        self.__dict__.setdefault("read_after", []).append(after)
+        return await super()._read(after)
+
+
+async def until(condition: Any) -> Any:
+    async with asyncio.timeout(60):
+        while not (value := await condition()):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    return value
+
+
+def start(index: Index, *arguments: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "services.search", *arguments]
+    return subprocess.Popen(command, cwd=ROOT, env=environment(index))
+
+
+def environment(index: Index) -> dict[str, str]:
+    return {
+        **os.environ,
+        "DATABASE_URL": str(index.settings.database_url),
+        "ELASTICSEARCH_URL": str(index.settings.elasticsearch_url),
+        "REDIS_URL": str(index.settings.redis_url),
+        "GIT_SHA": "test",
+    }
+
+
+async def rebuild_when_free(rebuild: Rebuild) -> int:
+    """The connection of a killed process takes a moment to go, and its locks with it."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return await rebuild.run()
+        except RebuildError as error:
+            if "another rebuild" not in str(error) or time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(0.05)
+
+
+async def live(index: Index, ids: list[int]) -> set[int]:
+    query = {"bool": {"filter": [{"terms": {"id": ids}}, {"term": {"live": True}}]}}
+    answer = await index.client.search(
+        index="events", query=query, size=10_000, source_includes=["id"]
+    )
+    return {hit["_source"]["id"] for hit in answer["hits"]["hits"]}
+
+
+@pytest.mark.elasticsearch
+async def test_a_killed_rebuild_goes_on_in_its_index_from_its_cursor(
+    index: Index, owner: asyncpg.Connection
+) -> None:
+    ids = await make_many(owner)
+    process = start(index, "worker")
+    building = "SELECT * FROM search.generations WHERE state = 'building' AND done > 0"
+    await owner.execute(
+        "INSERT INTO search.rebuild_requests (key, reason) VALUES ('manual:killed', 'test')"
+    )
+    # Without this lock it cannot be swapped in before it is killed.
+    async with holding(owner, BATCH_LOCK):
+        killed = await until(lambda: owner.fetchrow(building))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert killed["cursor"] >= ids[0]
+    # Sync keeps feeding it: changes before the cursor and behind it.
+    await owner.execute("DELETE FROM events.events WHERE id = $1", ids[0])
+    await owner.execute("UPDATE events.events SET state = 'draft' WHERE id = $1", ids[-1])
+    await index.sync()
+    rebuild = Watched(index.connection, index.client, "test")
+    assert await rebuild_when_free(rebuild) == killed["id"]
+    assert rebuild.__dict__["read_after"][0] >= killed["cursor"]
+    row = await owner.fetchrow("SELECT * FROM search.generations WHERE id = $1", killed["id"])
+    assert (row["state"], row["error"], row["index_name"]) == (
+        "active",
+        None,
+        killed["index_name"],
+    )
+    assert row["done"] >= killed["done"]
+    assert await live(index, ids) == set(ids[1:-1])
+
+
+@pytest.mark.elasticsearch
+async def test_what_changes_have_passed_by_is_built_anew(
+    index: Index, owner: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def interrupt(rebuild: Rebuild) -> None:
+        raise asyncio.CancelledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Rebuild, "_cut_over", interrupt)
+        with pytest.raises(asyncio.CancelledError):
+            await index.rebuild()
+    left = await owner.fetchrow("SELECT * FROM search.generations WHERE phase = 'interrupted'")
+    alias = {"index": left["index_name"], "name": left["write_alias"]}
+    await index.client.indices.delete_alias(**alias)
+    assert await index.rebuild() > left["id"]
+    state = "SELECT state FROM search.generations WHERE id = $1"
+    assert await owner.fetchval(state, left["id"]) == "failed"
+    assert not await index.client.indices.exists(index=left["index_name"])
+
+
+def run(index: Index, *arguments: str) -> tuple[int, str]:
+    process = subprocess.run(
+        [sys.executable, "-m", "services.search", *arguments],
+        cwd=ROOT,
+        env=environment(index),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return process.returncode, process.stdout + process.stderr
+
+
+@pytest.mark.elasticsearch
+async def test_the_previous_generation_is_current_and_one_command_goes_back_to_it(
+    api: Client, user: Account, index: Index
+) -> None:
+    (before,) = await read_targets(index.client)
+    await index.rebuild()
+    (after,) = await read_targets(index.client)
+    event = await api.event(user, name="Thylacine Return")
+    await index.sync()
+    code, said = await asyncio.to_thread(run, index, "rollback")
+    assert (code, before in said, after in said) == (0, True, True), said
+    assert await read_targets(index.client) == [before]
+    assert await found(api, "thylacine") == [event["id"]]
+    # The one that was left is kept current as well.
+    await api.update(event, {"name": "Thylacine Again"}, by=user)
+    await index.sync()
+    assert (await asyncio.to_thread(run, index, "rollback"))[0] == 0
+    assert await read_targets(index.client) == [after]
+    assert await found(api, "thylacine again") == [event["id"]]
+    # Killed after the alias moved: what is searched is what is written down.
+    await swap(index.client, before)
+    await tidy(index.connection, index.client)
+    active = "SELECT index_name FROM search.generations WHERE state = 'active'"
+    assert await index.connection.fetchval(active) == before
+
+
+@pytest.mark.elasticsearch
+async def test_nothing_goes_back_to_an_index_that_is_not_current(
+    api: Client, user: Account, index: Index, owner: asyncpg.Connection
+) -> None:
+    event = await api.event(user, name="Bandicoot")
+    await index.sync()
+    await index.rebuild()
+    previous = await owner.fetchrow(PREVIOUS)
+    await index.client.delete(index=previous["index_name"], id=event["id"])
+    targets = await read_targets(index.client)
+    code, said = await asyncio.to_thread(run, index, "rollback")
+    assert (code, "is not current: the index holds" in said) == (1, True), said
+    alias = {"index": previous["index_name"], "name": previous["write_alias"]}
+    await index.client.indices.delete_alias(**alias)
+    code, said = await asyncio.to_thread(run, index, "rollback")
+    assert (code, "changes have passed it by" in said) == (1, True), said
+    await tidy(index.connection, index.client)
+    code, said = await asyncio.to_thread(run, index, "rollback")
+    assert (code, "there is no previous generation" in said) == (1, True), said
+    assert await read_targets(index.client) == targets
+
+
+@pytest.mark.elasticsearch
+async def test_after_a_day_the_previous_generation_is_deleted(
+    index: Index, owner: asyncpg.Connection
+) -> None:
+    await index.rebuild()
+    previous = (await owner.fetchrow(PREVIOUS))["index_name"]
+    swapped = "UPDATE search.generations SET swapped_at = now() - $1::interval WHERE state = $2"
+    exists = index.client.indices.exists
+    await owner.execute(swapped, timedelta(hours=23), "active")
+    await tidy(index.connection, index.client)
+    assert await exists(index=previous)
+    await owner.execute(swapped, timedelta(hours=25), "active")
+    await tidy(index.connection, index.client)
+    assert not await exists(index=previous)
+    assert await read_targets(index.client)
