@@ -13,8 +13,9 @@ from services.search.document import READ_ALIAS
 from services.search.elastic import elastic_client
 from services.search.models import Outbox
 from services.search.openapi import describe_search
+from services.search.rebuilds import router as rebuilds_router
 from services.search.routes import Breaker, router
-from services.search.worker import HEALTH_KEY
+from services.search.worker import RECONCILED_KEY
 from shared.app import create_app
 from shared.auth import keys_lifespan
 from shared.db import database_lifespan
@@ -48,8 +49,8 @@ def _checks(app: FastAPI) -> list[Check]:
         return True, "redis ok"
 
     async def worker_beats() -> tuple[bool, str]:
-        beat = await app.state.redis.get(HEALTH_KEY)
-        return (True, "worker ok") if beat else (False, "no worker has been seen lately")
+        is_seen = await app.state.redis.exists(RECONCILED_KEY)
+        return (True, "worker ok") if is_seen else (False, "no worker has been seen lately")
 
     async def elasticsearch_answers() -> tuple[bool, str]:
         if app.state.elastic is None:
@@ -81,7 +82,7 @@ def build_app(settings: Settings | None = None) -> FastAPI:
     app = create_app(
         "search",
         settings=settings,
-        routers=[router],
+        routers=[router, rebuilds_router],
         describe=lambda: describe_search(dasherize=settings.dasherize_api, has_etag=settings.etag),
         checkers=_checks,
         lifespans=[database_lifespan("almanac_search"), keys_lifespan, _stores_lifespan],

@@ -53,6 +53,14 @@ def describe_search(*, dasherize: bool, has_etag: bool) -> dict[str, Any]:
             "parameters": [rebuild_id],
             "get": _read(components, "readRebuild", "Read how far a rebuild is", rebuild, 404),
         },
+        "/v1/search/status": {
+            "get": _read(
+                components,
+                "readSearchStatus",
+                "Read which index is searched and what waits",
+                components.schema("SearchStatus", _status(components)),
+            )
+        },
     }
     return {"paths": paths, "components": components.by_kind}
 
@@ -145,10 +153,31 @@ def _rebuild(components: Components) -> Schema:
         "eta_s": NUMBER,
         "error": TEXT,
     }
+    return _resource(components, "rebuild", UUID, attributes)
+
+
+def _status(components: Components) -> Schema:
+    attributes: dict[str, Schema] = {
+        "index": TEXT,
+        "generation": {"type": ["integer", "null"], "minimum": 1},
+        "swapped_at": DATE,
+        "audited_at": DATE,
+        "audit": TEXT,
+        "previous_index": TEXT,
+        "outbox_rows": COUNT,
+        "lag_s": {"type": "number", "minimum": 0},
+        "refused": COUNT,
+    }
+    return _resource(components, "search_status", {"const": "current"}, attributes)
+
+
+def _resource(
+    components: Components, kind: str, id_: Schema, attributes: dict[str, Schema]
+) -> Schema:
     return closed(
         {
-            "type": {"const": "rebuild"},
-            "id": UUID,
+            "type": {"const": components.wire(kind)},
+            "id": id_,
             "attributes": closed({components.wire(n): each for n, each in attributes.items()}),
             "links": closed({"self": URI}),
         }

@@ -6,6 +6,7 @@ from typing import Any
 import asyncpg
 from elasticsearch import AsyncElasticsearch
 
+from services.search.document import MAPPING_HASH
 from services.search.elastic import elastic_client, read_targets
 from services.search.rebuild import Rebuild
 from services.search.sync import ROLE
@@ -76,6 +77,19 @@ async def is_overdue(connection: asyncpg.Connection) -> bool:
     return bool(await connection.fetchval(query))
 
 
-async def needs_rebuild(client: AsyncElasticsearch) -> bool:
-    """Whether search has no index at all, for instance because somebody dropped it."""
-    return not await read_targets(client)
+async def request_due(connection: asyncpg.Connection, client: AsyncElasticsearch) -> None:
+    """Ask for what is due, whatever the clock, a deployment or somebody with a shell forgot."""
+    if await is_overdue(connection):
+        await request_rebuild(connection, weekly_key(), "weekly")
+    # The newest, not the one that is searched: who has gone back to an older one meant it.
+    newest = await connection.fetchrow(
+        "SELECT id, mapping_hash FROM search.generations "
+        "WHERE swapped_at IS NOT NULL ORDER BY id DESC LIMIT 1"
+    )
+    last = newest["id"] if newest else 0
+    if not await read_targets(client):
+        key = f"missing:{last}:{datetime.now(UTC):%Y-%m-%dT%H}"
+        await request_rebuild(connection, key, "no index")
+    if newest and newest["mapping_hash"] != MAPPING_HASH:
+        key = f"mapping:{MAPPING_HASH}:{last}"
+        await request_rebuild(connection, key, "the mapping changed")

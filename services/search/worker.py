@@ -5,7 +5,7 @@ killed worker loses no rebuild (docs/adr/0004-search-sync.md).
 """
 
 import logging
-from datetime import UTC, datetime
+import socket
 from typing import Any, ClassVar
 
 import arq
@@ -19,8 +19,7 @@ from services.search.audit import AuditError, audit_active
 from services.search.elastic import elastic_client
 from services.search.generations import RebuildError, tidy
 from services.search.requests import (
-    is_overdue,
-    needs_rebuild,
+    request_due,
     request_rebuild,
     run_open_request,
     weekly_key,
@@ -33,8 +32,11 @@ from shared.settings import Settings
 logger = logging.getLogger(__name__)
 
 QUEUE = "almanac:search"
-HEALTH_KEY = "almanac:search:health"
+# Of each worker by itself, for its probe; and of all of them, kept by whichever reconciles.
+HEALTH_KEY = f"almanac:search:health:{socket.gethostname()}"
 HEALTH_INTERVAL_S = 15
+RECONCILED_KEY = "almanac:search:reconciled"
+RECONCILED_S = 150
 
 
 async def rebuild(context: dict[str, Any]) -> int | None:
@@ -70,18 +72,15 @@ async def audit(context: dict[str, Any]) -> None:
 
 
 async def reconcile(context: dict[str, Any]) -> None:
-    """Ask for what the clock missed, delete what is over, and start what is open."""
+    """Ask for what is due, delete what is over, and start what is open."""
     settings: Settings = context["settings"]
+    await context["redis"].set(RECONCILED_KEY, "ok", ex=RECONCILED_S)
     if settings.elasticsearch_url is None:
         return
     connection = await raw_connection(settings, ROLE)
     try:
         async with elastic_client(settings, timeout_s=10) as client:
-            if await is_overdue(connection):
-                await request_rebuild(connection, weekly_key(), "weekly")
-            if await needs_rebuild(client):
-                key = f"missing:{datetime.now(UTC):%Y-%m-%dT%H:%M}"
-                await request_rebuild(connection, key, "no index")
+            await request_due(connection, client)
             await tidy(connection, client)
     except (ApiError, TransportError) as error:
         logger.warning("Elasticsearch does not answer", extra={"error": str(error)})

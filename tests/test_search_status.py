@@ -1,0 +1,121 @@
+"""Requests for rebuilds: what asks by itself, what administrators see."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import asyncpg
+import pytest
+from fastapi import FastAPI
+from redis.asyncio import Redis
+from sqlalchemy import event
+
+from services.search.generations import roll_back
+from services.search.requests import request_due, request_rebuild, run_open_request
+from services.search.worker import HEALTH_KEY, QUEUE
+from tests import test_search, test_search_rebuild
+from tests.client import Account, Client
+from tests.test_search import Index
+from tests.test_search_rebuild import run, start, until
+
+index, owner = test_search.index, test_search_rebuild.owner
+
+
+async def finish_all(index: Index) -> None:
+    while await run_open_request(index.settings) is not None:
+        pass
+
+
+@pytest.mark.elasticsearch
+async def test_a_changed_mapping_asks_for_one_rebuild_by_itself(
+    index: Index, owner: asyncpg.Connection
+) -> None:
+    await index.rebuild()
+    await index.rebuild()
+    await finish_all(index)
+    await owner.execute("UPDATE search.generations SET mapping_hash = 'other'")
+    count = "SELECT count(*) FROM search.rebuild_requests WHERE key LIKE 'mapping:%'"
+    before = await owner.fetchval(count)
+    for _ in range(2):
+        await request_due(index.connection, index.client)
+    assert await owner.fetchval(count) == before + 1
+    assert await run_open_request(index.settings) is not None
+    # Who goes back to the old mapping meant it.
+    await roll_back(index.connection, index.client)
+    await request_due(index.connection, index.client)
+    assert await run_open_request(index.settings) is None
+    await roll_back(index.connection, index.client)
+
+
+@contextmanager
+def counted(app: FastAPI) -> Iterator[list[str]]:
+    """The statements that an app's sessions send meanwhile."""
+    engine = app.state.database.engine.sync_engine
+    statements: list[str] = []
+
+    def note(connection: object, cursor: object, statement: str, *rest: object) -> None:
+        statements.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield statements
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+
+
+@pytest.mark.elasticsearch
+async def test_rebuilds_are_listed_by_one_statement(
+    api: Client, apps: dict[str, FastAPI], admin: Account, index: Index
+) -> None:
+    for number in range(3):
+        await request_rebuild(index.connection, f"test:list:{number}", "test")
+    with counted(apps["search"]) as statements:
+        listed = (await api.get("/v1/search/rebuilds", by=admin)).json()["data"]
+    keys = [each["attributes"]["key"] for each in listed]
+    assert keys[:3] == ["test:list:2", "test:list:1", "test:list:0"]
+    assert len(statements) == 1
+    await finish_all(index)
+
+
+@pytest.mark.elasticsearch
+async def test_administrators_see_how_search_is(
+    api: Client, user: Account, admin: Account, index: Index
+) -> None:
+    assert (await api.get("/v1/search/status")).status_code == 401
+    assert (await api.get("/v1/search/status", by=user)).status_code == 403
+    generation = await index.rebuild()
+    await api.event(user)
+    shown = (await api.get("/v1/search/status", by=admin)).json()["data"]
+    assert (shown["type"], shown["links"]["self"]) == ("search-status", "/v1/search/status")
+    attributes = shown["attributes"]
+    assert (attributes["generation"], attributes["outbox-rows"]) == (generation, 1)
+    assert attributes["lag-s"] > 0
+    await index.sync()
+    attributes = (await api.get("/v1/search/status", by=admin)).json()["data"]["attributes"]
+    assert (attributes["outbox-rows"], attributes["lag-s"]) == (0, 0)
+
+
+@pytest.mark.elasticsearch
+async def test_losing_redis_loses_no_rebuild(
+    index: Index, owner: asyncpg.Connection, apps: dict[str, FastAPI]
+) -> None:
+    await request_rebuild(index.connection, "manual:lost", "test")
+    redis = Redis.from_url(str(index.settings.redis_url))
+    await redis.flushall()
+    await redis.set(HEALTH_KEY.replace(socket.gethostname(), "another-pod"), "ok")
+    code, said = await asyncio.to_thread(run, index, "check-worker")
+    assert (code, "No worker has been seen" in said) == (1, True), said
+    worker = start(index, "worker")
+    try:
+        swapped = """SELECT g.swapped_at FROM search.rebuild_requests r
+            JOIN search.generations g ON g.id = r.generation_id WHERE r.key = 'manual:lost'"""
+        assert await until(lambda: owner.fetchval(swapped))
+        assert (await asyncio.to_thread(run, index, "check-worker"))[0] == 0
+        (check,) = [c for c in apps["search"].state.health.checks if "worker" in c.name]
+        assert (await check.check())[0]
+    finally:
+        worker.terminate()
+        assert await asyncio.to_thread(worker.wait, 30) == 0
+        await redis.delete(QUEUE)
+        await redis.aclose()
