@@ -249,7 +249,8 @@ class Rebuild:
             await self._set(phase="interrupted", error=reason)
             return
         now = await self.connection.fetchval("SELECT now()")
-        await self._set(state="failed", phase="failed", error=reason, finished_at=now)
+        phase = "refused" if isinstance(error, RebuildError) else "failed"
+        await self._set(state="failed", phase=phase, error=reason, finished_at=now)
         await reap(self.connection, self.client)
 
 
