@@ -39,6 +39,9 @@ router = APIRouter(
 EVENTS_PATH, REBUILDS_PATH = "/v1/search/events", "/v1/search/rebuilds"
 ELASTIC_TIMEOUT_S = 0.8
 BREAK_AFTER, BREAK_S = 5, 15.0
+REBUILDS = select(RebuildRequest, Generation).outerjoin(
+    Generation, Generation.id == RebuildRequest.generation_id
+)
 
 
 class Breaker:
@@ -165,9 +168,8 @@ async def read_rebuild(
 @router.get("/rebuilds")
 async def list_rebuilds(request: Request, session: SessionDep, user: AdminUser) -> Response:
     """The twenty newest rebuilds."""
-    newest = select(RebuildRequest.id).order_by(RebuildRequest.requested_at.desc()).limit(20)
-    ids = (await session.scalars(newest)).all()
-    data = [await _read_rebuild(request, session, each) for each in ids]
+    newest = REBUILDS.order_by(RebuildRequest.requested_at.desc()).limit(20)
+    data = [_rebuild(request, *row) for row in await session.execute(newest)]
     links = page_links(Query(), REBUILDS_PATH, has_next=False)
     document = {"jsonapi": JSONAPI, "links": links, "data": data}
     return tagged_response(request, orjson.dumps(document))
@@ -176,15 +178,16 @@ async def list_rebuilds(request: Request, session: SessionDep, user: AdminUser) 
 async def _read_rebuild(
     request: Request, session: AsyncSession, rebuild_id: UUID
 ) -> dict[str, Any]:
-    statement = (
-        select(RebuildRequest, Generation)
-        .outerjoin(Generation, Generation.id == RebuildRequest.generation_id)
-        .where(RebuildRequest.id == rebuild_id)
-    )
+    statement = REBUILDS.where(RebuildRequest.id == rebuild_id)
     row = (await session.execute(statement)).one_or_none()
     if row is None:
         raise NotFound(f"There is no rebuild {rebuild_id}.")
-    asked, generation = row
+    return _rebuild(request, *row)
+
+
+def _rebuild(
+    request: Request, asked: RebuildRequest, generation: Generation | None
+) -> dict[str, Any]:
     attributes = {
         "key": asked.key,
         "requested_at": asked.requested_at,
@@ -198,9 +201,9 @@ async def _read_rebuild(
     names: Names = request.app.state.names
     return {
         "type": "rebuild",
-        "id": str(rebuild_id),
+        "id": str(asked.id),
         "attributes": {names.wire(name): value for name, value in attributes.items()},
-        "links": {"self": f"{REBUILDS_PATH}/{rebuild_id}"},
+        "links": {"self": f"{REBUILDS_PATH}/{asked.id}"},
     }
 
 
