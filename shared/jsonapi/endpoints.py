@@ -98,7 +98,6 @@ async def item_response(
         reader.viewer,
         is_written=reader.is_writing,
     )
-    plan.hints = [reader.parameters["row_id"]] if "row_id" in reader.parameters else plan.hints
     body, row = await read_item(reader, plan, resource, row_id)
     version = row["version"] if resource.has_version else None
     headers = {"Location": resource_path(resource, row["id"])} if status == 201 else {}

@@ -9,7 +9,17 @@ from typing import Any
 
 import asyncpg
 import orjson
-from sqlalchemy import ColumnElement, FromClause, String, bindparam, case, func, literal, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    FromClause,
+    String,
+    bindparam,
+    case,
+    func,
+    literal,
+    select,
+)
 from sqlalchemy.sql import literal_column
 from sqlalchemy.sql.elements import Grouping
 
@@ -113,15 +123,18 @@ class Objects:
         keys = [link.column.key for link in self._links() if link.column is not None]
         return [self.resource.table.c[n] for n in dict.fromkeys([*names, *self.attributes, *keys])]
 
-    def columns(self, viewer: Viewer, source: FromClause) -> list[ColumnElement[Any]]:
+    def columns(
+        self, viewer: Viewer, source: FromClause, *, of_one: bool = False
+    ) -> list[ColumnElement[Any]]:
         """`id`, `version`, `attributes`, and `_<name>` for each linkage: an id or an array.
 
-        The source has the rows: the table of the type, or a subquery of some of it.
+        The source has the rows: the table of the type, or a subquery of some of it. Where it is
+        `of_one` row, the version that is known is told without its id.
         """
         columns: list[ColumnElement[Any]] = [source.c.id.label("id")]
         if self.resource.has_version:
             columns.append(source.c.version.label("version"))
-        columns.append(self._rendered(source).label("attributes"))
+        columns.append(self._rendered(source, of_one=of_one).label("attributes"))
         scope = Scope(self.registry, self.resource, source, viewer)
         for link in self._links():
             columns.append(self._linkage_column(scope, link).label(f"_{link.name}"))
@@ -131,7 +144,7 @@ class Objects:
         needed = [slot for slot in self._slots if isinstance(slot, Relationship)]
         return list(dict.fromkeys([*needed, *self.linked]))
 
-    def _rendered(self, source: FromClause) -> ColumnElement[Any]:
+    def _rendered(self, source: FromClause, *, of_one: bool) -> ColumnElement[Any]:
         if not self.attributes:
             return literal("", String)
         wire = self.registry.names.wire
@@ -142,9 +155,11 @@ class Objects:
         )
         if not self.resource.has_version:
             return rendered
-        ids: Any = bindparam("known_ids", None, type_=BIGINTS)
-        versions: Any = Grouping(bindparam("known_versions", None, type_=BIGINTS))
-        known = versions[func.array_position(ids, source.c.id)]
+        known: Any = bindparam("known_version", None, type_=BigInteger)
+        if not of_one:
+            ids: Any = bindparam("known_ids", None, type_=BIGINTS)
+            versions: Any = Grouping(bindparam("known_versions", None, type_=BIGINTS))
+            known = versions[func.array_position(ids, source.c.id)]
         return case((known == source.c.version, None), else_=rendered)
 
     def _linkage_column(self, scope: Scope, link: Relationship) -> ColumnElement[Any]:

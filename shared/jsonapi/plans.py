@@ -24,7 +24,7 @@ MAX_PLANS, MAX_COUNT = 512, 10_000
 
 @dataclass
 class Plan:
-    """The statements of one document; `hints` are the ids that its first one found last time."""
+    """The statements of one document; `hints` are the ids that a page had last time."""
 
     query: Query
     objects: dict[str, Objects]
@@ -66,7 +66,7 @@ def item_plan(
     if linkage is not None:
         limit = max(query.number * query.size, MAX_COUNT if query.count else 0) + 1
         objects[resource.type].show_linkage(linkage, limit)
-    columns = objects[resource.type].columns(any_viewer(viewer), resource.table)
+    columns = objects[resource.type].columns(any_viewer(viewer), resource.table, of_one=True)
     rows = select(*columns).where(condition)
     included = _by_ids(registry, objects, query, resource, viewer)
     return Plan(query, objects, compile_statement(rows), included)

@@ -42,13 +42,15 @@ class Reader:
     async def rows(
         self, statement: Statement, objects: Objects, hints: Sequence[int], **given: Any
     ) -> Loaded:
-        """(row, fragment) by id, in the order of the statement."""
+        """(row, fragment) by id, in the order of the statement; `hints` say which it may find."""
         fragments = self.registry.fragments
         known = {} if self.is_writing else fragments.known(objects.kind, hints)
+        versions = [version for version, _ in known.values()]
         found = await statement.fetch(
             self.connection,
             known_ids=list(known),
-            known_versions=[version for version, _ in known.values()],
+            known_versions=versions,
+            known_version=versions[0] if versions else None,
             viewer_id=self.viewer and self.viewer.id,
             **self.parameters,
             **given,
@@ -147,8 +149,8 @@ async def read_item(
     reader: Reader, plan: Plan, resource: Resource, row_id: object
 ) -> tuple[Document, asyncpg.Record]:
     """(document, row) of a single resource; NotFound where it is not there for the viewer."""
-    objects = plan.objects[resource.type]
-    rows = await reader.rows(plan.primary, objects, plan.hints)
+    objects, given = plan.objects[resource.type], reader.parameters.get("row_id")
+    rows = await reader.rows(plan.primary, objects, () if given is None else (given,))
     if not rows:
         raise not_found(resource, row_id)
     ((row, fragment),) = rows.values()
