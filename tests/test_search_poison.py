@@ -46,7 +46,7 @@ async def move(owner: asyncpg.Connection, latitude: float, *events: dict[str, st
 
 @pytest.mark.elasticsearch
 async def test_a_refused_event_is_shown_and_tried_again_and_holds_up_no_other(
-    api: Client, user: Account, index: Index, owner: asyncpg.Connection
+    api: Client, user: Account, admin: Account, index: Index, owner: asyncpg.Connection
 ) -> None:
     refused = await api.event(user, name="Planigale Lost")
     await move(owner, 95, refused)
@@ -59,6 +59,11 @@ async def test_a_refused_event_is_shown_and_tried_again_and_holds_up_no_other(
     said = (await asyncio.to_thread(run, index, "status"))[1]
     assert f"Event {refused['id']} is refused by" in said
     assert not (await audit_active(index.connection, index.client))[0].differing
+    assert (await api.get("/v1/search/status", by=user)).status_code == 403
+    status = (await api.get("/v1/search/status", by=admin)).json()["data"]["attributes"]
+    assert (status["refused"], status["outbox-rows"], status["lag-s"]) == (len(rows), 0, 0)
+    assert [status["index"]] == await read_targets(index.client)
+    assert status["audit"].endswith("in the same versions")
     # Not due, it is not tried; due, it is, and the next time is further away.
     await retry(index.connection)
     assert await owner.fetchval("SELECT count(*) FROM search.outbox") == 0

@@ -11,14 +11,14 @@ from elastic_transport import TransportError
 from elasticsearch import ApiError, AsyncElasticsearch
 from fastapi import APIRouter, Depends, Request, Response
 from redis.exceptions import RedisError
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.search import worker
 from services.search.document import READ_ALIAS, SHOWN
 from services.search.fallback import search_postgres
-from services.search.models import Generation, RebuildRequest
+from services.search.models import Generation, Outbox, Poison, RebuildRequest
 from services.search.parameters import parse_search
 from services.search.query import ENOUGH, SearchQuery, search_body
 from shared.auth import AdminUser
@@ -37,6 +37,7 @@ router = APIRouter(
 )
 
 EVENTS_PATH, REBUILDS_PATH = "/v1/search/events", "/v1/search/rebuilds"
+STATUS_PATH = "/v1/search/status"
 ELASTIC_TIMEOUT_S = 0.8
 BREAK_AFTER, BREAK_S = 5, 15.0
 REBUILDS = select(RebuildRequest, Generation).outerjoin(
@@ -205,6 +206,34 @@ def _rebuild(
         "attributes": {names.wire(name): value for name, value in attributes.items()},
         "links": {"self": f"{REBUILDS_PATH}/{asked.id}"},
     }
+
+
+@router.head("/status")
+@router.get("/status")
+async def read_status(request: Request, session: SessionDep, user: AdminUser) -> Response:
+    """What is searched, what waits to be and what cannot be."""
+    active = await session.scalar(select(Generation).where(Generation.state == "active"))
+    lag = func.extract("epoch", func.now() - func.min(Outbox.created_at))
+    rows, lag_s = (await session.execute(select(func.count(), lag).select_from(Outbox))).one()
+    live = Generation.state.in_(("building", "active", "previous"))
+    refused = select(func.count()).select_from(Poison).join(Generation).where(live)
+    attributes = {
+        "index": active and active.index_name,
+        "swapped_at": active and active.swapped_at,
+        "outbox_rows": rows,
+        "lag_s": float(lag_s or 0),
+        "refused": await session.scalar(refused),
+        "audited_at": active and active.audited_at,
+        "audit": active and active.audit,
+    }
+    names: Names = request.app.state.names
+    data = {
+        "type": "search-status",
+        "id": "current",
+        "attributes": {names.wire(name): value for name, value in attributes.items()},
+        "links": {"self": STATUS_PATH},
+    }
+    return tagged_response(request, orjson.dumps({"jsonapi": JSONAPI, "data": data}))
 
 
 def _eta_s(generation: Generation | None) -> float | None:
