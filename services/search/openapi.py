@@ -56,10 +56,10 @@ def describe_search(*, dasherize: bool, has_etag: bool) -> dict[str, Any]:
         "/v1/search/status": {
             "get": _read(
                 components,
-                "readSearchStatus",
-                "Read which index is searched and what waits",
-                components.schema("SearchStatus", _status(components)),
-            )
+                "readStatus",
+                "Read what is searched and what waits",
+                _status(components),
+            ),
         },
     }
     return {"paths": paths, "components": components.by_kind}
@@ -153,35 +153,35 @@ def _rebuild(components: Components) -> Schema:
         "eta_s": NUMBER,
         "error": TEXT,
     }
-    return _resource(components, "rebuild", UUID, attributes)
+    return closed(
+        {
+            "type": {"const": "rebuild"},
+            "id": UUID,
+            "attributes": closed({components.wire(n): each for n, each in attributes.items()}),
+            "links": closed({"self": URI}),
+        }
+    )
 
 
 def _status(components: Components) -> Schema:
     attributes: dict[str, Schema] = {
         "index": TEXT,
-        "generation": {"type": ["integer", "null"], "minimum": 1},
         "swapped_at": DATE,
+        "outbox_rows": COUNT,
+        "lag_s": {"type": "number"},
+        "refused": COUNT,
         "audited_at": DATE,
         "audit": TEXT,
-        "previous_index": TEXT,
-        "outbox_rows": COUNT,
-        "lag_s": {"type": "number", "minimum": 0},
-        "refused": COUNT,
     }
-    return _resource(components, "search_status", {"const": "current"}, attributes)
-
-
-def _resource(
-    components: Components, kind: str, id_: Schema, attributes: dict[str, Schema]
-) -> Schema:
-    return closed(
+    schema = closed(
         {
-            "type": {"const": components.wire(kind)},
-            "id": id_,
+            "type": {"const": "search-status"},
+            "id": {"const": "current"},
             "attributes": closed({components.wire(n): each for n, each in attributes.items()}),
             "links": closed({"self": URI}),
         }
     )
+    return components.schema("SearchStatus", schema)
 
 
 def _read(components: Components, name: str, summary: str, data: Schema, *errors: int) -> Schema:

@@ -1,21 +1,17 @@
-"""Requests for rebuilds: what asks by itself, what administrators see."""
+"""Requests for rebuilds: what asks by itself, and what Redis cannot lose."""
 
 import asyncio
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import asyncpg
 import pytest
 from fastapi import FastAPI
 from redis.asyncio import Redis
-from sqlalchemy import event
 
 from services.search.generations import roll_back
 from services.search.requests import request_due, request_rebuild, run_open_request
 from services.search.worker import HEALTH_KEY, QUEUE
 from tests import test_search, test_search_rebuild
-from tests.client import Account, Client
 from tests.test_search import Index
 from tests.test_search_rebuild import run, start, until
 
@@ -46,54 +42,6 @@ async def test_a_changed_mapping_asks_for_one_rebuild_by_itself(
     await request_due(index.connection, index.client)
     assert await run_open_request(index.settings) is None
     await roll_back(index.connection, index.client)
-
-
-@contextmanager
-def counted(app: FastAPI) -> Iterator[list[str]]:
-    """The statements that an app's sessions send meanwhile."""
-    engine = app.state.database.engine.sync_engine
-    statements: list[str] = []
-
-    def note(connection: object, cursor: object, statement: str, *rest: object) -> None:
-        statements.append(statement)
-
-    event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield statements
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
-
-
-@pytest.mark.elasticsearch
-async def test_rebuilds_are_listed_by_one_statement(
-    api: Client, apps: dict[str, FastAPI], admin: Account, index: Index
-) -> None:
-    for number in range(3):
-        await request_rebuild(index.connection, f"test:list:{number}", "test")
-    with counted(apps["search"]) as statements:
-        listed = (await api.get("/v1/search/rebuilds", by=admin)).json()["data"]
-    keys = [each["attributes"]["key"] for each in listed]
-    assert keys[:3] == ["test:list:2", "test:list:1", "test:list:0"]
-    assert len(statements) == 1
-    await finish_all(index)
-
-
-@pytest.mark.elasticsearch
-async def test_administrators_see_how_search_is(
-    api: Client, user: Account, admin: Account, index: Index
-) -> None:
-    assert (await api.get("/v1/search/status")).status_code == 401
-    assert (await api.get("/v1/search/status", by=user)).status_code == 403
-    generation = await index.rebuild()
-    await api.event(user)
-    shown = (await api.get("/v1/search/status", by=admin)).json()["data"]
-    assert (shown["type"], shown["links"]["self"]) == ("search-status", "/v1/search/status")
-    attributes = shown["attributes"]
-    assert (attributes["generation"], attributes["outbox-rows"]) == (generation, 1)
-    assert attributes["lag-s"] > 0
-    await index.sync()
-    attributes = (await api.get("/v1/search/status", by=admin)).json()["data"]["attributes"]
-    assert (attributes["outbox-rows"], attributes["lag-s"]) == (0, 0)
 
 
 @pytest.mark.elasticsearch
