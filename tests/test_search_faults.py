@@ -14,7 +14,7 @@ from fastapi import FastAPI
 
 from services.search import generations
 from services.search.document import bulk_lines
-from services.search.elastic import bulk, create_index, read_targets, swap
+from services.search.elastic import Pace, bulk, create_index, read_targets, swap
 from services.search.generations import RebuildError
 from services.search.query import words
 from services.search.rebuild import Rebuild
@@ -146,7 +146,7 @@ async def test_long_descriptions_are_sent_in_parts(index: Index) -> None:
     lines = [bulk_lines(i, 1, body, "scratch-w") for i in range(100)]
     await create_index(index.client, "scratch", "scratch-w")
     try:
-        outcomes = await bulk(index.client, lines)
+        outcomes = await bulk(index.client, lines, Pace())
     finally:
         await index.client.indices.delete(index="scratch")
     assert [outcome.status for outcome in outcomes] == [201] * 100
@@ -159,12 +159,12 @@ async def test_elasticsearch_may_stumble_during_a_rebuild(
     event = await api.event(user, name="Stumbling Saola")
     failures = iter([ConnectionTimeout("no answer"), ConnectionTimeout("no answer")])
 
-    async def bulk_at_last(client: AsyncElasticsearch, lines: Any) -> Any:
+    async def bulk_at_last(client: AsyncElasticsearch, lines: Any, pace: Pace) -> Any:
         for failure in failures:
             raise failure
-        return await bulk(client, lines)
+        return await bulk(client, lines, pace)
 
-    monkeypatch.setattr("services.search.rebuild.bulk", bulk_at_last)
+    monkeypatch.setattr("services.search.copying.bulk", bulk_at_last)
     await index.rebuild()
     assert await found(api, "saola") == [event["id"]]
 

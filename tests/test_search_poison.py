@@ -8,7 +8,7 @@ import pytest
 
 from services.search.audit import audit_active
 from services.search.document import bulk_lines
-from services.search.elastic import MAX_DOCUMENT_BYTES, bulk, create_index, read_targets
+from services.search.elastic import MAX_DOCUMENT_BYTES, Pace, bulk, create_index, read_targets
 from services.search.generations import RebuildError
 from services.search.poison import REFUSED, retry
 from tests import test_search
@@ -116,7 +116,7 @@ async def test_a_document_that_is_too_large_is_refused_alone(index: Index) -> No
     ]
     await create_index(index.client, "scratch", "scratch-w")
     try:
-        outcomes = await bulk(index.client, lines)
+        outcomes = await bulk(index.client, lines, Pace())
     finally:
         await index.client.indices.delete(index="scratch")
     assert [outcome.status for outcome in outcomes] == [201, 413, 201]

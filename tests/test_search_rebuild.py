@@ -46,11 +46,11 @@ async def make_many(owner: asyncpg.Connection) -> list[int]:
 
 
 class Watched(Rebuild):
-    """Remembers after which ids it read."""
+    """Remembers after which id it began to copy."""
 
-    async def _read(self, after: int) -> list[asyncpg.Record]:
-        self.__dict__.setdefault("read_after", []).append(after)
-        return await super()._read(after)
+    async def _copy(self) -> None:
+        self.__dict__["began_after"] = self.generation["cursor"]
+        await super()._copy()
 
 
 async def until(condition: Any) -> Any:
@@ -117,7 +117,7 @@ async def test_a_killed_rebuild_goes_on_in_its_index_from_its_cursor(
     await index.sync()
     rebuild = Watched(index.connection, index.client, "test")
     assert await rebuild_when_free(rebuild) == killed["id"]
-    assert rebuild.__dict__["read_after"][0] >= killed["cursor"]
+    assert rebuild.__dict__["began_after"] >= killed["cursor"]
     row = await owner.fetchrow("SELECT * FROM search.generations WHERE id = $1", killed["id"])
     assert (row["state"], row["error"], row["index_name"]) == (
         "active",

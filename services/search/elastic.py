@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from elasticsearch import AsyncElasticsearch, OrjsonSerializer
+from elastic_transport import TransportError
+from elasticsearch import ApiError, AsyncElasticsearch, OrjsonSerializer
 
 from services.search.document import MAPPINGS, READ_ALIAS, SETTINGS
 from shared.settings import Settings
@@ -13,6 +14,8 @@ LIVE = {"term": {"live": True}}
 # Elasticsearch refuses over 100 MB, which a thousand long descriptions are, and from 1 MiB on
 # aiohttp warns that writing the body holds up the event loop.
 MAX_BULK_BYTES = 1_000_000
+MAX_REQUESTS = 4
+MIN_SHARE = 1 / 16
 # What takes more would have Elasticsearch run out of memory; nobody can send that to the API.
 MAX_DOCUMENT_BYTES = 10_000_000
 
@@ -49,16 +52,50 @@ class Outcome:
         return 400 <= self.status < 500 and self.status not in (401, 403, 404, 408, 409, 429)
 
 
-async def bulk(client: AsyncElasticsearch, lines: Sequence[bytes]) -> list[Outcome]:
-    """The outcome of every line, in order."""
-    return [outcome for part in _parts(lines) for outcome in await _send(client, part)]
+class Pace:
+    """How much Elasticsearch is sent at once: a little more after each success, half as much
+    after each failure, so that a cluster that is too busy is left to its work.
+    """
+
+    def __init__(self) -> None:
+        self.share = 0.5
+
+    @property
+    def requests(self) -> int:
+        return max(1, round(MAX_REQUESTS * self.share))
+
+    @property
+    def bytes(self) -> int:
+        return round(MAX_BULK_BYTES * self.share)
+
+    def succeeded(self) -> None:
+        self.share = min(1.0, self.share + 0.05)
+
+    def failed(self) -> None:
+        self.share = max(MIN_SHARE, self.share / 2)
 
 
-def _parts(lines: Sequence[bytes]) -> Iterator[list[bytes]]:
+async def bulk(client: AsyncElasticsearch, lines: Sequence[bytes], pace: Pace) -> list[Outcome]:
+    """The outcome of every line, in order; the pace is told how it went."""
+    outcomes: list[Outcome] = []
+    try:
+        for part in _parts(lines, pace):
+            outcomes += await _send(client, part)
+            if any(outcome.status in (429, 503) for outcome in outcomes[-len(part) :]):
+                pace.failed()
+            else:
+                pace.succeeded()
+    except (ApiError, TransportError):
+        pace.failed()
+        raise
+    return outcomes
+
+
+def _parts(lines: Sequence[bytes], pace: Pace) -> Iterator[list[bytes]]:
     part: list[bytes] = []
     size = 0
     for line in lines:
-        if part and size + len(line) > MAX_BULK_BYTES:
+        if part and size + len(line) > pace.bytes:
             yield part
             part, size = [], 0
         part.append(line)

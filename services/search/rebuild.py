@@ -7,7 +7,7 @@ that was killed or cut off from a store leaves its generation building: the next
 import asyncio
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
@@ -15,8 +15,9 @@ from elastic_transport import TransportError
 from elasticsearch import ApiError, AsyncElasticsearch
 
 from services.search.audit import ELIGIBLE, AuditError, Progress, repair, unseen
-from services.search.document import MAPPING_HASH, bulk_lines, document
-from services.search.elastic import LIVE, bulk, create_index, read_targets, swap
+from services.search.copying import Copy, Page, PausedError
+from services.search.document import MAPPING_HASH
+from services.search.elastic import LIVE, create_index, read_targets, swap
 from services.search.generations import (
     RebuildError,
     activate,
@@ -31,17 +32,8 @@ from services.search.sync import BATCH_LOCK, NotTakenError, drain, holding
 
 logger = logging.getLogger(__name__)
 
-PAGE = 1000
-MAX_BULK_TRIES = 8
 # A few events that cannot be searched are no reason for an old index, many are.
 MAX_REFUSED = 10
-
-
-Pending = tuple[asyncpg.Record, bytes]
-
-
-class PausedError(RebuildError):
-    """Elasticsearch takes nothing now; nothing is wrong with what it has taken."""
 
 
 # What says nothing against the generation: sync keeps it current until the next run goes on.
@@ -66,7 +58,6 @@ class Rebuild:
     progress: Progress = unseen
     generation: Any = None
     found_before: int = 0
-    refusals: list[Refusal] = field(default_factory=list)
 
     async def run(self, request_id: str | None = None) -> int:
         """Build, check and swap in a generation; its id. RebuildError when it must not be."""
@@ -128,70 +119,26 @@ class Rebuild:
     async def _copy(self) -> None:
         total, done = self.generation["total"], self.generation["done"]
         done_before, started = done, time.monotonic()
-        page = await self._read(self.generation["cursor"])
-        while page:
-            last = page[-1]["id"]
-            # The next page is read while this one is sent.
-            sending = asyncio.create_task(self._send(page))
-            try:
-                following = await self._read(last)
-                await sending
-            finally:
-                sending.cancel()
-            await self._keep_refusals()
-            # Only what Elasticsearch has acknowledged is done.
-            done += len(page)
+
+        async def acknowledge(page: Page) -> None:
+            nonlocal done
+            await self._keep(page.refusals)
+            done += page.count
             rate = (done - done_before) / max(time.monotonic() - started, 0.001)
-            await self._set(cursor=last, done=done, docs_per_s=rate)
+            await self._set(cursor=page.last, done=done, docs_per_s=rate)
             self.progress(done, max(total, done))
-            page = following
 
-    async def _read(self, after: int) -> list[asyncpg.Record]:
-        query = f"SELECT * {ELIGIBLE} AND id > $1 ORDER BY id LIMIT {PAGE}"
-        return list(await self.connection.fetch(query, after))
+        await Copy(self.connection, self.client, self.generation, acknowledge).run()
 
-    async def _send(self, page: list[asyncpg.Record]) -> None:
-        alias = self.generation["write_alias"]
-        pending = [
-            (row, bulk_lines(row["id"], row["search_version"], document(row), alias))
-            for row in page
-        ]
-        for attempt in range(MAX_BULK_TRIES):
-            pending = await self._try(pending)
-            if not pending:
-                return
-            await asyncio.sleep(0.1 * 2**attempt)
-        raise PausedError(f"Elasticsearch did not take {len(pending)} documents")
-
-    async def _try(self, pending: list[Pending]) -> list[Pending]:
-        """Send once; returns what has to be sent again."""
-        try:
-            outcomes = await bulk(self.client, [lines for _, lines in pending])
-        except TransportError:
-            return pending
-        except ApiError as error:
-            if error.status_code == 429 or error.status_code >= 500:
-                return pending
-            raise
-        again = []
-        for (row, lines), outcome in zip(pending, outcomes, strict=True):
-            if outcome.is_refused:
-                place = row["id"], self.generation["id"]
-                self.refusals.append(Refusal(*place, row["search_version"], outcome.error))
-            elif not outcome.is_done:
-                again.append((row, lines))
-        return again
-
-    async def _keep_refusals(self) -> None:
-        if not self.refusals:
+    async def _keep(self, refusals: list[Refusal]) -> None:
+        if not refusals:
             return
-        error = self.refusals[0].error
-        await keep(self.connection, self.refusals)
-        self.refusals.clear()
+        await keep(self.connection, refusals)
         query = "SELECT count(*) FROM search.poison WHERE generation_id = $1"
         count = await self.connection.fetchval(query, self.generation["id"])
         if count > MAX_REFUSED:
-            raise RebuildError(f"{count} documents were refused, one of them for {error}")
+            reason = f"one of them for {refusals[0].error}"
+            raise RebuildError(f"{count} documents were refused, {reason}")
 
     async def _cut_over(self) -> None:
         """With sync paused: bring both up to date, audit exactly, swap, write it down."""

@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import asyncpg
@@ -18,8 +18,9 @@ from elastic_transport import TransportError
 from elasticsearch import ApiError, AsyncElasticsearch
 
 from services.search.document import bulk_lines, document, is_eligible
-from services.search.elastic import Outcome, bulk, elastic_client
+from services.search.elastic import Outcome, Pace, bulk, elastic_client
 from services.search.poison import Place, Refusal, forget, keep, refused_places, retry
+from services.search.reading import MAX_ROWS, read_changed
 from shared.db import raw_connection
 from shared.settings import Settings
 
@@ -29,7 +30,6 @@ ROLE = "almanac_search"
 LEADER_LOCK = 7_254_100
 # Held for each batch, so that a rebuild can pause the leader while it cuts over.
 BATCH_LOCK = 7_254_101
-BATCH = 1000
 IDLE_S = 0.25
 RETRY_S = 10.0
 MAX_BACKOFF_S = 30.0
@@ -64,21 +64,29 @@ class Batch:
     refused: set[Place]
 
 
-async def read_batch(connection: asyncpg.Connection, limit: int = BATCH) -> Batch:
+@dataclass
+class Memory:
+    """What is remembered from batch to batch."""
+
+    pace: Pace = field(default_factory=Pace)
+    failing: dict[int, float] = field(default_factory=dict)  # generations, since when
+
+
+async def read_batch(connection: asyncpg.Connection) -> Batch:
     """One snapshot, so that a row committed after a generation began cannot miss it."""
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         rows = await connection.fetch(
-            "SELECT id, event_id, version FROM search.outbox ORDER BY id LIMIT $1", limit
+            "SELECT id, event_id, version FROM search.outbox ORDER BY id LIMIT $1", MAX_ROWS
         )
         generations = await connection.fetch(
             "SELECT id, state, write_alias FROM search.generations "
             "WHERE state IN ('building', 'active', 'previous') ORDER BY state = 'active' DESC"
         )
         ids = {row["event_id"] for row in rows}
-        events = await connection.fetch(
-            "SELECT * FROM events.searchable WHERE id = ANY($1::bigint[])", ids
-        )
+        events, last = await read_changed(connection, ids)
         refused = await refused_places(connection, ids)
+    if last is not None:
+        rows = [row for row in rows if row["event_id"] <= last]
     return Batch(_by_event(rows), _changes(rows, events), generations, refused)
 
 
@@ -101,19 +109,18 @@ def _changes(rows: Sequence[Any], events: Sequence[Any]) -> list[Change]:
 
 
 async def sync_batch(
-    connection: asyncpg.Connection, client: AsyncElasticsearch, failing: dict[int, float]
+    connection: asyncpg.Connection, client: AsyncElasticsearch, memory: Memory
 ) -> int:
     """Carry over one batch; returns how many outbox rows are done.
 
-    `failing` keeps since when a generation fails. Raises what Elasticsearch raises while it is
-    away; then every row stays.
+    Raises what Elasticsearch raises while it is away; then every row stays.
     """
     batch = await read_batch(connection)
     waiting: set[int] = set()
     refusals: list[Refusal] = []
     taken: set[Place] = set()
     for generation in batch.generations:
-        outcomes = await _write(connection, client, generation, batch.changes, failing)
+        outcomes = await _write(connection, client, generation, batch.changes, memory)
         for change, outcome in zip(batch.changes, outcomes, strict=False):
             place = change.event_id, generation["id"]
             if outcome.is_refused:
@@ -137,21 +144,20 @@ async def _write(
     client: AsyncElasticsearch,
     generation: asyncpg.Record,
     changes: Sequence[Change],
-    failing: dict[int, float],
+    memory: Memory,
 ) -> list[Outcome]:
     """The outcome of every change; none if the generation was given up."""
     try:
-        outcomes = await bulk(
-            client, [change.lines(generation["write_alias"]) for change in changes]
-        )
+        lines = [change.lines(generation["write_alias"]) for change in changes]
+        outcomes = await bulk(client, lines, memory.pace)
     except (ApiError, TransportError):
-        since = failing.setdefault(generation["id"], time.monotonic())
+        since = memory.failing.setdefault(generation["id"], time.monotonic())
         if generation["state"] == "active" or time.monotonic() - since < PATIENCE_S:
             raise
         # The next rebuild begins anew; live sync does not wait for this one any longer.
         await _give_up(connection, generation)
         return []
-    failing.pop(generation["id"], None)
+    memory.failing.pop(generation["id"], None)
     return outcomes
 
 
@@ -184,8 +190,8 @@ async def holding(connection: asyncpg.Connection, lock: int) -> AsyncIterator[No
 
 async def drain(connection: asyncpg.Connection, client: AsyncElasticsearch) -> int:
     """Carry over everything that is in the outbox now."""
-    total, failing = 0, dict[int, float]()
-    while done := await sync_batch(connection, client, failing):
+    total, memory = 0, Memory()
+    while done := await sync_batch(connection, client, memory):
         total += done
     return total
 
@@ -222,14 +228,14 @@ async def _lead(settings: Settings) -> None:
 async def _follow(
     connection: asyncpg.Connection, client: AsyncElasticsearch, wake: asyncio.Event
 ) -> None:
-    failures, failing, retried_at = 0, dict[int, float](), 0.0
+    failures, memory, retried_at = 0, Memory(), 0.0
     while True:
         if time.monotonic() - retried_at > RETRY_S:
             await retry(connection)
             retried_at = time.monotonic()
         try:
             async with holding(connection, BATCH_LOCK):
-                done = await sync_batch(connection, client, failing)
+                done = await sync_batch(connection, client, memory)
             failures = 0
         except (ApiError, TransportError, NotTakenError) as error:
             failures += 1
