@@ -20,6 +20,7 @@ from services.search import sync, worker
 from services.search.audit import AuditError, Progress, audit_active
 from services.search.elastic import elastic_client
 from services.search.generations import RebuildError, roll_back
+from services.search.poison import REFUSED
 from services.search.requests import request_rebuild, run_open_request
 from services.search.sync import ROLE
 from shared.db import raw_connection
@@ -62,7 +63,7 @@ async def status(settings: Settings, arguments: argparse.Namespace) -> None:
     connection = await raw_connection(settings, ROLE)
     rows = await connection.fetch("SELECT * FROM search.generations ORDER BY id DESC LIMIT 5")
     waiting = await connection.fetchval("SELECT count(*) FROM search.outbox")
-    poison = await connection.fetchval("SELECT count(*) FROM search.poison")
+    refused = await connection.fetch(REFUSED)
     await connection.close()
     for row in rows:
         if row["audited_at"]:
@@ -71,7 +72,12 @@ async def status(settings: Settings, arguments: argparse.Namespace) -> None:
             f"{row['index_name']}  {row['state']}  {row['phase']}  "
             f"{row['done']} of {row['total']}  {row['error'] or ''}"
         )
-    print(f"{waiting} changes wait in the outbox, {poison} documents are refused.")
+    print(f"{waiting} changes wait in the outbox, {len(refused)} documents are refused.")
+    for row in refused[:10]:
+        print(
+            f"Event {row['event_id']} is refused by {row['index_name']} ({row['attempts']} times, "
+            f"again at {row['next_try']:%Y-%m-%d %H:%M} UTC): {row['error']}"
+        )
 
 
 async def rollback(settings: Settings, arguments: argparse.Namespace) -> None:

@@ -13,6 +13,8 @@ LIVE = {"term": {"live": True}}
 # Elasticsearch refuses over 100 MB, which a thousand long descriptions are, and from 1 MiB on
 # aiohttp warns that writing the body holds up the event loop.
 MAX_BULK_BYTES = 1_000_000
+# What takes more would have Elasticsearch run out of memory; nobody can send that to the API.
+MAX_DOCUMENT_BYTES = 10_000_000
 
 
 def elastic_client(settings: Settings, *, timeout_s: float = 60) -> AsyncElasticsearch:
@@ -66,6 +68,8 @@ def _parts(lines: Sequence[bytes]) -> Iterator[list[bytes]]:
 
 
 async def _send(client: AsyncElasticsearch, lines: Sequence[bytes]) -> list[Outcome]:
+    if len(lines) == 1 and len(lines[0]) > MAX_DOCUMENT_BYTES:
+        return [Outcome(413, f"{len(lines[0])} bytes are too many for one document")]
     body: Any = b"".join(lines)  # NDJSON made by hand is sent as it is
     answer = await client.bulk(
         operations=body,

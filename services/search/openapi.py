@@ -54,6 +54,14 @@ def describe_search(*, dasherize: bool, has_etag: bool) -> dict[str, Any]:
             "parameters": [rebuild_id],
             "get": _read(components, "readRebuild", "Read how far a rebuild is", rebuild, 404),
         },
+        "/v1/search/status": {
+            "get": _read(
+                components,
+                "readStatus",
+                "Read what is searched and what waits",
+                _status(components),
+            ),
+        },
     }
     return {"paths": paths, "components": components.by_kind}
 
@@ -158,6 +166,27 @@ def _rebuild(components: Components) -> Schema:
             "links": closed({"self": URI}),
         }
     )
+
+
+def _status(components: Components) -> Schema:
+    attributes: dict[str, Schema] = {
+        "index": TEXT,
+        "swapped_at": DATE,
+        "outbox_rows": COUNT,
+        "lag_s": {"type": "number"},
+        "refused": COUNT,
+        "audited_at": DATE,
+        "audit": TEXT,
+    }
+    schema = closed(
+        {
+            "type": {"const": "search-status"},
+            "id": {"const": "current"},
+            "attributes": closed({components.wire(n): each for n, each in attributes.items()}),
+            "links": closed({"self": URI}),
+        }
+    )
+    return components.schema("SearchStatus", schema)
 
 
 def _read(components: Components, name: str, summary: str, data: Schema, *errors: int) -> Schema:

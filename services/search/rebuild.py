@@ -7,7 +7,7 @@ that was killed or cut off from a store leaves its generation building: the next
 import asyncio
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import asyncpg
@@ -26,12 +26,18 @@ from services.search.generations import (
     retire,
     settle,
 )
+from services.search.poison import Refusal, keep
 from services.search.sync import BATCH_LOCK, NotTakenError, drain, holding
 
 logger = logging.getLogger(__name__)
 
 PAGE = 1000
 MAX_BULK_TRIES = 8
+# A few events that cannot be searched are no reason for an old index, many are.
+MAX_REFUSED = 10
+
+
+Pending = tuple[asyncpg.Record, bytes]
 
 
 class PausedError(RebuildError):
@@ -60,6 +66,7 @@ class Rebuild:
     progress: Progress = unseen
     generation: Any = None
     found_before: int = 0
+    refusals: list[Refusal] = field(default_factory=list)
 
     async def run(self, request_id: str | None = None) -> int:
         """Build, check and swap in a generation; its id. RebuildError when it must not be."""
@@ -131,6 +138,7 @@ class Rebuild:
                 await sending
             finally:
                 sending.cancel()
+            await self._keep_refusals()
             # Only what Elasticsearch has acknowledged is done.
             done += len(page)
             rate = (done - done_before) / max(time.monotonic() - started, 0.001)
@@ -144,30 +152,46 @@ class Rebuild:
 
     async def _send(self, page: list[asyncpg.Record]) -> None:
         alias = self.generation["write_alias"]
-        lines = [
-            bulk_lines(row["id"], row["search_version"], document(row), alias) for row in page
+        pending = [
+            (row, bulk_lines(row["id"], row["search_version"], document(row), alias))
+            for row in page
         ]
         for attempt in range(MAX_BULK_TRIES):
-            lines = await self._try(lines)
-            if not lines:
+            pending = await self._try(pending)
+            if not pending:
                 return
             await asyncio.sleep(0.1 * 2**attempt)
-        raise PausedError(f"Elasticsearch did not take {len(lines)} documents")
+        raise PausedError(f"Elasticsearch did not take {len(pending)} documents")
 
-    async def _try(self, lines: list[bytes]) -> list[bytes]:
+    async def _try(self, pending: list[Pending]) -> list[Pending]:
         """Send once; returns what has to be sent again."""
         try:
-            outcomes = await bulk(self.client, lines)
+            outcomes = await bulk(self.client, [lines for _, lines in pending])
         except TransportError:
-            return lines
+            return pending
         except ApiError as error:
             if error.status_code == 429 or error.status_code >= 500:
-                return lines
+                return pending
             raise
-        refused = [outcome.error for outcome in outcomes if outcome.is_refused]
-        if refused:
-            raise RebuildError(f"{len(refused)} documents were refused: {refused[0]}")
-        return [line for line, outcome in zip(lines, outcomes, strict=True) if not outcome.is_done]
+        again = []
+        for (row, lines), outcome in zip(pending, outcomes, strict=True):
+            if outcome.is_refused:
+                place = row["id"], self.generation["id"]
+                self.refusals.append(Refusal(*place, row["search_version"], outcome.error))
+            elif not outcome.is_done:
+                again.append((row, lines))
+        return again
+
+    async def _keep_refusals(self) -> None:
+        if not self.refusals:
+            return
+        error = self.refusals[0].error
+        await keep(self.connection, self.refusals)
+        self.refusals.clear()
+        query = "SELECT count(*) FROM search.poison WHERE generation_id = $1"
+        count = await self.connection.fetchval(query, self.generation["id"])
+        if count > MAX_REFUSED:
+            raise RebuildError(f"{count} documents were refused, one of them for {error}")
 
     async def _cut_over(self) -> None:
         """With sync paused: bring both up to date, audit exactly, swap, write it down."""
@@ -225,7 +249,8 @@ class Rebuild:
             await self._set(phase="interrupted", error=reason)
             return
         now = await self.connection.fetchval("SELECT now()")
-        await self._set(state="failed", phase="failed", error=reason, finished_at=now)
+        phase = "refused" if isinstance(error, RebuildError) else "failed"
+        await self._set(state="failed", phase=phase, error=reason, finished_at=now)
         await reap(self.connection, self.client)
 
 

@@ -12,15 +12,17 @@ from services.search.sync import ROLE
 from shared.db import raw_connection
 from shared.settings import Settings
 
+# Somebody who asked by hand is told why the rebuild was refused, and may ask again.
+IS_OVER = "g.phase = 'refused' AND r.key LIKE 'manual:%'"
 # A request is open until a generation that was begun for it has been swapped in; after a
 # failure it waits for ten minutes.
-OPEN = """
+OPEN = f"""
 SELECT r.id FROM search.rebuild_requests r
 LEFT JOIN search.generations g ON g.id = r.generation_id
 WHERE g.id IS NULL OR g.state = 'building'
-   OR (g.state = 'failed' AND g.finished_at < now() - interval '10 minutes')
+   OR (g.state = 'failed' AND g.finished_at < now() - interval '10 minutes' AND NOT ({IS_OVER}))
 ORDER BY r.requested_at LIMIT 1
-"""
+"""  # noqa: S608
 
 
 def weekly_key(now: datetime | None = None) -> str:
@@ -60,11 +62,11 @@ async def run_open_request(settings: Settings, **options: Any) -> int | None:
 async def _close_older(connection: asyncpg.Connection, generation_id: int) -> None:
     # One rebuild answers every request that was made before it began.
     await connection.execute(
-        """UPDATE search.rebuild_requests r SET generation_id = $1
-           FROM search.generations g
-           WHERE g.id = $1 AND r.requested_at <= g.started_at AND (
-               r.generation_id IS NULL OR r.generation_id IN (
-                   SELECT id FROM search.generations WHERE state = 'failed'))""",
+        f"""UPDATE search.rebuild_requests SET generation_id = $1 WHERE id IN (
+                SELECT r.id FROM search.rebuild_requests r
+                JOIN search.generations new ON new.id = $1 AND r.requested_at <= new.started_at
+                LEFT JOIN search.generations g ON g.id = r.generation_id
+                WHERE g.id IS NULL OR (g.state = 'failed' AND NOT ({IS_OVER})))""",  # noqa: S608
         generation_id,
     )
 

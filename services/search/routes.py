@@ -11,14 +11,14 @@ from elastic_transport import TransportError
 from elasticsearch import ApiError, AsyncElasticsearch
 from fastapi import APIRouter, Depends, Request, Response
 from redis.exceptions import RedisError
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.search import worker
 from services.search.document import READ_ALIAS, SHOWN
 from services.search.fallback import search_postgres
-from services.search.models import Generation, RebuildRequest
+from services.search.models import Generation, Outbox, Poison, RebuildRequest
 from services.search.parameters import parse_search
 from services.search.query import SearchQuery, search_body, typo_boost
 from shared.auth import AdminUser
@@ -37,8 +37,12 @@ router = APIRouter(
 )
 
 EVENTS_PATH, REBUILDS_PATH = "/v1/search/events", "/v1/search/rebuilds"
+STATUS_PATH = "/v1/search/status"
 ELASTIC_TIMEOUT_S = 0.8
 BREAK_AFTER, BREAK_S = 5, 15.0
+REBUILDS = select(RebuildRequest, Generation).outerjoin(
+    Generation, Generation.id == RebuildRequest.generation_id
+)
 
 
 class Breaker:
@@ -165,9 +169,8 @@ async def read_rebuild(
 @router.get("/rebuilds")
 async def list_rebuilds(request: Request, session: SessionDep, user: AdminUser) -> Response:
     """The twenty newest rebuilds."""
-    newest = select(RebuildRequest.id).order_by(RebuildRequest.requested_at.desc()).limit(20)
-    ids = (await session.scalars(newest)).all()
-    data = [await _read_rebuild(request, session, each) for each in ids]
+    newest = REBUILDS.order_by(RebuildRequest.requested_at.desc()).limit(20)
+    data = [_rebuild(request, *row) for row in await session.execute(newest)]
     links = page_links(Query(), REBUILDS_PATH, has_next=False)
     document = {"jsonapi": JSONAPI, "links": links, "data": data}
     return tagged_response(request, orjson.dumps(document))
@@ -176,15 +179,16 @@ async def list_rebuilds(request: Request, session: SessionDep, user: AdminUser) 
 async def _read_rebuild(
     request: Request, session: AsyncSession, rebuild_id: UUID
 ) -> dict[str, Any]:
-    statement = (
-        select(RebuildRequest, Generation)
-        .outerjoin(Generation, Generation.id == RebuildRequest.generation_id)
-        .where(RebuildRequest.id == rebuild_id)
-    )
+    statement = REBUILDS.where(RebuildRequest.id == rebuild_id)
     row = (await session.execute(statement)).one_or_none()
     if row is None:
         raise NotFound(f"There is no rebuild {rebuild_id}.")
-    asked, generation = row
+    return _rebuild(request, *row)
+
+
+def _rebuild(
+    request: Request, asked: RebuildRequest, generation: Generation | None
+) -> dict[str, Any]:
     attributes = {
         "key": asked.key,
         "requested_at": asked.requested_at,
@@ -198,10 +202,38 @@ async def _read_rebuild(
     names: Names = request.app.state.names
     return {
         "type": "rebuild",
-        "id": str(rebuild_id),
+        "id": str(asked.id),
         "attributes": {names.wire(name): value for name, value in attributes.items()},
-        "links": {"self": f"{REBUILDS_PATH}/{rebuild_id}"},
+        "links": {"self": f"{REBUILDS_PATH}/{asked.id}"},
     }
+
+
+@router.head("/status")
+@router.get("/status")
+async def read_status(request: Request, session: SessionDep, user: AdminUser) -> Response:
+    """What is searched, what waits to be and what cannot be."""
+    active = await session.scalar(select(Generation).where(Generation.state == "active"))
+    lag = func.extract("epoch", func.now() - func.min(Outbox.created_at))
+    rows, lag_s = (await session.execute(select(func.count(), lag).select_from(Outbox))).one()
+    live = Generation.state.in_(("building", "active", "previous"))
+    refused = select(func.count()).select_from(Poison).join(Generation).where(live)
+    attributes = {
+        "index": active and active.index_name,
+        "swapped_at": active and active.swapped_at,
+        "outbox_rows": rows,
+        "lag_s": float(lag_s or 0),
+        "refused": await session.scalar(refused),
+        "audited_at": active and active.audited_at,
+        "audit": active and active.audit,
+    }
+    names: Names = request.app.state.names
+    data = {
+        "type": "search-status",
+        "id": "current",
+        "attributes": {names.wire(name): value for name, value in attributes.items()},
+        "links": {"self": STATUS_PATH},
+    }
+    return tagged_response(request, orjson.dumps({"jsonapi": JSONAPI, "data": data}))
 
 
 def _eta_s(generation: Generation | None) -> float | None:

@@ -19,6 +19,7 @@ from elasticsearch import ApiError, AsyncElasticsearch
 
 from services.search.document import bulk_lines, document, is_eligible
 from services.search.elastic import Outcome, bulk, elastic_client
+from services.search.poison import Place, Refusal, forget, keep, refused_places, retry
 from shared.db import raw_connection
 from shared.settings import Settings
 
@@ -30,6 +31,7 @@ LEADER_LOCK = 7_254_100
 BATCH_LOCK = 7_254_101
 BATCH = 1000
 IDLE_S = 0.25
+RETRY_S = 10.0
 MAX_BACKOFF_S = 30.0
 # How long an index that is not searched may hold back the one that is.
 PATIENCE_S = 60.0
@@ -59,6 +61,7 @@ class Batch:
     outbox_ids: dict[int, list[int]]
     changes: list[Change]
     generations: list[asyncpg.Record]
+    refused: set[Place]
 
 
 async def read_batch(connection: asyncpg.Connection, limit: int = BATCH) -> Batch:
@@ -75,7 +78,8 @@ async def read_batch(connection: asyncpg.Connection, limit: int = BATCH) -> Batc
         events = await connection.fetch(
             "SELECT * FROM events.searchable WHERE id = ANY($1::bigint[])", ids
         )
-    return Batch(_by_event(rows), _changes(rows, events), generations)
+        refused = await refused_places(connection, ids)
+    return Batch(_by_event(rows), _changes(rows, events), generations, refused)
 
 
 def _by_event(rows: Sequence[Any]) -> dict[int, list[int]]:
@@ -106,35 +110,54 @@ async def sync_batch(
     """
     batch = await read_batch(connection)
     waiting: set[int] = set()
-    poison: list[tuple[int, int, int, str]] = []
+    refusals: list[Refusal] = []
+    taken: set[Place] = set()
     for generation in batch.generations:
-        lines = [change.lines(generation["write_alias"]) for change in batch.changes]
-        try:
-            outcomes = await bulk(client, lines)
-            failing.pop(generation["id"], None)
-        except (ApiError, TransportError):
-            since = failing.setdefault(generation["id"], time.monotonic())
-            if generation["state"] == "active" or time.monotonic() - since < PATIENCE_S:
-                raise
-            # The next rebuild begins anew; live sync does not wait for this one any longer.
-            await _give_up(connection, generation)
-            continue
-        for change, outcome in zip(batch.changes, outcomes, strict=True):
+        outcomes = await _write(connection, client, generation, batch.changes, failing)
+        for change, outcome in zip(batch.changes, outcomes, strict=False):
+            place = change.event_id, generation["id"]
             if outcome.is_refused:
-                refused = (change.event_id, generation["id"], change.version, outcome.error)
-                poison.append(refused)
+                refusals.append(Refusal(*place, change.version, outcome.error))
+            elif outcome.is_done:
+                taken.add(place)
             elif _must_wait(outcome, generation):
                 waiting.add(change.event_id)
     done = [i for event, ids in batch.outbox_ids.items() if event not in waiting for i in ids]
-    await _finish(connection, done, poison)
+    async with connection.transaction():
+        await keep(connection, refusals)
+        await forget(connection, taken & batch.refused)
+        await connection.execute("DELETE FROM search.outbox WHERE id = ANY($1::bigint[])", done)
     if waiting:
         raise NotTakenError(f"{len(waiting)} events were not taken yet")
     return len(done)
 
 
+async def _write(
+    connection: asyncpg.Connection,
+    client: AsyncElasticsearch,
+    generation: asyncpg.Record,
+    changes: Sequence[Change],
+    failing: dict[int, float],
+) -> list[Outcome]:
+    """The outcome of every change; none if the generation was given up."""
+    try:
+        outcomes = await bulk(
+            client, [change.lines(generation["write_alias"]) for change in changes]
+        )
+    except (ApiError, TransportError):
+        since = failing.setdefault(generation["id"], time.monotonic())
+        if generation["state"] == "active" or time.monotonic() - since < PATIENCE_S:
+            raise
+        # The next rebuild begins anew; live sync does not wait for this one any longer.
+        await _give_up(connection, generation)
+        return []
+    failing.pop(generation["id"], None)
+    return outcomes
+
+
 def _must_wait(outcome: Outcome, generation: asyncpg.Record) -> bool:
     # 404 says that the write alias is gone: that generation was retired meanwhile.
-    return not outcome.is_done and not (outcome.status == 404 and generation["state"] != "active")
+    return not (outcome.status == 404 and generation["state"] != "active")
 
 
 async def _give_up(connection: asyncpg.Connection, generation: asyncpg.Record) -> None:
@@ -146,20 +169,6 @@ async def _give_up(connection: asyncpg.Connection, generation: asyncpg.Record) -
         generation["id"],
         state,
     )
-
-
-async def _finish(
-    connection: asyncpg.Connection, done: list[int], poison: list[tuple[int, int, int, str]]
-) -> None:
-    async with connection.transaction():
-        await connection.executemany(
-            """INSERT INTO search.poison (event_id, generation_id, version, error)
-               VALUES ($1, $2, $3, $4) ON CONFLICT (event_id, generation_id) DO UPDATE
-               SET version = excluded.version, error = excluded.error,
-                   attempts = search.poison.attempts + 1, next_try = now()""",
-            poison,
-        )
-        await connection.execute("DELETE FROM search.outbox WHERE id = ANY($1::bigint[])", done)
 
 
 @asynccontextmanager
@@ -213,8 +222,11 @@ async def _lead(settings: Settings) -> None:
 async def _follow(
     connection: asyncpg.Connection, client: AsyncElasticsearch, wake: asyncio.Event
 ) -> None:
-    failures, failing = 0, dict[int, float]()
+    failures, failing, retried_at = 0, dict[int, float](), 0.0
     while True:
+        if time.monotonic() - retried_at > RETRY_S:
+            await retry(connection)
+            retried_at = time.monotonic()
         try:
             async with holding(connection, BATCH_LOCK):
                 done = await sync_batch(connection, client, failing)
