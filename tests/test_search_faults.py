@@ -16,10 +16,10 @@ from services.search import generations
 from services.search.document import bulk_lines
 from services.search.elastic import Pace, bulk, create_index, read_targets, swap
 from services.search.generations import RebuildError
-from services.search.query import words
 from services.search.rebuild import Rebuild
 from services.search.requests import is_overdue, request_rebuild, run_open_request
 from services.search.sync import NotTakenError, _discard, drain
+from services.search.typed import words
 from shared.settings import Settings
 from tests import test_search
 from tests.client import Account, Client

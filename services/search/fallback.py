@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, literal, or_, select
+from sqlalchemy import ColumnElement, Select, and_, case, func, literal, not_, or_, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.search.document import document
 from services.search.models import Searchable
-from services.search.query import SearchQuery, words
+from services.search.query import SearchQuery
+from services.search.typed import words
 from shared.jsonapi.errors import ServiceUnavailable
 
 MAX_COUNT = 1000
@@ -42,17 +43,34 @@ def _has_words(text: str) -> ColumnElement[bool]:
     return and_(*found)
 
 
+def _has_phrase(text: str) -> ColumnElement[bool]:
+    # Between the words of a phrase may be what is no word; at its ends are the ends of words.
+    between = func.regexp_replace(_fold(text), " ", r"\W+", "g")
+    return _haystack().regexp_match(literal(r"\m") + between + literal(r"\M"))
+
+
+def _in_years(years: tuple[int, ...]) -> ColumnElement[bool]:
+    year = func.date_part("year", func.timezone("UTC", Searchable.starts_at))
+    return year.in_(years)
+
+
 def _statement(query: SearchQuery) -> Select[Any]:
     statement = select(*Searchable.__table__.c).where(Searchable.privacy == "public")
     if query.online is not None:
         statement = statement.where(Searchable.online == query.online)
+    typed = query.typed
+    statement = statement.where(*(_has_phrase(each) for each in typed.phrases))
+    statement = statement.where(*(not_(_has_phrase(each)) for each in typed.excluded))
     newest = Searchable.starts_at.desc().nulls_last()
-    if not query.text:
+    text = typed.text_without_years
+    if not text:
         return statement.add_columns(literal(0.0).label("score")).order_by(newest, Searchable.id)
-    similarity = func.public.word_similarity(_fold(query.text), _fold(Searchable.name))
-    is_exact = _fold(Searchable.name) == _fold(query.text)
-    score = case((is_exact, 2.0), (_has_words(query.text), 1.0), else_=0.0) + similarity
-    matches = or_(_has_words(query.text), similarity >= SIMILAR)
+    similarity = func.public.word_similarity(_fold(text), _fold(Searchable.name))
+    is_exact = _fold(Searchable.name).in_((_fold(text), _fold(typed.text)))
+    score = case((is_exact, 2.0), (_has_words(text), 1.0), else_=0.0) + similarity
+    if typed.years:
+        score += case((_in_years(typed.years), 0.5), else_=0.0)
+    matches = or_(_has_words(text), similarity >= SIMILAR)
     statement = statement.add_columns(score.label("score")).where(matches)
     return statement.order_by(score.desc(), newest, Searchable.id)
 

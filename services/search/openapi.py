@@ -3,7 +3,8 @@
 from typing import Any
 
 from services.search.document import MAPPINGS, SHOWN
-from services.search.parameters import MAX_QUERY_LENGTH, MAX_RESULTS, MAX_SIZE
+from services.search.parameters import MAX_RESULTS, MAX_SIZE
+from services.search.typed import MAX_LENGTH
 from shared.jsonapi.openapi.answers import (
     COUNT,
     STRING,
@@ -108,12 +109,16 @@ def _search(components: Components) -> Schema:
         "200": _answer(components, components.schema("SearchDocument", schema)),
         "304": not_modified(components, "PageETag"),
     }
-    words = {"type": "string", "maxLength": MAX_QUERY_LENGTH}
+    words = {"type": "string", "maxLength": MAX_LENGTH}
     number = {"type": "integer", "minimum": 1, "maximum": MAX_RESULTS, "default": 1}
     size = {"type": "integer", "minimum": 1, "maximum": MAX_SIZE, "default": 20}
     about = f"The page; number × size is at most {MAX_RESULTS}."
     parameters = [
-        _query("filter[query]", words, "What somebody typed: words of names, places, people."),
+        _query(
+            "filter[query]",
+            words,
+            'What somebody typed: words of names and places, "a phrase", -without.',
+        ),
         _query("filter[online]", {"type": "boolean"}, "Only events that are online, or are not."),
         _query("page[number]", number, about),
         _query("page[size]", size, about),

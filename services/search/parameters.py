@@ -4,12 +4,12 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
-from services.search.query import SearchQuery, words
+from services.search.query import SearchQuery
+from services.search.typed import MAX_LENGTH, parse
 from shared.jsonapi.errors import BadRequest
 from shared.jsonapi.query import Query
 
 MAX_SIZE, MAX_RESULTS = 100, 10_000
-MAX_QUERY_LENGTH = 200
 
 
 def parse_search(request: Request) -> tuple[SearchQuery, Query]:
@@ -30,15 +30,15 @@ def parse_search(request: Request) -> tuple[SearchQuery, Query]:
     }:
         raise _bad(name, f"{name} is not a parameter of this endpoint.")
     asked = given.get("filter[query]", "")
-    if len(asked) > MAX_QUERY_LENGTH:
-        raise _bad("filter[query]", f"At most {MAX_QUERY_LENGTH} characters.")
+    if len(asked) > MAX_LENGTH:
+        raise _bad("filter[query]", f"At most {MAX_LENGTH} characters.")
     number, size = _integer(given, "page[number]", 1), _integer(given, "page[size]", 20)
     if size > MAX_SIZE:
         raise _bad("page[size]", f"At most {MAX_SIZE}.")
     if number * size > MAX_RESULTS:
         raise _bad("page[number]", f"Search shows the first {MAX_RESULTS} results.")
     online = _boolean(given, "filter[online]")
-    search = SearchQuery(" ".join(words(asked)), online, number, size)
+    search = SearchQuery(parse(asked), online, number, size)
     return search, Query(number=number, size=size, raw=pairs)
 
 

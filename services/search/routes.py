@@ -20,7 +20,7 @@ from services.search.document import READ_ALIAS, SHOWN
 from services.search.fallback import search_postgres
 from services.search.models import Generation, Outbox, Poison, RebuildRequest
 from services.search.parameters import parse_search
-from services.search.query import ENOUGH, SearchQuery, search_body
+from services.search.query import SearchQuery, search_body, typo_boost
 from shared.auth import AdminUser
 from shared.db import SessionDep
 from shared.etag import tagged_response
@@ -114,15 +114,15 @@ async def _search(
 async def _search_elastic(
     client: AsyncElasticsearch, query: SearchQuery
 ) -> tuple[list[dict[str, Any]], int]:
-    answer = await client.search(index=READ_ALIAS, **_arguments(query, fuzzy=False))
-    if query.text and answer["hits"]["total"]["value"] < ENOUGH:
-        answer = await client.search(index=READ_ALIAS, **_arguments(query, fuzzy=True))
+    answer = await client.search(index=READ_ALIAS, **_arguments(query))
+    if (typos := typo_boost(answer.body)) is not None:
+        answer = await client.search(index=READ_ALIAS, **_arguments(query, typos))
     hits = answer["hits"]
     return [_row(hit) for hit in hits["hits"]], hits["total"]["value"]
 
 
-def _arguments(query: SearchQuery, *, fuzzy: bool) -> dict[str, Any]:
-    body = search_body(query, fuzzy=fuzzy)
+def _arguments(query: SearchQuery, typos: float | None = None) -> dict[str, Any]:
+    body = search_body(query, typos)
     body["from_"] = body.pop("from")
     body["source_excludes"] = body.pop("_source_excludes")
     # Half an answer, of a shard that failed or ran out of time, is a failure.

@@ -1,0 +1,67 @@
+"""What somebody typed: words, "phrases" and -excluded ones. Nothing in it is an error.
+
+It is our own parser: a query language of a store would take odd input for syntax.
+"""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+MAX_LENGTH, MAX_WORDS, MAX_WORD = 200, 12, 50
+QUOTES = str.maketrans(dict.fromkeys("“”„‟«»＂", '"'))
+TOKEN = re.compile(r'(?P<minus>(?<!\S)-)?(?:"(?P<quoted>[^"]*)"|(?P<bare>[^\s"]+))')
+YEAR = re.compile(r"(?:19|20)\d\d")
+
+
+@dataclass(frozen=True)
+class Typed:
+    """The words in their order, those of phrases among them; phrases and exclusions as text."""
+
+    words: tuple[str, ...] = ()
+    phrases: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.words)
+
+    @property
+    def years(self) -> tuple[int, ...]:
+        """Years beside other words: they say when, and a name need not have them."""
+        years = tuple(int(word) for word in self.words if YEAR.fullmatch(word))
+        return years if len(years) < len(self.words) else ()
+
+    @property
+    def text_without_years(self) -> str:
+        years = set(map(str, self.years))
+        return " ".join(word for word in self.words if word not in years)
+
+
+def parse(text: str) -> Typed:
+    """The parts of a text, of which so much is used: MAX_LENGTH characters, MAX_WORDS words."""
+    composed = unicodedata.normalize("NFC", text)[:MAX_LENGTH].translate(QUOTES)
+    found, phrases, excluded = [], [], []
+    for match in TOKEN.finditer(composed):
+        quoted = match["quoted"]
+        parts = words(match["bare"] if quoted is None else quoted)
+        if not parts:
+            continue
+        if match["minus"]:
+            excluded.append(" ".join(parts))
+            continue
+        found += parts
+        if quoted is not None:
+            phrases.append(" ".join(parts))
+    return Typed(tuple(found[:MAX_WORDS]), tuple(phrases), tuple(excluded[:MAX_WORDS]))
+
+
+def words(text: str) -> list[str]:
+    """The words of a text; everything else in it separates them."""
+    kept = "".join(c if _is_of_a_word(c) else " " for c in text)
+    found = [word.strip("'’")[:MAX_WORD] for word in kept.split()]
+    return [word for word in found if any(c.isalnum() or c == "_" for c in word)]
+
+
+def _is_of_a_word(character: str) -> bool:
+    # Letters, numbers, and the marks that are half of the letters in Hindi and others.
+    return unicodedata.category(character)[0] in "LMN" or character in "_'’"
