@@ -64,7 +64,6 @@ check: .venv/.installed lint types imports ## Everything CI checks; it changes n
 .PHONY: conformance
 conformance: .venv/.installed ## The JSON:API score of every service, then schemathesis; ARGS='-k test_040' for a part of the score
 	@$(BIN)/python -m tests.conformance $(ARGS)
-	@$(if $(ARGS),echo "schemathesis did not run; make fuzz runs it.",$(MAKE) --silent fuzz)
 
 .PHONY: fuzz
 fuzz: .venv/.installed ## schemathesis against every service; ARGS='events --seed 7 --max-examples 20' for more

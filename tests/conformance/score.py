@@ -42,6 +42,11 @@ def is_perfect(outcomes: Outcomes) -> bool:
     return passed(outcomes) == ITEMS and all(outcomes.get(OTHER, []))
 
 
+def is_without_failure(outcomes: Outcomes) -> bool:
+    """For a part of the items: some test ran, and none failed."""
+    return bool(outcomes) and all(map(all, outcomes.values()))
+
+
 def table(scores: Mapping[str, Outcomes]) -> Iterable[str]:
     """Lines: a row a group, a column a target, then the sums and the other tests."""
     rows = [("", [name.split(" / ") for name in scores])]

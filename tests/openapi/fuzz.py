@@ -8,13 +8,15 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
 
+from dev.errors import DevError
 from dev.folders import ROOT
 from dev.run import run_once
 from tests.client import PASSWORD
@@ -25,6 +27,29 @@ CONFIG = Path(__file__).with_name("schemathesis.toml")
 DATA = ROOT / ".local" / "openapi"
 FUZZED = (*SERVICES, "search")
 KEPT = {"user": 3, "event": 3, "faq-type": 3, "faq": 3}
+SEED = 4
+MAX_EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How the test of one service ended."""
+
+    service: str
+    exit_code: int
+    operations: int
+    cases: int
+    duration_s: float
+
+    @property
+    def is_clean(self) -> bool:
+        # A run that tried nothing has shown nothing.
+        return self.exit_code == 0 and self.cases > 0
+
+    def __str__(self) -> str:
+        outcome = "clean" if self.is_clean else f"NOT CLEAN (exit code {self.exit_code})"
+        tried = f"{self.operations} operations, {self.cases} cases, {self.duration_s:.0f} s"
+        return f"  {self.service:<7} {outcome}: {tried}"
 
 
 @contextmanager
@@ -63,34 +88,54 @@ def _administrator(system: System) -> str:
     return str(post(f"{system.urls['auth']}/auth/session", attributes)["access_token"])
 
 
-def run(name: str, url: str, env: dict[str, str], arguments: argparse.Namespace) -> bool:
-    """Test one service and show what was found; whether nothing was."""
+def fuzz(services: Sequence[str], *, seed: int, max_examples: int) -> bool:
+    """Test the services at the same time and sum up what was tried; whether all are clean."""
+    say(f"Running schemathesis with seed {seed} against {', '.join(services)} …")
+    options = ["--checks", "all", "--max-examples", str(max_examples), "--seed", str(seed)]
+    with seeded_system() as seeds, ThreadPoolExecutor(3) as pool:
+        made = {"token": seeds.token, "urls": dict(seeds.urls), "ids": seeds.ids}
+        env = {**os.environ, "ALMANAC_SEEDS": json.dumps(made), "ALMANAC_TOKEN": seeds.token}
+        # The largest comes last by name and is begun first.
+        names = sorted(services, reverse=True)
+        runs = [pool.submit(_try, name, seeds.urls[name], env, options) for name in names]
+        trials = [each.result() for each in runs]
+    clean, operations = sum(t.is_clean for t in trials), sum(t.operations for t in trials)
+    say("\n".join(["", *map(str, sorted(trials, key=lambda trial: trial.service))]))
+    say(
+        f"schemathesis: {clean} of {len(trials)} services are clean with seed {seed}, "
+        f"{operations} operations, {sum(t.cases for t in trials)} cases"
+    )
+    return clean == len(trials)
+
+
+def _try(name: str, url: str, env: dict[str, str], options: Sequence[str]) -> Trial:
+    """Test one service; what was found is shown at once."""
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG), "run"]
-    options = ["--checks", "all", "--max-examples", str(arguments.max_examples), "--no-color"]
-    options += ["--seed", str(arguments.seed)]
     started = time.monotonic()
     done = subprocess.run(
-        [*command, f"{url}/openapi.json", *options],
+        [*command, f"{url}/openapi.json", "--no-color", *options],
         env=env,
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
-    is_clean = done.returncode == 0
-    if not is_clean:
+    trial = Trial(
+        name,
+        done.returncode,
+        operations=_number(r"  Tested: (\d+)", done.stdout),
+        cases=_number(r"  (\d+) generated", done.stdout),
+        duration_s=time.monotonic() - started,
+    )
+    if not trial.is_clean:
         say(done.stdout)
-    outcome = "clean" if is_clean else f"NOT CLEAN (exit code {done.returncode})"
-    say(f"  {name:<7} {outcome}: {_counts(done.stdout)}, {time.monotonic() - started:.0f} s")
-    return is_clean
+    return trial
 
 
-def _counts(output: str) -> str:
-    operations = re.search(r"^  Tested: (\d+)", output, re.MULTILINE)
-    cases = re.search(r"^  (\d+) generated", output, re.MULTILINE)
-    if operations is None or cases is None:
-        return "it did not come to an end"
-    return f"{operations[1]} operations, {cases[1]} cases"
+def _number(pattern: str, output: str) -> int:
+    """What the summary says; 0 where it did not get to one."""
+    found = re.search(f"^{pattern}", output, re.MULTILINE)
+    return int(found[1]) if found else 0
 
 
 def say(text: str) -> None:
@@ -99,21 +144,18 @@ def say(text: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.openapi.fuzz", description=__doc__)
-    parser.add_argument("services", nargs="*", default=list(FUZZED), help="all by default")
-    parser.add_argument("--max-examples", type=int, default=3, help="by operation and phase")
-    parser.add_argument("--seed", type=int, default=4)
-    arguments = parser.parse_args()
-    services = ", ".join(arguments.services)
-    say(f"Running schemathesis with seed {arguments.seed} against {services} …")
-    with seeded_system() as seeds, ThreadPoolExecutor(3) as pool:
-        made = {"token": seeds.token, "urls": dict(seeds.urls), "ids": seeds.ids}
-        env = {**os.environ, "ALMANAC_SEEDS": json.dumps(made), "ALMANAC_TOKEN": seeds.token}
-        # The largest comes last by name and is begun first.
-        runs = [
-            pool.submit(run, name, seeds.urls[name], env, arguments)
-            for name in sorted(arguments.services, reverse=True)
-        ]
-        is_clean = all([each.result() for each in runs])
+    parser.add_argument("services", nargs="*", help=f"of {', '.join(FUZZED)}; all by default")
+    parser.add_argument("--max-examples", type=int, default=MAX_EXAMPLES, help="by phase")
+    parser.add_argument("--seed", type=int, default=SEED)
+    given = parser.parse_args()
+    if unknown := set(given.services) - set(FUZZED):
+        parser.error(f"no such service: {', '.join(sorted(unknown))}")
+    try:
+        is_clean = fuzz(given.services or FUZZED, seed=given.seed, max_examples=given.max_examples)
+    except DevError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit("Stopped.")
     sys.exit(not is_clean)
 
 
