@@ -13,7 +13,9 @@ from services.search.document import READ_ALIAS
 from services.search.elastic import elastic_client
 from services.search.models import Outbox
 from services.search.openapi import describe_search
-from services.search.routes import Breaker, router
+from services.search.rebuilds import router as rebuilds
+from services.search.routes import router
+from services.search.searching import Breaker
 from services.search.worker import RECONCILED_KEY
 from shared.app import create_app
 from shared.auth import keys_lifespan
@@ -81,7 +83,7 @@ def build_app(settings: Settings | None = None) -> FastAPI:
     app = create_app(
         "search",
         settings=settings,
-        routers=[router],
+        routers=[router, rebuilds],
         describe=lambda: describe_search(dasherize=settings.dasherize_api, has_etag=settings.etag),
         checkers=_checks,
         lifespans=[database_lifespan("almanac_search"), keys_lifespan, _stores_lifespan],

@@ -4,6 +4,7 @@ import hashlib
 import html
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -11,9 +12,10 @@ import orjson
 READ_ALIAS = "events"
 TAG = re.compile(r"<[^>]*>")
 
-_TEXT = {
+_TEXT: dict[str, Any] = {
     "type": "text",
     "analyzer": "fold",
+    "search_analyzer": "exonyms",
     "fields": {
         "stem": {"type": "text", "analyzer": "stem"},
         "pfx": {
@@ -26,19 +28,39 @@ _TEXT = {
         "raw": {"type": "keyword", "normalizer": "fold", "ignore_above": 256},
     },
 }
+# A name has Java Day and JavaDay for each other as well.
+_NAME = {
+    **_TEXT,
+    "fields": {
+        **_TEXT["fields"],
+        "joined": {
+            "type": "text",
+            "analyzer": "joined",
+            "search_analyzer": "joined_only",
+            "index_options": "docs",
+            "norms": False,
+        },
+    },
+}
 _LONG_TEXT = {"type": "text", "analyzer": "stem"}
 # What clients are shown but nobody searches for.
 _STORED = {"type": "keyword", "index": False, "doc_values": False}
+
+
+FOLD = ["lowercase", "greek", "asciifolding"]
+# Names of places in other languages, a line each.
+EXONYMS = (Path(__file__).parent / "exonyms.txt").read_text().splitlines()
 
 
 def _analyzer(*filters: str) -> dict[str, Any]:
     return {
         "char_filter": ["words"],
         "tokenizer": "standard",
-        "filter": ["lowercase", "asciifolding", *filters],
+        "filter": [*FOLD, *filters],
     }
 
 
+_JOINED = {"type": "shingle", "token_separator": "", "max_shingle_size": 3}
 SETTINGS: dict[str, Any] = {
     "number_of_shards": 1,
     "number_of_replicas": 0,
@@ -47,6 +69,15 @@ SETTINGS: dict[str, Any] = {
         "filter": {
             "edge": {"type": "edge_ngram", "min_gram": 1, "max_gram": 15},
             "english": {"type": "stemmer", "language": "light_english"},
+            # Its accents and the sigma that ends a word, which asciifolding leaves as they are.
+            "greek": {"type": "lowercase", "language": "greek"},
+            "exonyms": {"type": "synonym", "synonyms": EXONYMS},
+            "joined": _JOINED,
+            "joined_only": {
+                **_JOINED,
+                "output_unigrams": False,
+                "output_unigrams_if_no_shingles": True,
+            },
         },
         # Words end where they do for search_body: the tokenizer alone would keep node.js whole,
         # and an exact name would want its dashes and brackets typed.
@@ -61,11 +92,14 @@ SETTINGS: dict[str, Any] = {
             "fold": {
                 "type": "custom",
                 "char_filter": ["words"],
-                "filter": ["trim", "lowercase", "asciifolding"],
+                "filter": ["trim", *FOLD],
             }
         },
         "analyzer": {
             "fold": _analyzer(),
+            "exonyms": _analyzer("exonyms"),
+            "joined": _analyzer("joined"),
+            "joined_only": _analyzer("joined_only"),
             "stem": _analyzer("english"),
             "prefix": _analyzer("edge"),
         },
@@ -78,14 +112,21 @@ MAPPINGS: dict[str, Any] = {
         "ver": {"type": "long"},
         "id": {"type": "long"},
         "identifier": _STORED,
-        "name": _TEXT,
+        "name": _NAME,
         "searchable_location_name": _TEXT,
         "organizer_name": _TEXT,
+        "country": {
+            "type": "keyword",
+            "ignore_above": 256,
+            "fields": {"fold": {"type": "keyword", "normalizer": "fold", "ignore_above": 256}},
+        },
         "location_name": _STORED,
         "description": _LONG_TEXT,
         "organizer_description": _LONG_TEXT,
         "starts_at": {"type": "date"},
         "ends_at": {"type": "date"},
+        # When it is over, as far as is known.
+        "until": {"type": "date"},
         "timezone": _STORED,
         "online": {"type": "boolean"},
         "location": {"type": "geo_point"},
@@ -100,7 +141,8 @@ MAPPING_HASH = hashlib.sha256(
 ).hexdigest()[:16]
 
 # The attributes of a result; `location` is shown as latitude and longitude.
-_AS_THEY_ARE = [name for name in MAPPINGS["properties"] if name not in {"live", "ver", "location"}]
+_MADE = {"live", "ver", "location", "country", "until"}
+_AS_THEY_ARE = [name for name in MAPPINGS["properties"] if name not in _MADE]
 SHOWN = [name for name in _AS_THEY_ARE if name not in {"id", "version"}]
 
 
@@ -108,6 +150,10 @@ def document(row: Mapping[str, Any]) -> dict[str, Any]:
     """The live document of a row; HTML is indexed as its text."""
     body: dict[str, Any] = {"live": True, "ver": row["search_version"]}
     body |= {name: row[name] for name in _AS_THEY_ARE if row[name] is not None}
+    if until := row["ends_at"] or row["starts_at"]:
+        body["until"] = until
+    if country := (row["searchable_location_name"] or "").rpartition(",")[2].strip():
+        body["country"] = country
     for name in ("description", "organizer_description"):
         if name in body:
             body[name] = html.unescape(TAG.sub(" ", body[name]))

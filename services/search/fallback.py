@@ -7,6 +7,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.search.document import document
+from services.search.found import Found
 from services.search.models import Searchable
 from services.search.query import SearchQuery
 from services.search.typed import words
@@ -75,10 +76,8 @@ def _statement(query: SearchQuery) -> Select[Any]:
     return statement.order_by(score.desc(), newest, Searchable.id)
 
 
-async def search_postgres(
-    session: AsyncSession, query: SearchQuery
-) -> tuple[list[dict[str, Any]], int]:
-    """(documents with their score, count up to MAX_COUNT)."""
+async def search_postgres(session: AsyncSession, query: SearchQuery) -> Found:
+    """What is found, counted up to MAX_COUNT."""
     await session.execute(select(func.set_config("statement_timeout", str(TIMEOUT_MS), True)))
     statement = _statement(query)
     count = select(func.count()).select_from(statement.limit(MAX_COUNT).subquery())
@@ -91,4 +90,8 @@ async def search_postgres(
             raise
         detail = "Search took too long; try again, or with fewer words."
         raise ServiceUnavailable(detail, headers={"Retry-After": "5"}) from error
-    return [{**document(row), "score": row["score"]} for row in rows], total
+    return Found([{**document(row), "score": row["score"]} for row in rows], total)
+
+
+async def suggest_postgres(session: AsyncSession, query: SearchQuery) -> list[dict[str, Any]]:
+    return []

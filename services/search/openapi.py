@@ -1,10 +1,11 @@
 """OpenAPI 3.1 of search and rebuilds: results are described by the mapping of the index."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from services.search.document import MAPPINGS, SHOWN
-from services.search.parameters import MAX_RESULTS, MAX_SIZE
-from services.search.typed import MAX_LENGTH
+from services.search.parameters import MAX_SIZE, SEARCH, SUGGESTIONS, Parameter
+from services.search.suggestions import SIZE
 from shared.jsonapi.openapi.answers import (
     COUNT,
     STRING,
@@ -44,6 +45,7 @@ def describe_search(*, dasherize: bool, has_etag: bool) -> dict[str, Any]:
     rebuild_id = components.add("parameters", "RebuildId", member)
     paths = {
         "/v1/search/events": {"get": _search(components)},
+        "/v1/search/suggestions": {"get": _suggestions(components)},
         "/v1/search/rebuilds": {
             "get": _read(
                 components, "listRebuilds", "List the twenty newest rebuilds", array(rebuild)
@@ -94,43 +96,86 @@ def _links(components: Components) -> Schema:
 
 
 def _search(components: Components) -> Schema:
-    meta = {
-        "count": COUNT,
-        "engine": {"enum": ["elasticsearch", "postgres"]},
-        "degraded": {"type": "boolean"},
-    }
     schema = _document(
         components,
         array(components.schema("FoundEvent", _found_event(components)), maxItems=MAX_SIZE),
         links=_links(components),
-        meta=closed(meta),
+        meta=_search_meta(components),
     )
     responses = {
         "200": _answer(components, components.schema("SearchDocument", schema)),
         "304": not_modified(components, "PageETag"),
     }
-    words = {"type": "string", "maxLength": MAX_LENGTH}
-    number = {"type": "integer", "minimum": 1, "maximum": MAX_RESULTS, "default": 1}
-    size = {"type": "integer", "minimum": 1, "maximum": MAX_SIZE, "default": 20}
-    about = f"The page; number × size is at most {MAX_RESULTS}."
-    parameters = [
-        _query(
-            "filter[query]",
-            words,
-            'What somebody typed: words of names and places, "a phrase", -without.',
-        ),
-        _query("filter[online]", {"type": "boolean"}, "Only events that are online, or are not."),
-        _query("page[number]", number, about),
-        _query("page[size]", size, about),
-        *preconditions(components),
-    ]
+    parameters = [*_parameters(components, SEARCH), *preconditions(components)]
     summary = "Search published, public events"
     more = {"parameters": parameters, "security": [{}, {"bearer": []}]}
     return _operation(components, "searchEvents", summary, responses, 412, **more)
 
 
-def _query(name: str, schema: Schema, about: str) -> Schema:
-    return {"name": name, "in": "query", "schema": schema, "description": about}
+def _suggestions(components: Components) -> Schema:
+    shown = {"name": TEXT, "starts_at": DATE, "searchable_location_name": TEXT}
+    event = {
+        "links": closed({"related": URI}),
+        "data": closed({"type": {"const": "event"}, "id": STRING}),
+    }
+    suggestion = closed(
+        {
+            "type": {"const": "suggestion"},
+            "id": STRING,
+            "attributes": closed({components.wire(n): schema for n, schema in shown.items()}),
+            "relationships": closed({"event": closed(event)}),
+        }
+    )
+    data = array(components.schema("Suggestion", suggestion), maxItems=SIZE)
+    responses = {
+        "200": _answer(components, _document(components, data, links=closed({"self": URI}))),
+        "304": not_modified(components, "PageETag"),
+    }
+    parameters = [*_parameters(components, SUGGESTIONS), *preconditions(components)]
+    more = {"parameters": parameters, "security": [{}, {"bearer": []}]}
+    summary = "Suggest names of events while somebody types"
+    return _operation(components, "suggestEvents", summary, responses, 412, **more)
+
+
+def _parameters(components: Components, declared: Sequence[Parameter]) -> list[Schema]:
+    return [
+        {
+            "name": each.wire(components.registry.names),
+            "in": "query",
+            "schema": each.schema,
+            "description": each.about,
+        }
+        for each in declared
+    ]
+
+
+def _search_meta(components: Components) -> Schema:
+    """The meta of a page of results; only the first pages have facets, and few have hints."""
+    values = {"online": {"type": "boolean"}, "country": STRING, "month": STRING}
+    facets = {
+        name: array(closed({"value": value, "count": COUNT})) for name, value in values.items()
+    }
+    always: dict[str, Schema] = {
+        "count": COUNT,
+        "engine": {"enum": ["elasticsearch", "postgres"]},
+        "degraded": {"type": "boolean"},
+    }
+    sometimes: dict[str, Schema] = {
+        "count_is_lower_bound": {"const": True},
+        "facets": closed(facets),
+        "past_count": COUNT,
+        "did_you_mean": closed({"query": STRING, "count": COUNT}),
+    }
+    members = {components.wire(name): each for name, each in (always | sometimes).items()}
+    return closed(members, required=list(always))
+
+
+def _event_meta(components: Components) -> Schema:
+    always = {"score": NUMBER, "version": COUNT, "page": closed({"cursor": STRING})}
+    texts = ("name", "searchable_location_name", "organizer_name", "description")
+    highlights = closed({components.wire(name): array(STRING) for name in texts}, required=[])
+    members = {**always, "highlights": highlights, components.wire("distance_km"): NUMBER}
+    return closed(members, required=list(always))
 
 
 def _found_event(components: Components) -> Schema:
@@ -142,7 +187,7 @@ def _found_event(components: Components) -> Schema:
             "id": STRING,
             "attributes": closed({components.wire(n): schema for n, schema in shown.items()}),
             "links": closed({"self": URI}),
-            "meta": closed({"score": NUMBER, "version": COUNT}),
+            "meta": _event_meta(components),
         }
     )
 

@@ -1,59 +1,205 @@
-"""The query parameters of a search: every mistake a 400 that names it."""
+"""The query parameters of searches: declared once, for parsing and for the OpenAPI document."""
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from typing import Any
 from urllib.parse import parse_qsl
+from zoneinfo import ZoneInfo
 
 from starlette.requests import Request
 
+from services.search import values
 from services.search.query import SearchQuery
 from services.search.typed import MAX_LENGTH, parse
 from shared.jsonapi.errors import BadRequest
+from shared.jsonapi.names import Names
 from shared.jsonapi.query import Query
 
-MAX_SIZE, MAX_RESULTS = 100, 10_000
+MAX_SIZE, MAX_RESULTS, MAX_CURSOR = 100, 10_000, 4000
+Schema = dict[str, Any]
+PERIODS = ("upcoming", "past", "all")
+SORTS = ("relevance", "starts-at", "-starts-at", "distance")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """`parse` makes a value of its text, or raises ValueError saying what is wanted."""
+
+    family: str
+    name: str
+    about: str
+    schema: Schema
+    parse: Callable[[str], Any]
+
+    def wire(self, names: Names) -> str:
+        """`filter[starts-from]`; a parameter without a family has its own name."""
+        return f"{self.family}[{names.wire(self.name)}]" if self.family else self.name
+
+
+TEXT: Schema = {"type": "string", "maxLength": MAX_LENGTH}
+MOMENT: Schema = {"type": "string", "examples": ["2026-12-24", "2026-12-24T18:00:00Z"]}
+PERIOD = Parameter(
+    "filter",
+    "period",
+    "upcoming has what is not over, past the rest. Unless given it is upcoming, and all where "
+    "the search names a year or dates.",
+    {"enum": list(PERIODS)},
+    values.one_of(*PERIODS),
+)
+SEARCH = [
+    Parameter(
+        "filter",
+        "query",
+        'What somebody typed: words of names and places, "a phrase", -without.',
+        TEXT,
+        values.text(MAX_LENGTH),
+    ),
+    PERIOD,
+    Parameter(
+        "filter", "online", "Only what is online, or is not.", {"type": "boolean"}, values.boolean
+    ),
+    Parameter(
+        "filter", "country", "The last part of where it is, as in the facet.", TEXT, values.name
+    ),
+    Parameter(
+        "filter", "place", "Words that stand in the place in this order.", TEXT, values.name
+    ),
+    Parameter(
+        "filter", "month", "Beginning in this month.", {"examples": ["2026-12"]}, values.month
+    ),
+    Parameter("filter", "starts_from", "Beginning then or later.", MOMENT, values.moment),
+    Parameter("filter", "starts_before", "Beginning earlier than that.", MOMENT, values.moment),
+    Parameter(
+        "filter",
+        "near",
+        "Latitude and longitude that it is near to.",
+        {"type": "string", "examples": ["52.52,13.4"]},
+        values.place_on_earth,
+    ),
+    Parameter(
+        "filter",
+        "distance",
+        "How far from there at most; 50km unless given.",
+        {"type": "string", "examples": ["20km", "500m", "10mi"]},
+        values.distance_km,
+    ),
+    Parameter(
+        "", "timeZone", "For months and dates; UTC unless given.", {"type": "string"}, values.zone
+    ),
+    Parameter(
+        "",
+        "sort",
+        "Without it and without words: upcoming events from the next on, others from the newest.",
+        {"enum": list(SORTS)},
+        values.one_of(*SORTS),
+    ),
+    Parameter(
+        "page",
+        "number",
+        f"The page; number × size is at most {MAX_RESULTS}.",
+        {"type": "integer", "minimum": 1, "maximum": MAX_RESULTS, "default": 1},
+        values.integer(MAX_RESULTS),
+    ),
+    Parameter(
+        "page",
+        "size",
+        "How many a page.",
+        {"type": "integer", "minimum": 1, "maximum": MAX_SIZE, "default": 20},
+        values.integer(MAX_SIZE),
+    ),
+    Parameter(
+        "page",
+        "after",
+        "Where to go on, however far: a cursor from a result or a next link of this search.",
+        {"type": "string", "maxLength": MAX_CURSOR},
+        values.text(MAX_CURSOR),
+    ),
+]
+SUGGESTIONS = [
+    Parameter(
+        "filter",
+        "prefix",
+        "What somebody has typed so far; its last word may be half a word.",
+        TEXT,
+        values.text(MAX_LENGTH),
+    ),
+    PERIOD,
+]
 
 
 def parse_search(request: Request) -> tuple[SearchQuery, Query]:
-    """(what to search for, the parameters for links)."""
+    """(what to search for, the parameters for links); BadRequest names the first mistake."""
+    names: Names = request.app.state.names
+    pairs = _pairs(request)
+    given = _values(names, SEARCH, pairs)
+    number, size = given.pop("number", 1), given.pop("size", 20)
+    if number * size > MAX_RESULTS:
+        detail = f"Search numbers the first {MAX_RESULTS} results; go on with page[after]."
+        raise _bad("page[number]", detail)
+    after = given.pop("after", None)
+    if after is not None and number > 1:
+        raise _bad("page[after]", "A page is asked for by number or by cursor.")
+    search = _search(names, given, number, size)
+    return search, Query(number=number, size=size, after=after, raw=pairs)
+
+
+def _search(names: Names, given: dict[str, Any], number: int, size: int) -> SearchQuery:
+    near = given.get("near")
+    if near is None and ("distance" in given or given.get("sort") == "distance"):
+        parameter = "filter[distance]" if "distance" in given else "sort"
+        raise _bad(parameter, "It says how far from what: filter[near] is missing.")
+    if "distance" in given:
+        given["distance_km"] = given.pop("distance")
+    typed = parse(given.pop("query", ""))
+    given["zone"] = given.pop("timeZone", "UTC")
+    for name in ("starts_from", "starts_before"):
+        if name in given:
+            given[name] = _instant(given[name], given["zone"])
+    has_dates = bool(typed.years or given.keys() & {"month", "starts_from", "starts_before"})
+    given.setdefault("period", "all" if has_dates else "upcoming")
+    return SearchQuery(typed, number=number, size=size, **given)
+
+
+def _instant(moment: date | datetime, zone: str) -> datetime:
+    if isinstance(moment, datetime):
+        return moment.astimezone(UTC)
+    return datetime.combine(moment, time(), ZoneInfo(zone)).astimezone(UTC)
+
+
+def parse_suggestions(request: Request) -> tuple[SearchQuery, Query]:
+    """(what was typed so far, the parameters for the link)."""
+    pairs = _pairs(request)
+    given = _values(request.app.state.names, SUGGESTIONS, pairs)
+    search = SearchQuery(parse(given.get("prefix", "")), period=given.get("period", "upcoming"))
+    return search, Query(raw=pairs)
+
+
+def _pairs(request: Request) -> list[tuple[str, str]]:
     text = request.scope["query_string"].decode("ascii", "replace")
     try:
-        pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=20)
+        return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=20)
     except (UnicodeDecodeError, ValueError) as error:
         raise BadRequest("The query string is not UTF-8, or has over 20 parameters.") from error
-    given = dict(pairs)
-    if len(given) != len(pairs):
-        raise BadRequest("A parameter is given twice.", source={"parameter": pairs[0][0]})
-    for name in given.keys() - {
-        "filter[query]",
-        "filter[online]",
-        "page[number]",
-        "page[size]",
-    }:
-        raise _bad(name, f"{name} is not a parameter of this endpoint.")
-    asked = given.get("filter[query]", "")
-    if len(asked) > MAX_LENGTH:
-        raise _bad("filter[query]", f"At most {MAX_LENGTH} characters.")
-    number, size = _integer(given, "page[number]", 1), _integer(given, "page[size]", 20)
-    if size > MAX_SIZE:
-        raise _bad("page[size]", f"At most {MAX_SIZE}.")
-    if number * size > MAX_RESULTS:
-        raise _bad("page[number]", f"Search shows the first {MAX_RESULTS} results.")
-    online = _boolean(given, "filter[online]")
-    search = SearchQuery(parse(asked), online, number, size)
-    return search, Query(number=number, size=size, raw=pairs)
 
 
-def _integer(given: dict[str, str], name: str, default: int) -> int:
-    value = given.get(name, str(default))
-    if not (value.isascii() and value.isdigit() and len(value) <= 6 and int(value) >= 1):
-        raise _bad(name, f"{name} must be an integer from 1.")
-    return int(value)
-
-
-def _boolean(given: dict[str, str], name: str) -> bool | None:
-    value = given.get(name)
-    if value not in (None, "true", "false"):
-        raise _bad(name, f"{name} must be true or false.")
-    return None if value is None else value == "true"
+def _values(
+    names: Names, parameters: Sequence[Parameter], pairs: Sequence[tuple[str, str]]
+) -> dict[str, Any]:
+    declared: Mapping[str, Parameter] = {each.wire(names): each for each in parameters}
+    given: dict[str, Any] = {}
+    for wire, text in pairs:
+        if wire not in declared:
+            known = ", ".join(declared)
+            raise _bad(wire, f"{wire} is not a parameter of this endpoint; it has {known}.")
+        parameter = declared[wire]
+        if parameter.name in given:
+            raise _bad(wire, f"{wire} is given twice.")
+        try:
+            given[parameter.name] = parameter.parse(text)
+        except ValueError as error:
+            raise _bad(wire, str(error)) from error
+    return given
 
 
 def _bad(parameter: str, detail: str) -> BadRequest:

@@ -59,7 +59,7 @@ async def ask(
 
 
 async def _ask(client: httpx.AsyncClient, query: Query, keys: Keys, engine: str) -> Answer:
-    parameters = {"filter[query]": query.text, "page[size]": str(DEPTH)}
+    parameters = {"filter[query]": query.text, "filter[period]": "all", "page[size]": str(DEPTH)}
     for _ in range(TRIES):
         answer = await client.get("/v1/search/events", params=parameters)
         # Where Elasticsearch is slow for a moment, the other engine answers.

@@ -1,0 +1,101 @@
+"""The documents of searches and suggestions."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from services.search.cursors import Cursor, encode
+from services.search.document import SHOWN
+from services.search.found import Found, distance_km
+from services.search.parameters import MAX_RESULTS
+from services.search.query import SearchQuery
+from shared.jsonapi.names import Names
+from shared.jsonapi.query import Query
+from shared.jsonapi.reading import JSONAPI, page_links
+from shared.settings import Settings
+
+EVENTS_PATH, SUGGESTIONS_PATH = "/v1/search/events", "/v1/search/suggestions"
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of what was found, on its way to the client."""
+
+    settings: Settings
+    names: Names
+    query: SearchQuery
+    parameters: Query
+    found: Found
+
+    def document(self, *, degraded: bool) -> dict[str, Any]:
+        found = self.found
+        meta: dict[str, Any] = {"count": found.count}
+        if found.is_lower_bound:
+            meta["count_is_lower_bound"] = True
+        meta |= {"engine": found.engine, "degraded": degraded}
+        hints = {"facets": found.facets, "past_count": found.past_count}
+        hints["did_you_mean"] = found.did_you_mean
+        meta |= {name: hint for name, hint in hints.items() if hint}
+        data = [self._event(i, row) for i, row in enumerate(found.rows)]
+        return {"jsonapi": JSONAPI, "links": self._links(), "data": data, "meta": self._wire(meta)}
+
+    def _wire(self, members: Mapping[str, Any]) -> dict[str, Any]:
+        return {self.names.wire(name): value for name, value in members.items()}
+
+    def _event(self, number: int, row: dict[str, Any]) -> dict[str, Any]:
+        location = row.get("location", {})
+        attributes = {name: row.get(name) for name in SHOWN}
+        attributes |= {"latitude": location.get("lat"), "longitude": location.get("lon")}
+        meta = {"score": row["score"], "version": row["version"]}
+        if highlights := row.get("highlights"):
+            meta["highlights"] = self._wire(highlights)
+        if self.query.near and location:
+            meta["distance_km"] = round(distance_km(location, self.query.near), 3)
+        meta["page"] = {"cursor": self._cursor(number, None)}
+        return {
+            "type": "event",
+            "id": str(row["id"]),
+            "attributes": self._wire(attributes),
+            "links": {"self": f"/v1/events/{row['id']}"},
+            "meta": self._wire(meta),
+        }
+
+    def _cursor(self, number: int, pit: str | None) -> str:
+        """The cursor of the row of this number on the page."""
+        found, seen = self.found, self.query.offset + number + 1
+        after = found.sorts[number] if found.sorts else []
+        return encode(
+            self.settings, self.query, Cursor(seen, self.query.now, found.typos, after, pit)
+        )
+
+    def _links(self) -> dict[str, Any]:
+        found, query, parameters = self.found, self.query, self.parameters
+        shown = len(found.rows)
+        has_next = bool(shown) and query.offset + shown < found.count
+        has_next = has_next or (found.is_lower_bound and shown == query.size)
+        by_cursor = parameters.after is not None
+        if not by_cursor and (query.number + 1) * query.size <= MAX_RESULTS:
+            return page_links(parameters, EVENTS_PATH, has_next=has_next)
+        links = page_links(parameters, EVENTS_PATH, has_next=False)
+        if by_cursor:
+            links["first"] = parameters.link(EVENTS_PATH, after=None)
+        if has_next:
+            after = self._cursor(shown - 1, found.pit)
+            links["next"] = parameters.link(EVENTS_PATH, number=None, after=after)
+        return links
+
+
+def suggestion(names: Names, row: Mapping[str, Any]) -> dict[str, Any]:
+    """A name to choose, and the event that has it."""
+    shown = ("name", "starts_at", "searchable_location_name")
+    return {
+        "type": "suggestion",
+        "id": str(row["id"]),
+        "attributes": {names.wire(name): row.get(name) for name in shown},
+        "relationships": {
+            "event": {
+                "links": {"related": f"/v1/events/{row['id']}"},
+                "data": {"type": "event", "id": str(row["id"])},
+            }
+        },
+    }

@@ -1,0 +1,37 @@
+"""What a search found, whichever engine found it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+EARTH_KM = 6371.0088
+
+
+@dataclass(frozen=True)
+class Found:
+    """A page of documents, each with its `score` and `highlights`, and what is known of the rest.
+
+    `sorts` are the sort values of each row and `pit` the point in time, where Elasticsearch is
+    the engine; `typos` is the boost that they were allowed with.
+    """
+
+    rows: list[dict[str, Any]]
+    count: int
+    is_lower_bound: bool = False
+    facets: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    past_count: int | None = None
+    did_you_mean: dict[str, Any] | None = None
+    sorts: list[list[Any]] = field(default_factory=list)
+    pit: str | None = None
+    typos: float | None = None
+    engine: str = "postgres"
+
+
+def distance_km(location: Mapping[str, float], near: tuple[float, float]) -> float:
+    """The great-circle distance of two places."""
+    there = math.radians(location["lat"]), math.radians(location["lon"])
+    here = math.radians(near[0]), math.radians(near[1])
+    half = [math.sin((a - b) / 2) ** 2 for a, b in zip(here, there, strict=True)]
+    chord = half[0] + math.cos(here[0]) * math.cos(there[0]) * half[1]
+    return 2 * EARTH_KM * math.asin(math.sqrt(min(1.0, chord)))
