@@ -258,7 +258,7 @@ async def test_a_rebuild_that_would_empty_search_needs_force(
     published = "UPDATE events.events SET state = '{}' WHERE state = '{}' RETURNING id"
     hidden = await owner.fetch(published.format("draft", "published"))
     try:
-        with pytest.raises(RebuildError, match="no event is published"):
+        with pytest.raises(RebuildError, match="0 events are published"):
             await index.rebuild()
     finally:
         restore = "UPDATE events.events SET state = 'published' WHERE id = ANY($1::bigint[])"
