@@ -28,7 +28,7 @@ COUNTRY = "nullif(btrim(regexp_replace(searchable_location_name, '^.*,', '')), '
 DISTANCE_KM = """12742.0176 * asin(sqrt(least(1, sin(radians(latitude - {0}) / 2) ^ 2
     + cos(radians({0})) * cos(radians(latitude)) * sin(radians(longitude - {1}) / 2) ^ 2)))"""
 STATEMENT = """
-SELECT *, {score} AS score, to_char(timezone({zone}, starts_at), 'YYYY-MM') AS month,
+SELECT *, ({score})::float8 AS score, to_char(timezone({zone}, starts_at), 'YYYY-MM') AS month,
        public.words(country) = public.words({country}) AS is_country
 FROM (SELECT *, public.words(coalesce(name, '')) AS words, {heads} AS heads, {place} AS country
       FROM (SELECT id, name, searchable_location_name, organizer_name, starts_at, online,
