@@ -12,9 +12,9 @@ from benchmarks.search.rebuilding import syncing
 from services.search.document import READ_ALIAS
 from shared.settings import Settings
 
-# Of more changes a second some are watched.
-WATCHED_A_SECOND = 20
-LOOK_S, SLOW_LOOK_S, PATIENCE_S = 0.002, 0.02, 30
+# Of more changes a second some are watched, for watching is work for the stores as well.
+WATCHED_A_SECOND = 5
+LOOK_S, SLOW_LOOK_S, PATIENCE_S = 0.002, 0.1, 30
 CHANGE = "UPDATE events.events SET description = $2 WHERE id = $1 RETURNING search_version"
 WAITING = "SELECT EXISTS (SELECT FROM search.outbox WHERE event_id = $1 AND version <= $2)"
 
