@@ -6,9 +6,12 @@ from typing import Any
 from urllib.parse import quote
 
 import asyncpg
+import httpx
 import pytest
 from fastapi import FastAPI
 
+from services.search.app import build_app as build_search
+from shared.settings import Settings
 from tests import test_search, test_search_rebuild
 from tests.client import Account, Client
 from tests.test_search import Index
@@ -238,3 +241,21 @@ async def test_searches_at_once_do_not_disturb_each_other(
 ) -> None:
     answers = await asyncio.gather(*(ask(api, **{"filter[query]": "zorilla"}) for _ in range(20)))
     assert {tuple(ids(each)) for each in answers} == {tuple(ids(answers[0]))}
+
+
+async def test_names_are_written_as_the_settings_say(settings: Settings) -> None:
+    app = build_search(settings.model_copy(update={"dasherize_api": False}))
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://search") as client,
+    ):
+        asked = "filter[starts_from]=2020-01-01&sort=-starts_at&filter[near]=1,1"
+        answer = await client.get(f"{PATH}?{asked}")
+        assert answer.status_code == 200, answer.text
+        for dashed in ("filter[starts-from]=2020-01-01", "sort=-starts-at"):
+            assert (await client.get(f"{PATH}?{dashed}")).status_code == 400
+        document = (await client.get("/openapi.json")).json()
+    parameters = document["paths"][PATH]["get"]["parameters"]
+    sort = next(each for each in parameters if each.get("name") == "sort")
+    assert "-starts_at" in sort["schema"]["enum"]

@@ -140,8 +140,10 @@ async def test_the_role_of_search_reads_by_the_indices(
         await connection.execute("SET enable_seqscan = off")
         assert "ix_search_words" in await explain(connection, statement(query))
         assert "ix_search_heads" in await explain(connection, statement(query, typos=True))
-        browsing = replace(query, typed=parse(""))
-        assert "ix_search_starts_at" in await explain(connection, statement(browsing))
+        await connection.execute("SET enable_sort = off")
+        for sort, name in (("starts_at", "soonest"), ("-starts_at", "newest")):
+            browsing = replace(query, typed=parse(""), sort=sort)
+            assert f"ix_search_{name}" in await explain(connection, statement(browsing))
     await pool.close()
 
 

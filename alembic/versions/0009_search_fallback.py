@@ -50,11 +50,15 @@ def upgrade() -> None:
         "CREATE INDEX ix_search_heads ON events.events "
         f"USING gin (public.heads({TEXTS}) public.gin_trgm_ops) {FOUND}"
     )
-    op.execute(f"CREATE INDEX ix_search_starts_at ON events.events (starts_at, id) {FOUND}")
+    # Nulls come last both ways, so that one index cannot be read backwards for the other.
+    op.execute(f"CREATE INDEX ix_search_soonest ON events.events (starts_at, id) {FOUND}")
+    op.execute(
+        f"CREATE INDEX ix_search_newest ON events.events (starts_at DESC NULLS LAST, id) {FOUND}"
+    )
 
 
 def downgrade() -> None:
-    for index in ("starts_at", "heads", "words"):
+    for index in ("newest", "soonest", "heads", "words"):
         op.execute(f"DROP INDEX events.ix_search_{index}")
     op.execute("DROP FUNCTION public.searched(text, text, text, text, text)")
     op.execute("DROP FUNCTION public.heads(text, text, text)")

@@ -73,7 +73,7 @@ def _sort(query: SearchQuery) -> list[Any]:
         return [{"_geo_distance": here}, {"id": "asc"}]
     if query.order == "relevance":
         return ["_score", newest, {"id": "asc"}]
-    return [newest if query.order == "-starts-at" else soonest, {"id": "asc"}]
+    return [newest if query.order == "-starts_at" else soonest, {"id": "asc"}]
 
 
 def _scored(query: SearchQuery, text: str, typos: float | None) -> Clause:

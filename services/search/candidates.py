@@ -145,7 +145,7 @@ def _scores(
 
 
 def _browsing(query: SearchQuery) -> str:
-    return f"ORDER BY starts_at {'DESC' if query.order == '-starts-at' else 'ASC'} NULLS LAST, id"
+    return f"ORDER BY starts_at {'DESC' if query.order == '-starts_at' else 'ASC'} NULLS LAST, id"
 
 
 def _filters(made: Statement, query: SearchQuery) -> Iterator[str]:

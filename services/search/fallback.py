@@ -122,8 +122,8 @@ def _order(query: SearchQuery) -> Callable[[asyncpg.Record], tuple[Any, ...]]:
 
     keys: dict[str, Callable[[asyncpg.Record], tuple[Any, ...]]] = {
         "relevance": lambda row: (-row["score"], newest(row)),
-        "-starts-at": lambda row: (newest(row),),
-        "starts-at": lambda row: (soonest(row),),
+        "-starts_at": lambda row: (newest(row),),
+        "starts_at": lambda row: (soonest(row),),
         "distance": lambda row: (distance(row),),
     }
     key = keys[query.order]

@@ -142,11 +142,17 @@ def _parameters(components: Components, declared: Sequence[Parameter]) -> list[S
         {
             "name": each.wire(components.registry.names),
             "in": "query",
-            "schema": each.schema,
+            "schema": _schema(components, each),
             "description": each.about,
         }
         for each in declared
     ]
+
+
+def _schema(components: Components, parameter: Parameter) -> Schema:
+    if not parameter.has_names:
+        return parameter.schema
+    return {"enum": [components.wire(name) for name in parameter.schema["enum"]]}
 
 
 def _search_meta(components: Components) -> Schema:

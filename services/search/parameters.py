@@ -19,18 +19,22 @@ from shared.jsonapi.query import Query
 MAX_SIZE, MAX_RESULTS, MAX_CURSOR = 100, 10_000, 4000
 Schema = dict[str, Any]
 PERIODS = ("upcoming", "past", "all")
-SORTS = ("relevance", "starts-at", "-starts-at", "distance")
+SORTS = ("relevance", "starts_at", "-starts_at", "distance")
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """`parse` makes a value of its text, or raises ValueError saying what is wanted."""
+    """`parse` makes a value of its text, or raises ValueError saying what is wanted.
+
+    The text of a parameter that `has_names` is one of them, as it is on the wire.
+    """
 
     family: str
     name: str
     about: str
     schema: Schema
     parse: Callable[[str], Any]
+    has_names: bool = False
 
     def wire(self, names: Names) -> str:
         """`filter[starts-from]`; a parameter without a family has its own name."""
@@ -94,6 +98,7 @@ SEARCH = [
         "Without it and without words: upcoming events from the next on, others from the newest.",
         {"enum": list(SORTS)},
         values.one_of(*SORTS),
+        has_names=True,
     ),
     Parameter(
         "page",
@@ -197,10 +202,16 @@ def _values(
         if parameter.name in given:
             raise _bad(wire, f"{wire} is given twice.")
         try:
-            given[parameter.name] = parameter.parse(text)
+            python = _python(names, text) if parameter.has_names else text
+            given[parameter.name] = parameter.parse(python)
         except ValueError as error:
             raise _bad(wire, str(error)) from error
     return given
+
+
+def _python(names: Names, text: str) -> str:
+    sign = "-" * text.startswith("-")
+    return f"{sign}{names.python(text.removeprefix('-'))}"
 
 
 def _bad(parameter: str, detail: str) -> BadRequest:

@@ -32,7 +32,7 @@ class SearchQuery:
     distance_km: float = 50.0
     period: Literal["upcoming", "past", "all"] = "upcoming"
     zone: str = "UTC"
-    sort: Literal["relevance", "starts-at", "-starts-at", "distance"] = "relevance"
+    sort: Literal["relevance", "starts_at", "-starts_at", "distance"] = "relevance"
     now: datetime = field(default_factory=_this_minute)
     number: int = 1
     size: int = 20
@@ -48,7 +48,7 @@ class SearchQuery:
         """`sort`, or what it means where there are no words to be relevant to."""
         if self.sort != "relevance" or self.typed.text_without_years:
             return self.sort
-        return "starts-at" if self.period == "upcoming" else "-starts-at"
+        return "starts_at" if self.period == "upcoming" else "-starts_at"
 
     @property
     def month_range(self) -> tuple[datetime, datetime] | None:
