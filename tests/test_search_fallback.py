@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import asyncpg
 import httpx
@@ -141,7 +142,8 @@ async def test_the_role_of_search_reads_by_the_indices(
         assert "ix_search_words" in await explain(connection, statement(query))
         assert "ix_search_heads" in await explain(connection, statement(query, typos=True))
         await connection.execute("SET enable_sort = off")
-        for sort, name in (("starts_at", "soonest"), ("-starts_at", "newest")):
+        orders: dict[str, Any] = {"soonest": "starts_at", "newest": "-starts_at"}
+        for name, sort in orders.items():
             browsing = replace(query, typed=parse(""), sort=sort)
             assert f"ix_search_{name}" in await explain(connection, statement(browsing))
     await pool.close()
