@@ -19,6 +19,7 @@ from elasticsearch import ApiError, AsyncElasticsearch
 
 from services.search.document import bulk_lines, document, is_eligible
 from services.search.elastic import Outcome, Pace, bulk, elastic_client
+from services.search.failpoints import reach
 from services.search.poison import Place, Refusal, forget, keep, refused_places, retry
 from services.search.reading import MAX_ROWS, read_changed
 from shared.db import raw_connection
@@ -116,6 +117,7 @@ async def sync_batch(
     Raises what Elasticsearch raises while it is away; then every row stays.
     """
     batch = await read_batch(connection)
+    reach("batch-read")
     waiting: set[int] = set()
     refusals: list[Refusal] = []
     taken: set[Place] = set()
@@ -129,6 +131,7 @@ async def sync_batch(
                 taken.add(place)
             elif _must_wait(outcome, generation):
                 waiting.add(change.event_id)
+    reach("batch-written")
     done = [i for event, ids in batch.outbox_ids.items() if event not in waiting for i in ids]
     async with connection.transaction():
         await keep(connection, refusals)
