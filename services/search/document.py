@@ -106,7 +106,9 @@ SETTINGS: dict[str, Any] = {
     },
 }
 MAPPINGS: dict[str, Any] = {
-    "dynamic": "strict",
+    # A deployment with more fields feeds the index of the one before until it is rebuilt: what
+    # that does not know it ignores, for it would refuse every change otherwise.
+    "dynamic": False,
     "properties": {
         "live": {"type": "boolean"},
         "ver": {"type": "long"},
