@@ -71,13 +71,15 @@ async def searching(
 async def check(settings: Settings) -> None:
     """When all is carried over, the one index that is searched equals the database."""
     connection = await raw_connection(settings, ROLE)
-    async with elastic_client(settings) as client:
-        async with holding(connection, BATCH_LOCK):
+    try:
+        async with elastic_client(settings) as client, holding(connection, BATCH_LOCK):
             await drain(connection, client)
             index = await connection.fetchval(ACTIVE)
             audit = await compare(connection, client, index)
-        assert await read_targets(client) == [index]
-    await connection.close()
+            targets = await read_targets(client)
+    finally:
+        await connection.close(timeout=5)
+    assert targets == [index]
     assert not audit.differing, str(audit)
     assert not audit.waiting
 
@@ -85,6 +87,6 @@ async def check(settings: Settings) -> None:
 @pytest.fixture
 async def unharmed(api: Client, index: Index) -> AsyncIterator[Searches]:
     """For tests in one process: search while they run, and check afterwards."""
-    async with searching(lambda: api.get(SEARCH)) as searches:
+    async with searching(lambda: api.get(SEARCH), a_second=4) as searches:
         yield searches
     await check(index.settings)

@@ -7,12 +7,12 @@ import pytest
 
 from services.search.audit import audit_active
 from services.search.worker import audit
-from tests import test_search, test_search_rebuild
+from tests import aftermath, test_search, test_search_rebuild
 from tests.client import Account, Client
 from tests.test_search import Index, found
 from tests.test_search_rebuild import run
 
-index, owner = test_search.index, test_search_rebuild.owner
+index, owner, unharmed = test_search.index, test_search_rebuild.owner, aftermath.unharmed
 
 
 async def change_unseen(owner: asyncpg.Connection, statement: str, *values: object) -> None:
@@ -52,6 +52,7 @@ async def break_index(
 
 @pytest.mark.elasticsearch
 @pytest.mark.parametrize("way", ["command", "cron", "rebuild"])
+@pytest.mark.usefixtures("unharmed")
 async def test_what_is_missing_extra_or_stale_is_repaired(
     api: Client, user: Account, index: Index, owner: asyncpg.Connection, way: str
 ) -> None:
