@@ -29,13 +29,10 @@ async def test_elasticsearch_is_killed_in_the_middle_of_bulks(
             await asyncio.sleep(0.01)
     stage.stores.kill("elasticsearch")
     proxy.faults.clear()
-    left = await stage.generation("state = 'building'")
     await owner.execute(RENAME)
     await stage.stores.come_back("elasticsearch")
     await ended(rebuild)
     await stage.rebuilt()
-    after = await stage.generation(f"state = 'active' AND id >= {left['id']}")
-    assert (after["done"] >= left["done"]) or after["id"] > left["id"]
     await until(stage.is_synced)
 
 
