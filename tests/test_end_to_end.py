@@ -83,7 +83,7 @@ def wait_for(is_so: Callable[[], bool]) -> None:
 
 
 def search(**parameters: str) -> dict[str, Any]:
-    names = {f"filter[{name}]": value for name, value in parameters.items()}
+    names = {f"filter[{name}]": value for name, value in {"period": "all", **parameters}.items()}
     answer = httpx.get(f"{GATEWAY}/v1/search/events", params=names)
     assert answer.status_code == 200, answer.text
     document: dict[str, Any] = answer.json()

@@ -7,6 +7,7 @@ from typing import Any
 from services.search.cursors import Cursor, encode
 from services.search.document import SHOWN
 from services.search.found import Found, distance_km
+from services.search.highlights import highlights
 from services.search.parameters import MAX_RESULTS
 from services.search.query import SearchQuery
 from shared.jsonapi.names import Names
@@ -47,8 +48,8 @@ class Page:
         attributes = {name: row.get(name) for name in SHOWN}
         attributes |= {"latitude": location.get("lat"), "longitude": location.get("lon")}
         meta = {"score": row["score"], "version": row["version"]}
-        if highlights := row.get("highlights"):
-            meta["highlights"] = self._wire(highlights)
+        if marked := highlights(row, self.query.typed.words):
+            meta["highlights"] = self._wire(marked)
         if self.query.near and location:
             meta["distance_km"] = round(distance_km(location, self.query.near), 3)
         meta["page"] = {"cursor": self._cursor(number, None)}

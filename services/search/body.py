@@ -24,26 +24,6 @@ YEAR_BOOST = 30
 UPCOMING_BOOST, NEAR_BOOST, NEAR = 2, 1, "90d"
 
 
-def _highlighted(name: str, *parts: str) -> dict[str, Any]:
-    """As a whole, where any of the fields made of it matched."""
-    return {"number_of_fragments": 0, "matched_fields": [name, *(f"{name}.{p}" for p in parts)]}
-
-
-HIGHLIGHT: dict[str, Any] = {
-    "encoder": "html",
-    "pre_tags": ["<em>"],
-    "post_tags": ["</em>"],
-    # Without it Elasticsearch refuses to search when one found text is longer than a million.
-    "max_analyzed_offset": 100_000,
-    "fields": {
-        "name": _highlighted("name", "stem", "pfx", "joined"),
-        "searchable_location_name": _highlighted("searchable_location_name", "stem"),
-        "organizer_name": _highlighted("organizer_name", "stem"),
-        "description": {"number_of_fragments": 2, "fragment_size": 140},
-    },
-}
-
-
 def search_body(query: SearchQuery, typos: float | None = None) -> dict[str, Any]:
     """The body of one search; `typos` allows them and is `typo_boost` of an answer without."""
     text = query.typed.text_without_years
@@ -65,7 +45,6 @@ def search_body(query: SearchQuery, typos: float | None = None) -> dict[str, Any
         body["query"] = {"bool": filters(query)}
         return body
     body["query"] = _scored(query, text, typos)
-    body["highlight"] = HIGHLIGHT
     if typos is None:
         whole = {"dis_max": {"queries": _all_words(text)}}
         body["aggs"]["all_words"] = {"filter": {"bool": {"filter": [whole, *chosen.values()]}}}

@@ -10,7 +10,7 @@ EARTH_KM = 6371.0088
 
 @dataclass(frozen=True)
 class Found:
-    """A page of documents, each with its `score` and `highlights`, and what is known of the rest.
+    """A page of documents, each with its `score`, and what is known of the rest.
 
     `sorts` are the sort values of each row and `pit` the point in time, where Elasticsearch is
     the engine; `typos` is the boost that they were allowed with.

@@ -38,7 +38,10 @@ class Parameter:
 
 
 TEXT: Schema = {"type": "string", "maxLength": MAX_LENGTH}
-MOMENT: Schema = {"type": "string", "examples": ["2026-12-24", "2026-12-24T18:00:00Z"]}
+MOMENT: Schema = {"anyOf": [{"type": "string", "format": each} for each in ("date", "date-time")]}
+MONTH: Schema = {"type": "string", "pattern": r"^(19|20|21)\d\d-(0[1-9]|1[0-2])$"}
+DEGREES: Schema = {"type": "string", "pattern": r"^-?\d+(\.\d+)?,-?\d+(\.\d+)?$"}
+LENGTH: Schema = {"type": "string", "pattern": r"^\d+(\.\d+)?(km|mi|m)$"}
 PERIOD = Parameter(
     "filter",
     "period",
@@ -65,23 +68,21 @@ SEARCH = [
     Parameter(
         "filter", "place", "Words that stand in the place in this order.", TEXT, values.name
     ),
-    Parameter(
-        "filter", "month", "Beginning in this month.", {"examples": ["2026-12"]}, values.month
-    ),
+    Parameter("filter", "month", "Beginning in this month.", MONTH, values.month),
     Parameter("filter", "starts_from", "Beginning then or later.", MOMENT, values.moment),
     Parameter("filter", "starts_before", "Beginning earlier than that.", MOMENT, values.moment),
     Parameter(
         "filter",
         "near",
         "Latitude and longitude that it is near to.",
-        {"type": "string", "examples": ["52.52,13.4"]},
+        {**DEGREES, "examples": ["52.52,13.4"]},
         values.place_on_earth,
     ),
     Parameter(
         "filter",
         "distance",
         "How far from there at most; 50km unless given.",
-        {"type": "string", "examples": ["20km", "500m", "10mi"]},
+        {**LENGTH, "examples": ["20km", "500m", "10mi"]},
         values.distance_km,
     ),
     Parameter(

@@ -95,5 +95,4 @@ def _note(request: Request, error: Exception) -> None:
     is_refused = isinstance(error, ApiError) and error.status_code == 400
     if not is_refused:
         request.app.state.breaker.record(failed=True)
-    print("XX", repr(error)[:3000])
     logger.warning("Elasticsearch failed", extra={"error": str(error)})

@@ -141,4 +141,4 @@ def _found(query: SearchQuery, answer: dict[str, Any], typos: float | None) -> F
 
 
 def _row(hit: dict[str, Any]) -> dict[str, Any]:
-    return {**hit["_source"], "score": hit["_score"], "highlights": hit.get("highlight", {})}
+    return {**hit["_source"], "score": hit["_score"]}

@@ -115,7 +115,9 @@ def before_call(context: HookContext, case: Case[Any], kwargs: Any) -> None:
     if "Idempotency-Key" in case.headers:
         key = f"{next(_numbers)}-{case.headers['Idempotency-Key']}"
         case.headers["Idempotency-Key"] = key[:255]
-    if any(name in case.query for name in CURSORS):
+    if case.path.startswith("/v1/search/"):
+        _use_possible_search(case)
+    elif any(name in case.query for name in CURSORS):
         _use_known_cursor(case)
     if isinstance(case.body, dict):
         _use_known_body(case)
@@ -147,6 +149,15 @@ def _known(kind: str, given: Any) -> Any:
     if given == ADMINISTRATOR:
         choice = 0
     return given if choice == len(known) else known[choice]
+
+
+def _use_possible_search(case: Case[Any]) -> None:
+    """A cursor belongs to one search, and a distance to a place."""
+    case.query.pop("page[after]", None)
+    if "filter[near]" not in case.query:
+        case.query.pop("filter[distance]", None)
+        if case.query.get("sort") == "distance":
+            del case.query["sort"]
 
 
 def _use_known_cursor(case: Case[Any]) -> None:

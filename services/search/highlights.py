@@ -1,0 +1,122 @@
+"""Marks the words that were asked for, in the texts that were found: the same for both engines.
+
+Elasticsearch's own highlighter takes half a second for a page where typos are allowed.
+"""
+
+import html
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+
+WHOLE = ("name", "searchable_location_name", "organizer_name")
+# Letters, digits, and the marks of scripts in which a letter has several parts.
+WORD = re.compile(r"[\w\u0300-\u036f\u0591-\u05c7\u0610-\u065f\u0900-\u0fff]+")
+FRAGMENTS, AROUND, MAX_READ = 2, 70, 20_000
+# The longest endings that are taken for grammar, and the shortest words that may have typos.
+ENDING, ONE_TYPO, TWO_TYPOS = 2, 4, 8
+SHORTEST = 3
+Span = tuple[int, int]
+
+
+@lru_cache(maxsize=20_000)
+def fold(word: str) -> str:
+    """Without case and accents."""
+    decomposed = unicodedata.normalize("NFKD", word.casefold())
+    return "".join(c for c in decomposed if not unicodedata.combining(c))
+
+
+def highlights(row: Mapping[str, Any], words: Iterable[str]) -> dict[str, list[str]]:
+    """HTML by attribute, with <em>: names as a whole, of a description up to two fragments."""
+    wanted = [fold(word) for word in words]
+    texts = {name: str(row[name]) for name in WHOLE if row.get(name)}
+    if row.get("description"):
+        texts["description"] = str(row["description"])[:MAX_READ]
+    found = {
+        name: [(match.span(), fold(match[0])) for match in WORD.finditer(text)]
+        for name, text in texts.items()
+    }
+    there = {word for spans in found.values() for _, word in spans}
+    meant = _meant(wanted, there)
+    marked: dict[str, list[str]] = {}
+    for name, text in texts.items():
+        if spans := [span for span, word in found[name] if word in meant]:
+            parts = _fragments(text, spans) if name == "description" else [(0, len(text))]
+            marked[name] = [_mark(text, part, spans) for part in parts]
+    return marked
+
+
+def _meant(wanted: Iterable[str], there: set[str]) -> set[str]:
+    """The words there that are asked for; those with typos only where there is none without."""
+    meant: set[str] = set()
+    for word in wanted:
+        alike = {each for each in there if _is_form(each, word)}
+        meant |= alike or {each for each in there if _is_typo(each, word)}
+    return meant
+
+
+def _is_form(there: str, wanted: str) -> bool:
+    if there.startswith(wanted):
+        return True
+    is_grammar = wanted.startswith(there) and len(wanted) - len(there) <= ENDING
+    return is_grammar and len(there) >= SHORTEST
+
+
+def _is_typo(there: str, wanted: str) -> bool:
+    allowed = (len(wanted) >= ONE_TYPO) + (len(wanted) >= TWO_TYPOS)
+    if there[:1] != wanted[:1] or abs(len(there) - len(wanted)) > allowed:
+        return False
+    return allowed > 0 and _distance(there, wanted) <= allowed
+
+
+def _distance(one: str, other: str) -> int:
+    """Edits between two words, neighbours that change places being one."""
+    before: list[int] = []
+    row = list(range(len(other) + 1))
+    for i, a in enumerate(one, 1):
+        before, last, row = row, before, [i]
+        for j, b in enumerate(other, 1):
+            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (a != b))
+            if i > 1 and j > 1 and a == other[j - 2] and b == one[i - 2]:
+                cost = min(cost, last[j - 2] + 1)
+            row.append(cost)
+    return row[-1]
+
+
+def _fragments(text: str, spans: Iterable[Span]) -> list[Span]:
+    """Parts of the text around the first words that do not overlap."""
+    parts: list[Span] = []
+    for start, end in spans:
+        if parts and start < parts[-1][1]:
+            continue
+        if len(parts) == FRAGMENTS:
+            break
+        first = max(start - AROUND, parts[-1][1] if parts else 0)
+        parts.append((_word_start(text, first, start), _word_end(text, end + AROUND, end)))
+    return parts
+
+
+def _word_start(text: str, start: int, latest: int) -> int:
+    return start if start == 0 else text.find(" ", start, latest) + 1 or start
+
+
+def _word_end(text: str, end: int, earliest: int) -> int:
+    if end >= len(text):
+        return len(text)
+    found = text.rfind(" ", earliest, end)
+    return end if found < 0 else found
+
+
+def _mark(text: str, part: Span, spans: Iterable[Span]) -> str:
+    position, end = part
+    pieces = ["…" if position > 0 else ""]
+    for first, last in spans:
+        if position <= first and last <= end:
+            pieces += [
+                html.escape(text[position:first]),
+                f"<em>{html.escape(text[first:last])}</em>",
+            ]
+            position = last
+    pieces += [html.escape(text[position:end]), "…" if end < len(text) else ""]
+    return "".join(pieces)
