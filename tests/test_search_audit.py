@@ -5,7 +5,10 @@ import asyncio
 import asyncpg
 import pytest
 
-from services.search.audit import audit_active
+from services.search.audit import BUCKET, audit_active, compare
+from services.search.elastic import read_targets
+from services.search.generations import tidy
+from services.search.sync import drain
 from services.search.worker import audit
 from tests import aftermath, test_search, test_search_rebuild
 from tests.client import Account, Client
@@ -102,3 +105,67 @@ async def test_what_sync_cannot_repair_is_said_and_rebuilt(
     await index.rebuild()
     assert not (await audit_active(index.connection, index.client))[0].differing
     await owner.execute("DELETE FROM search.rebuild_requests WHERE key LIKE 'audit:%'")
+
+
+@pytest.mark.elasticsearch
+@pytest.mark.parametrize("side", ["database", "index"])
+async def test_other_content_of_the_same_version_is_repaired(
+    api: Client, user: Account, index: Index, owner: asyncpg.Connection, side: str
+) -> None:
+    event = await api.event(user, name="Same Mulita", latitude=1.25, longitude=-2.5)
+    await index.sync()
+    if side == "database":
+        statement = "UPDATE events.events SET description = 'A mulita' WHERE id = $1"
+        await change_unseen(owner, statement, int(event["id"]))
+    else:
+        document = (await index.client.get(index="events", id=event["id"])).body
+        # As a hand that edits the index; what was hashed is no longer what is there.
+        await index.client.index(
+            index=document["_index"],
+            id=event["id"],
+            document={**document["_source"], "name": "Mulita Other", "chk": 1},
+            version=document["_version"],
+            version_type="external_gte",
+        )
+    audit, repaired = await audit_active(index.connection, index.client)
+    assert (audit.differing, repaired) == ([], 1)
+    await index.client.indices.refresh(index="events")
+    assert await found(api, "same mulita") == [event["id"]]
+    assert (await audit_active(index.connection, index.client))[1] == 0
+    await api.delete(event["links"]["self"], by=user)
+    await index.sync()
+
+
+@pytest.mark.elasticsearch
+@pytest.mark.usefixtures("unharmed")
+async def test_an_index_of_older_code_is_fed_and_audited_by_versions(
+    api: Client, user: Account, index: Index, owner: asyncpg.Connection
+) -> None:
+    (target,) = await read_targets(index.client)
+    mapping = (await index.client.indices.get_mapping(index=target))[target]["mappings"]
+    older = {
+        k: v for k, v in mapping["properties"].items() if k not in ("chk", "country", "until")
+    }
+    (before,) = (await index.client.indices.get(index=target)).values()
+    settings = {"analysis": before["settings"]["index"]["analysis"]}
+    generation = await owner.fetchrow(
+        """INSERT INTO search.generations (index_name, write_alias, mapping_hash, git_sha)
+           VALUES ('events-g0-older', 'events-w-g0-older', 'older', 'older') RETURNING *"""
+    )
+    await index.client.indices.create(
+        index=generation["index_name"],
+        settings=settings,
+        mappings={"dynamic": "strict", "properties": older},
+        aliases={generation["write_alias"]: {}},
+    )
+    event = await api.event(user, name="Older Mulita")
+    await drain(index.connection, index.client)
+    answer = await index.client.get(index=generation["index_name"], id=event["id"])
+    assert answer["_source"]["name"] == "Older Mulita"
+    assert not await owner.fetchval("SELECT count(*) FROM search.poison")
+    audit = await compare(index.connection, index.client, generation["index_name"])
+    assert audit.found[int(event["id"]) // BUCKET][1] > 0
+    state = "UPDATE search.generations SET state = 'failed' WHERE id = $1"
+    await owner.execute(state, generation["id"])
+    await tidy(index.connection, index.client)
+    assert not await index.client.indices.exists(index=generation["index_name"])

@@ -64,7 +64,7 @@ async def test_a_refused_event_is_shown_and_tried_again_and_holds_up_no_other(
     status = (await api.get("/v1/search/status", by=admin)).json()["data"]["attributes"]
     assert (status["refused"], status["outbox-rows"], status["lag-s"]) == (len(rows), 0, 0)
     assert [status["index"]] == await read_targets(index.client)
-    assert status["audit"].endswith("in the same versions")
+    assert status["audit"].endswith("and they are the same")
     # Not due, it is not tried; due, it is, and the next time is further away.
     await retry(index.connection)
     assert await owner.fetchval("SELECT count(*) FROM search.outbox") == 0

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from services.search.document import MAPPINGS, document
+from services.search.document import MAPPINGS
 from services.search.elastic import read_targets
 from services.search.sync import ROLE, Memory, drain, sync_batch
 from shared.db import raw_connection
@@ -112,7 +112,7 @@ async def test_consumers_at_once_without_a_lock_do_no_harm(
     assert await live(index, ids) == {each for each in ids if each % 4}
 
 
-async def test_old_and_new_code_search_and_feed_the_index_of_a_new_mapping(
+async def test_old_code_searches_and_feeds_the_index_of_a_new_mapping(
     api: Client,
     user: Account,
     index: Index,
@@ -135,22 +135,3 @@ async def test_old_and_new_code_search_and_feed_the_index_of_a_new_mapping(
     await index.sync()
     assert await found(api, "currawong after") == [event["id"]]
     await index.rebuild()
-
-
-async def test_new_code_feeds_the_index_of_the_old_mapping_until_it_is_rebuilt(
-    api: Client,
-    user: Account,
-    index: Index,
-    owner: asyncpg.Connection,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """search-sync is deployed before the rebuild that its documents need."""
-    event = await api.event(user, name="Butcherbird Before")
-    await index.sync()
-    with monkeypatch.context() as patch:
-        patch.setattr(
-            "services.search.sync.document", lambda row: document(row) | {"colour": "red"}
-        )
-        await api.update(event, {"name": "Butcherbird After"}, by=user)
-        await index.sync()
-        assert await found(api, '"butcherbird after"') == [event["id"]]

@@ -159,7 +159,7 @@ async def test_a_rebuild_that_would_empty_search_needs_force(
     published = "UPDATE events.events SET state = '{}' WHERE state = '{}' RETURNING id"
     hidden = await owner.fetch(published.format("draft", "published"))
     try:
-        with pytest.raises(RebuildError, match="no event is published"):
+        with pytest.raises(RebuildError, match="0 events are published"):
             await index.rebuild()
     finally:
         restore = "UPDATE events.events SET state = 'published' WHERE id = ANY($1::bigint[])"
@@ -244,3 +244,31 @@ async def test_after_a_day_the_previous_generation_is_deleted(
     await tidy(index.connection, index.client)
     assert not await exists(index=previous)
     assert await read_targets(index.client)
+
+
+@pytest.mark.elasticsearch
+async def test_an_index_that_no_generation_knows_is_deleted_when_it_is_old(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exists, name = index.client.indices.exists, "events-g99-by-hand"
+    await index.client.indices.create(index=name)
+    await tidy(index.connection, index.client)
+    assert await exists(index=name)
+    monkeypatch.setattr("services.search.generations.ORPHAN_S", -1)
+    targets = await read_targets(index.client)
+    await tidy(index.connection, index.client)
+    assert not await exists(index=name)
+    assert await read_targets(index.client) == targets
+
+
+@pytest.mark.elasticsearch
+async def test_search_is_brought_back_to_one_index(index: Index) -> None:
+    await index.rebuild()
+    await index.rebuild()
+    (active,) = await read_targets(index.client)
+    previous = (await index.connection.fetchrow(PREVIOUS))["index_name"]
+    await index.client.indices.put_alias(index=previous, name="events")
+    await tidy(index.connection, index.client)
+    assert await read_targets(index.client) == [active]
+    state = "SELECT state FROM search.generations WHERE index_name = $1"
+    assert await index.connection.fetchval(state, active) == "active"

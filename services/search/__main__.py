@@ -21,6 +21,7 @@ from services.search.audit import AuditError, Progress, audit_active
 from services.search.elastic import elastic_client
 from services.search.generations import RebuildError, roll_back
 from services.search.poison import REFUSED
+from services.search.preconditions import lost_preconditions
 from services.search.requests import request_rebuild, run_open_request
 from services.search.sync import ROLE
 from shared.db import raw_connection
@@ -64,6 +65,7 @@ async def status(settings: Settings, arguments: argparse.Namespace) -> None:
     rows = await connection.fetch("SELECT * FROM search.generations ORDER BY id DESC LIMIT 5")
     waiting = await connection.fetchval("SELECT count(*) FROM search.outbox")
     refused = await connection.fetch(REFUSED)
+    problems = await lost_preconditions(connection)
     await connection.close()
     for row in rows:
         if row["audited_at"]:
@@ -73,6 +75,8 @@ async def status(settings: Settings, arguments: argparse.Namespace) -> None:
             f"{row['done']} of {row['total']}  {row['error'] or ''}"
         )
     print(f"{waiting} changes wait in the outbox, {len(refused)} documents are refused.")
+    for problem in problems:
+        print(f"Changes may be lost: {problem}.")
     for row in refused[:10]:
         print(
             f"Event {row['event_id']} is refused by {row['index_name']} ({row['attempts']} times, "

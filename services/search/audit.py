@@ -1,7 +1,8 @@
 """The parity audit: whether an index holds what PostgreSQL says that it should.
 
-It compares, for each ten thousand ids, how many events there are and the sum of their versions,
-which no two changes share. What differs is put into the outbox, and goes the way of any change.
+It compares, for each ten thousand ids, how many events there are and the sum of their checksums.
+What differs is put into the outbox, and goes the way of any change. An index that older code made
+has other checksums or none, so it is compared by versions, which no two changes share.
 Whoever audits holds BATCH_LOCK, so that the index stands still.
 """
 
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 import asyncpg
 from elasticsearch import AsyncElasticsearch
 
+from services.search.document import CHECKSUM, MAPPING_HASH
 from services.search.elastic import LIVE
 from services.search.sync import BATCH_LOCK, NotTakenError, drain, holding
 
@@ -27,9 +29,11 @@ MAX_WAITING = 50_000
 # Where more is wrong, a rebuild is the repair.
 MAX_REPAIRS = 10_000
 TOTALS = f"""
-SELECT id / {BUCKET} AS bucket, count(*) AS count, sum(search_version) AS versions
+SELECT id / {BUCKET} AS bucket, count(*) AS count, sum({{summed}}) AS sum
 {ELIGIBLE} AND id >= $1 AND id < $1 + {STEP} AND id <> ALL($2::bigint[]) GROUP BY 1
 """
+# What is summed: in the index, in the database.
+BY_CHECKSUM, BY_VERSION = ("chk", CHECKSUM), ("ver", "search_version")
 
 Progress = Callable[[int, int], None]
 Totals = dict[int, tuple[int, int]]
@@ -45,12 +49,13 @@ class AuditError(Exception):
 
 @dataclass(frozen=True)
 class Audit:
-    """Count and sum of versions by bucket, on both sides, of what does not wait for sync."""
+    """Count and sum by bucket, on both sides, of what does not wait for sync."""
 
     index: str
     expected: Totals
     found: Totals
     waiting: list[int]
+    summed: tuple[str, str] = BY_CHECKSUM
 
     @property
     def differing(self) -> list[int]:
@@ -63,7 +68,7 @@ class Audit:
         )
         text = f"the index holds {held} events, the database {wanted}"
         if not self.differing:
-            return f"{text}, in the same versions"
+            return f"{text}, and they are the same"
         first = self.differing[0] * BUCKET
         return (
             f"{text}; {len(self.differing)} ranges of ids differ, "
@@ -120,30 +125,33 @@ async def _differing_events(
 
     That is one more than the index has: below any that the event can have got since.
     """
-    query = f"SELECT id, search_version {ELIGIBLE} AND id >= $1 AND id < $2 AND id <> ALL($3)"
+    field, summed = audit.summed
+    query = f"""SELECT id, search_version, {summed} AS summed
+        {ELIGIBLE} AND id >= $1 AND id < $2 AND id <> ALL($3)"""
     events: dict[int, int] = {}
     for bucket in audit.differing:
         start, end = bucket * BUCKET, (bucket + 1) * BUCKET
         rows = await connection.fetch(query, start, end, audit.waiting)
-        expected = {row["id"]: row["search_version"] for row in rows}
-        found = await _versions(client, audit.index, between(start, end, audit.waiting))
+        expected = {row["id"]: (row["search_version"], row["summed"]) for row in rows}
+        found = await _held(client, audit.index, field, between(start, end, audit.waiting))
         for event in expected.keys() | found.keys():
             if expected.get(event) != found.get(event):
-                events[event] = expected.get(event) or found[event] + 1
+                events[event] = expected[event][0] if event in expected else found[event][0] + 1
         if len(events) > MAX_REPAIRS:
             break
     return events
 
 
-async def _versions(
-    client: AsyncElasticsearch, index: str, query: dict[str, object]
-) -> dict[int, int]:
-    fields_wanted = [{"field": "id"}, {"field": "ver"}]
+async def _held(
+    client: AsyncElasticsearch, index: str, field: str, query: dict[str, object]
+) -> dict[int, tuple[int, int | None]]:
+    """By event its version and what is summed, where it has that."""
+    fields_wanted = [{"field": name} for name in ("id", "ver", field)]
     answer = await client.search(
         index=index, query=query, size=BUCKET, source=False, docvalue_fields=fields_wanted
     )
     fields = (hit["fields"] for hit in answer["hits"]["hits"])
-    return {each["id"][0]: each["ver"][0] for each in fields}
+    return {each["id"][0]: (each["ver"][0], each.get(field, [None])[0]) for each in fields}
 
 
 async def compare(
@@ -170,13 +178,21 @@ async def compare(
         if len(rows) > MAX_WAITING:
             raise AuditError("too many changes wait in the outbox; sync has to catch up first")
         waiting = [row["event_id"] for row in rows]
+        summed = await _summed(connection, index)
+        totals = TOTALS.format(summed=summed[1])
         last = await _last_id(connection, client, index)
         for start in range(0, last + 1, STEP):
-            for row in await connection.fetch(TOTALS, start, waiting):
-                expected[row["bucket"]] = row["count"], int(row["versions"])
-            found |= await _found(client, index, start, waiting)
+            for row in await connection.fetch(totals, start, waiting):
+                expected[row["bucket"]] = row["count"], int(row["sum"])
+            found |= await _found(client, index, summed[0], start, waiting)
             progress(min(start + STEP, last), last)
-    return Audit(index, expected, found, waiting)
+    return Audit(index, expected, found, waiting, summed)
+
+
+async def _summed(connection: asyncpg.Connection, index: str) -> tuple[str, str]:
+    query = "SELECT mapping_hash FROM search.generations WHERE index_name = $1"
+    is_ours = await connection.fetchval(query, index) == MAPPING_HASH
+    return BY_CHECKSUM if is_ours else BY_VERSION
 
 
 async def _last_id(connection: asyncpg.Connection, client: AsyncElasticsearch, index: str) -> int:
@@ -185,7 +201,9 @@ async def _last_id(connection: asyncpg.Connection, client: AsyncElasticsearch, i
     return max(int(answer["aggregations"]["last"]["value"] or 0), last or 0)
 
 
-async def _found(client: AsyncElasticsearch, index: str, start: int, waiting: list[int]) -> Totals:
+async def _found(
+    client: AsyncElasticsearch, index: str, field: str, start: int, waiting: list[int]
+) -> Totals:
     answer = await client.search(
         index=index,
         size=0,
@@ -194,12 +212,12 @@ async def _found(client: AsyncElasticsearch, index: str, start: int, waiting: li
         aggs={
             "buckets": {
                 "histogram": {"field": "id", "interval": BUCKET, "min_doc_count": 1},
-                "aggs": {"versions": {"sum": {"field": "ver"}}},
+                "aggs": {"sum": {"sum": {"field": field}}},
             }
         },
     )
     return {
-        int(each["key"]) // BUCKET: (each["doc_count"], int(each["versions"]["value"]))
+        int(each["key"]) // BUCKET: (each["doc_count"], int(each["sum"]["value"]))
         for each in answer["aggregations"]["buckets"]["buckets"]
     }
 

@@ -130,6 +130,21 @@ async def create_index(client: AsyncElasticsearch, index: str, write_alias: str)
     )
 
 
+async def widen(client: AsyncElasticsearch, write_alias: str) -> None:
+    """Add the fields that documents have by now to an index that older code made.
+
+    It is searched until the rebuild that the deployment asks for, and would refuse them.
+    """
+    (index,) = (await client.indices.get_mapping(index=write_alias)).values()
+    missing = {
+        name: field
+        for name, field in MAPPINGS["properties"].items()
+        if name not in index["mappings"]["properties"]
+    }
+    if missing:
+        await client.indices.put_mapping(index=write_alias, properties=missing)
+
+
 async def swap(client: AsyncElasticsearch, index: str) -> None:
     """Point the read alias, filtered to live documents, at one index: in a single step."""
     actions: list[dict[str, Any]] = [

@@ -4,8 +4,10 @@ Whoever calls these is `alone`, so nobody else changes either meanwhile.
 """
 
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import asyncpg
 from elasticsearch import AsyncElasticsearch
@@ -16,6 +18,7 @@ from services.search.elastic import read_targets, swap
 from services.search.sync import BATCH_LOCK, NotTakenError, drain, holding
 
 REBUILD_LOCK = 7_254_102
+INDICES, ORPHAN_S = "events-g*", 3600
 # Which generation was searched last, for it is the one to go back to.
 PREVIOUS = """
 SELECT * FROM search.generations WHERE state = 'previous' ORDER BY swapped_at DESC LIMIT 1
@@ -55,11 +58,19 @@ async def follow(connection: asyncpg.Connection, client: AsyncElasticsearch) -> 
     """Write down a swap that nobody came to write down.
 
     What Elasticsearch searches is the truth, for the swap comes before it is written down.
+    Where somebody has it search several, the one that is written down stays.
     """
+    targets = await read_targets(client)
+    active = await connection.fetchval(
+        "SELECT index_name FROM search.generations WHERE state = 'active'"
+    )
+    if len(targets) > 1 and active in targets:
+        await swap(client, active)
+        return
     for row in await connection.fetch(
         "SELECT id FROM search.generations "
         "WHERE state IN ('building', 'previous') AND index_name = ANY($1::text[])",
-        await read_targets(client),
+        targets,
     ):
         await activate(connection, row["id"])
 
@@ -168,14 +179,21 @@ async def tidy(connection: asyncpg.Connection, client: AsyncElasticsearch) -> No
 
 
 async def reap(connection: asyncpg.Connection, client: AsyncElasticsearch) -> None:
-    """Delete the indices of generations that ended; those of other databases stay."""
-    there = list(await client.indices.get(index="events-g*"))
-    ended = await connection.fetch(
-        "SELECT index_name FROM search.generations "
-        "WHERE state IN ('retired', 'failed') AND index_name = ANY($1::text[])",
-        there,
-    )
+    """Delete the indices of generations that ended, and those that no generation knows.
+
+    An hour old they are, for the row of a generation comes before its index, but a database that
+    was set back has lost it.
+    """
+    there = (await client.indices.get(index=INDICES)).body
+    rows = await connection.fetch("SELECT index_name, state FROM search.generations")
+    states = {row["index_name"]: row["state"] for row in rows}
+    ended = {name for name, state in states.items() if state in ("retired", "failed")}
+    orphans = {name for name in there.keys() - states.keys() if _age_s(there[name]) > ORPHAN_S}
     searched = await read_targets(client)
-    for row in ended:
-        if row["index_name"] not in searched:
-            await client.indices.delete(index=row["index_name"], ignore_unavailable=True)
+    for name in there.keys() & (ended | orphans) - set(searched):
+        await client.indices.delete(index=name, ignore_unavailable=True)
+
+
+def _age_s(index: dict[str, Any]) -> float:
+    created_ms = int(index["settings"]["index"]["creation_date"])
+    return time.time() - created_ms / 1000

@@ -7,12 +7,15 @@ from collections.abc import Collection
 
 import asyncpg
 
+from services.search.document import CHECKSUM
+
 MAX_ROWS = 1000
 MAX_BYTES = 2_000_000
 # The lengths of stored texts are known without reading the texts.
 SIZE = "coalesce(octet_length(description), 0) + coalesce(octet_length(organizer_description), 0)"
+# Of what is read alone, for a checksum reads the texts.
 BOUNDED = f"""
-SELECT * FROM (
+SELECT *, {CHECKSUM} AS chk FROM (
     SELECT *, count(*) OVER () AS found,
            sum({SIZE}) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) - ({SIZE}) AS bytes_before
     FROM ({{query}} ORDER BY id LIMIT {MAX_ROWS}) AS chosen

@@ -35,7 +35,8 @@ logger = logging.getLogger(__name__)
 
 # A few events that cannot be searched are no reason for an old index, many are.
 MAX_REFUSED = 10
-
+# So much of what was searched must be left, of many events; of a few, one.
+LEAST_KEPT, MANY = 0.8, 100
 
 # What says nothing against the generation: sync keeps it current until the next run goes on.
 INTERRUPTIONS = (
@@ -174,9 +175,13 @@ class Rebuild:
             raise PausedError(str(error)) from error
         if audit.differing:
             raise RebuildError(str(audit))
-        is_empty = not await self.connection.fetchval(f"SELECT EXISTS (SELECT {ELIGIBLE})")
-        if self.found_before and is_empty and not self.force:
-            raise RebuildError("no event is published any more; use --force if that is right")
+        count = sum(count for count, _ in audit.found.values())
+        least = LEAST_KEPT * self.found_before if self.found_before >= MANY else 1
+        if self.found_before and count < least and not self.force:
+            raise RebuildError(
+                f"{count} events are published, and {self.found_before} are searched; "
+                "use --force if that is right"
+            )
 
     async def _count_active(self) -> int:
         # What an index of another database holds says nothing about this one.

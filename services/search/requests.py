@@ -1,5 +1,6 @@
 """Requests for a rebuild live in PostgreSQL, so that losing Redis loses none."""
 
+import logging
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,10 +9,13 @@ from elasticsearch import AsyncElasticsearch
 
 from services.search.document import MAPPING_HASH
 from services.search.elastic import elastic_client, read_targets
+from services.search.preconditions import outrun_index
 from services.search.rebuild import Rebuild
 from services.search.sync import ROLE
 from shared.db import raw_connection
 from shared.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 # Somebody who asked by hand is told why the rebuild was refused, and may ask again.
 IS_OVER = "g.phase = 'refused' AND r.key LIKE 'manual:%'"
@@ -89,9 +93,14 @@ async def request_due(connection: asyncpg.Connection, client: AsyncElasticsearch
         "WHERE swapped_at IS NOT NULL ORDER BY id DESC LIMIT 1"
     )
     last = newest["id"] if newest else 0
-    if not await read_targets(client):
+    targets = await read_targets(client)
+    if not targets:
         key = f"missing:{last}:{datetime.now(UTC):%Y-%m-%dT%H}"
         await request_rebuild(connection, key, "no index")
+    for index in targets:
+        if version := await outrun_index(connection, client, index):
+            logger.warning("the database was set back", extra={"index": index})
+            await request_rebuild(connection, f"restored:{version}", "the database was set back")
     if newest and newest["mapping_hash"] != MAPPING_HASH:
         key = f"mapping:{MAPPING_HASH}:{last}"
         await request_rebuild(connection, key, "the mapping changed")

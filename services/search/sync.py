@@ -15,12 +15,13 @@ from typing import Any
 
 import asyncpg
 from elastic_transport import TransportError
-from elasticsearch import ApiError, AsyncElasticsearch
+from elasticsearch import ApiError, AsyncElasticsearch, BadRequestError, NotFoundError
 
-from services.search.document import bulk_lines, document, is_eligible
-from services.search.elastic import Outcome, Pace, bulk, elastic_client
+from services.search.document import MAPPING_HASH, bulk_lines, document, is_eligible
+from services.search.elastic import Outcome, Pace, bulk, elastic_client, widen
 from services.search.failpoints import reach
 from services.search.poison import Place, Refusal, forget, keep, refused_places, retry
+from services.search.preconditions import lost_preconditions
 from services.search.reading import MAX_ROWS, read_changed
 from shared.db import raw_connection
 from shared.settings import Settings
@@ -52,7 +53,8 @@ class Change:
 
     def lines(self, alias: str) -> bytes:
         body = document(self.row) if self.row is not None else None
-        return bulk_lines(self.event_id, self.version, body, alias)
+        # A repair sends the version again that the index has with other content.
+        return bulk_lines(self.event_id, self.version, body, alias, "external_gte")
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class Memory:
 
     pace: Pace = field(default_factory=Pace)
     failing: dict[int, float] = field(default_factory=dict)  # generations, since when
+    widened: set[int] = field(default_factory=set)  # generations that older code made
 
 
 async def read_batch(connection: asyncpg.Connection) -> Batch:
@@ -80,7 +83,7 @@ async def read_batch(connection: asyncpg.Connection) -> Batch:
             "SELECT id, event_id, version FROM search.outbox ORDER BY id LIMIT $1", MAX_ROWS
         )
         generations = await connection.fetch(
-            "SELECT id, state, write_alias FROM search.generations "
+            "SELECT id, state, write_alias, mapping_hash FROM search.generations "
             "WHERE state IN ('building', 'active', 'previous') ORDER BY state = 'active' DESC"
         )
         ids = {row["event_id"] for row in rows}
@@ -151,6 +154,7 @@ async def _write(
 ) -> list[Outcome]:
     """The outcome of every change; none if the generation was given up."""
     try:
+        await _widen(client, generation, memory)
         lines = [change.lines(generation["write_alias"]) for change in changes]
         outcomes = await bulk(client, lines, memory.pace)
     except (ApiError, TransportError):
@@ -162,6 +166,17 @@ async def _write(
         return []
     memory.failing.pop(generation["id"], None)
     return outcomes
+
+
+async def _widen(client: AsyncElasticsearch, generation: asyncpg.Record, memory: Memory) -> None:
+    if generation["mapping_hash"] == MAPPING_HASH or generation["id"] in memory.widened:
+        return
+    try:
+        await widen(client, generation["write_alias"])
+    except (NotFoundError, BadRequestError) as error:
+        # The alias is gone, or a field cannot be added: each document says so by itself.
+        logger.warning("mapping not widened", extra={"error": str(error)})
+    memory.widened.add(generation["id"])
 
 
 def _must_wait(outcome: Outcome, generation: asyncpg.Record) -> bool:
@@ -218,6 +233,8 @@ async def _lead(settings: Settings) -> None:
     try:
         async with holding(connection, LEADER_LOCK):
             logger.info("this process syncs")
+            for problem in await lost_preconditions(connection):
+                logger.error("changes may be lost", extra={"problem": problem})
             wake = asyncio.Event()
             await connection.add_listener("search_outbox", lambda *_: wake.set())
             if settings.elasticsearch_url is None:

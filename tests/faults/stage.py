@@ -90,7 +90,8 @@ class Stage:
         connection = await raw_connection(self.settings, ROLE)
         try:
             async with elastic_client(self.settings) as client:
-                await Rebuild(connection, client, SHA).run()
+                # The test before may have had far more events.
+                await Rebuild(connection, client, SHA, force=True).run()
         finally:
             await connection.close(timeout=5)
 

@@ -1,0 +1,42 @@
+"""What has to be true of the database for versions to follow the order of changes."""
+
+import asyncpg
+from elasticsearch import AsyncElasticsearch
+
+# Further than any index that is left from before a restore can be.
+AHEAD = 1_000_000_000
+LOST = """
+SELECT 'this is a standby: DATABASE_URL must name the primary' WHERE pg_is_in_recovery()
+UNION ALL
+SELECT 'search.version_seq hands out numbers in advance: ALTER SEQUENCE search.version_seq CACHE 1'
+FROM pg_sequences
+WHERE schemaname = 'search' AND sequencename = 'version_seq' AND cache_size <> 1
+UNION ALL
+SELECT 'the trigger ' || tgname || ' of events.events does not fire: '
+    || 'ALTER TABLE events.events ENABLE TRIGGER ' || tgname
+FROM pg_trigger
+WHERE tgrelid = 'events.events'::regclass AND NOT tgisinternal AND tgenabled NOT IN ('O', 'A')
+    AND (tgname LIKE 'write_outbox%' OR tgname IN ('draw_search_version', 'request_rebuild'))
+"""
+
+
+async def lost_preconditions(connection: asyncpg.Connection) -> list[str]:
+    """What is wrong, each with what to do about it."""
+    return [row[0] for row in await connection.fetch(LOST)]
+
+
+async def outrun_index(
+    connection: asyncpg.Connection, client: AsyncElasticsearch, index: str
+) -> int | None:
+    """Set the sequence ahead of an index that has later versions; the version that it is set to.
+
+    Such an index is left from before the database was set back, and would take the changes that
+    are made from now on for old ones. Nothing but a rebuild makes it right.
+    """
+    answer = await client.search(index=index, size=0, aggs={"last": {"max": {"field": "ver"}}})
+    last = int(answer["aggregations"]["last"]["value"] or 0)
+    # The audit removes an event with one version more than the index has.
+    query = "SELECT last_value + 1 FROM search.version_seq"
+    if last <= await connection.fetchval(query):
+        return None
+    return int(await connection.fetchval("SELECT setval('search.version_seq', $1)", last + AHEAD))
