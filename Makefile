@@ -66,7 +66,7 @@ conformance: .venv/.installed ## The JSON:API score of every service, then schem
 	@$(BIN)/python -m tests.conformance $(ARGS)
 
 .PHONY: test-faults
-test-faults: .venv/.installed ## Kill, stop and cut off everything, for MINUTES minutes; ARGS='--seed 7 -k oracle' for a part
+test-faults: .venv/.installed ## Kill, stop and cut off everything, for fifteen minutes; ARGS='--seed 7 -k oracle' for a part
 	@$(BIN)/python -m pytest tests/faults $(ARGS)
 
 .PHONY: fuzz
