@@ -78,6 +78,19 @@ async def test_what_is_missing_extra_or_stale_is_repaired(
 
 
 @pytest.mark.elasticsearch
+async def test_what_search_does_not_show_does_not_differ(
+    api: Client, user: Account, index: Index
+) -> None:
+    event = await api.event(user, name="Same Numbat")
+    await index.sync()
+    changed = await api.update(event, {"ticket-url": "https://example.org/"}, by=user)
+    assert changed.json()["data"]["meta"]["version"] > event["meta"]["version"]
+    await index.sync()
+    audit, repaired = await audit_active(index.connection, index.client)
+    assert (audit.differing, repaired) == ([], 0)
+
+
+@pytest.mark.elasticsearch
 async def test_what_waits_for_sync_does_not_differ(
     api: Client, user: Account, index: Index, owner: asyncpg.Connection
 ) -> None:
