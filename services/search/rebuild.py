@@ -29,7 +29,7 @@ from services.search.generations import (
     settle,
 )
 from services.search.poison import Refusal, keep
-from services.search.sync import BATCH_LOCK, NotTakenError, drain, holding
+from services.search.sync import AWAY, BATCH_LOCK, NotTakenError, drain, holding
 
 logger = logging.getLogger(__name__)
 
@@ -42,9 +42,7 @@ LEAST_KEPT, MANY = 0.8, 100
 INTERRUPTIONS = (
     PausedError,
     TransportError,
-    OSError,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
+    *AWAY,
     asyncio.CancelledError,
 )
 

@@ -35,6 +35,14 @@ BATCH_LOCK = 7_254_101
 IDLE_S = 0.25
 RETRY_S = 10.0
 MAX_BACKOFF_S = 30.0
+# asyncpg raises the last of them where a session is ended in the middle of a statement.
+AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
 # How long an index that is not searched may hold back the one that is.
 PATIENCE_S = 60.0
 
@@ -221,7 +229,7 @@ async def run(settings: Settings) -> None:
         started = time.monotonic()
         try:
             await _lead(settings)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except AWAY as error:
             failures = failures + 1 if time.monotonic() - started < MAX_BACKOFF_S else 1
             delay_s = min(MAX_BACKOFF_S, 0.5 * 2 ** min(failures, 10)) * random.uniform(0.5, 1)  # noqa: S311
             logger.warning("PostgreSQL is away", extra={"error": str(error), "wait_s": delay_s})
