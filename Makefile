@@ -91,6 +91,10 @@ format: .venv/.installed ## Format the code and fix what can be fixed
 bench-jsonapi: .venv/.installed ## Measure reads against a raw floor; FILE=conferences.jsonl, ARGS='--rounds 3 --seconds 2'
 	@$(BIN)/python -m benchmarks.jsonapi $(if $(FILE),--conferences "$(FILE)") $(ARGS)
 
+.PHONY: bench-search
+bench-search: .venv/.installed ## Measure rebuilds, memory, delays and searches; ARGS='--sizes 20000 --only rebuild,search'
+	@$(BIN)/python -m benchmarks.search $(ARGS)
+
 .PHONY: relevance
 relevance: .venv/.installed ## Measure how good search is; FILE=conferences.jsonl, ARGS='--failures 5 --engine both'
 	@$(BIN)/python -m tests.relevance $(if $(FILE),--conferences "$(FILE)") $(ARGS)
@@ -102,5 +106,5 @@ lock: $(UV) ## Lock the newest allowed versions with their hashes
 	  --no-header --upgrade pyproject.toml --group dev -o requirements-dev.txt
 
 clean: ## Remove .venv and all development data
-	@test ! -x $(BIN)/python || $(BIN)/python -c 'from dev import folders as f; [f.remove_data(f.ROOT / ".local" / name) for name in ("", "test", "end-to-end", "killed", "outage", "bench-jsonapi", "bench-rivals", "clients", "conformance", "faults", "openapi", "relevance")]'
+	@test ! -x $(BIN)/python || $(BIN)/python -c 'from dev import folders as f; [f.remove_data(f.ROOT / ".local" / name) for name in ("", "test", "end-to-end", "killed", "outage", "bench-jsonapi", "bench-rivals", "bench-search", "clients", "conformance", "faults", "openapi", "relevance")]'
 	rm -rf .venv .local

@@ -1,14 +1,13 @@
 """What an answer of search has beside results: facets, marked words, hints, pages, nearness."""
 
 import asyncio
-import base64
 from collections.abc import AsyncIterator
 from typing import Any
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import quote
 
 import asyncpg
-import orjson
 import pytest
+from fastapi import FastAPI
 
 from tests import test_search, test_search_rebuild
 from tests.client import Account, Client
@@ -31,8 +30,20 @@ def ids(document: dict[str, Any]) -> list[str]:
     return [each["id"] for each in document["data"]]
 
 
+@pytest.fixture(params=["elasticsearch", "postgres"])
+async def engine(request: pytest.FixtureRequest, apps: dict[str, FastAPI]) -> AsyncIterator[str]:
+    """Who answers: both have to answer the same."""
+    state = apps["search"].state
+    elastic = state.elastic
+    state.elastic = elastic if request.param == "elasticsearch" else None
+    yield request.param
+    state.elastic = elastic
+
+
 @pytest.fixture
-async def fair(api: Client, user: Account, index: Index) -> AsyncIterator[dict[str, str]]:
+async def fair(
+    api: Client, user: Account, index: Index, engine: str
+) -> AsyncIterator[dict[str, str]]:
     """Events of one name in several places and times, by what is special about them."""
     different: dict[str, dict[str, Any]] = {
         "berlin": {
@@ -121,7 +132,9 @@ async def test_near_is_measured(api: Client, fair: dict[str, str]) -> None:
     ]
 
 
-async def test_marked_words_are_safe_to_show(api: Client, user: Account, index: Index) -> None:
+async def test_marked_words_are_safe_to_show(
+    api: Client, user: Account, index: Index, engine: str
+) -> None:
     text = "<p>Über Käse: " + "sonst nichts. " * 50 + "Mehr Käse</p>"
     event = await api.event(
         user, name="Käse & <i>Zobel</i>", description=text, searchable_location_name="Zobeltal"
@@ -141,15 +154,16 @@ async def test_marked_words_are_safe_to_show(api: Client, user: Account, index: 
 
 @pytest.mark.filterwarnings("ignore:Sending a large body")
 async def test_a_text_of_two_megabytes_is_searched_like_any_other(
-    index: Index, owner: asyncpg.Connection, api: Client
+    index: Index, owner: asyncpg.Connection, api: Client, engine: str
 ) -> None:
     insert = "INSERT INTO events.events (name, state, description) VALUES ($1, 'published', $2)"
     await owner.execute(insert, "Numerous Words Zokor", "zokor word " * 200_000)
     await index.sync()
     found = await ask(api, **{"filter[query]": "zokor"})
-    assert (len(found["data"]), found["meta"]["engine"]) == (1, "elasticsearch")
+    assert (len(found["data"]), found["meta"]["engine"]) == (1, engine)
 
 
+@pytest.mark.parametrize("engine", ["elasticsearch"], indirect=True)
 async def test_where_nothing_is_found_something_is_proposed(
     api: Client, user: Account, fair: dict[str, str]
 ) -> None:
@@ -179,88 +193,6 @@ async def test_what_is_only_past_is_told(api: Client, user: Account, index: Inde
     assert (found["data"], found["meta"]["past-count"]) == ([], 1)
     await api.delete(event["links"]["self"], by=user)
     await index.sync()
-
-
-async def follow(api: Client, document: dict[str, Any]) -> list[str]:
-    """The ids of this page and all that its next links lead to."""
-    found = ids(document)
-    while (link := document["links"]["next"]) is not None:
-        document = (await api.get(link)).json()
-        assert document["data"], link
-        found += ids(document)
-    return found
-
-
-async def make_zebras(index: Index, owner: asyncpg.Connection) -> list[str]:
-    rows = await owner.fetch(
-        "INSERT INTO events.events (name, state, starts_at, ends_at) "
-        "SELECT 'Numerous zebras', 'published', moment, moment + interval '1 day' "
-        "FROM (SELECT CASE WHEN i % 3 > 0 THEN now() + i / 10 * interval '1 day' END AS moment "
-        "FROM generate_series(1, 45) i) AS moments RETURNING id"
-    )
-    await index.sync()
-    return [str(row["id"]) for row in rows]
-
-
-@pytest.mark.parametrize("sort", ["relevance", "starts-at", "-starts-at"])
-@pytest.mark.parametrize("words", ["numerous zebras", "numerous zerbas", ""])
-async def test_pages_by_cursor_fit_together_while_events_change(
-    api: Client, index: Index, owner: asyncpg.Connection, sort: str, words: str
-) -> None:
-    made = await make_zebras(index, owner)
-    asked = {"filter[query]": words, "sort": sort, "page[size]": "7", "filter[period]": "all"}
-    by_number = await ask(api, **asked)
-    expected = await follow(api, by_number)
-    assert len(set(expected)) == len(expected)
-    cursor = by_number["data"][6]["meta"]["page"]["cursor"]
-    second = await ask(api, **asked, **{"page[after]": cursor})
-    assert second["links"]["prev"] is None
-    # What changes meanwhile changes no page after the point in time.
-    await owner.execute("UPDATE events.events SET name = 'Other' WHERE id = $1", int(made[-1]))
-    await owner.execute("DELETE FROM events.events WHERE id = $1", int(made[20]))
-    await index.sync()
-    assert ids(by_number) + await follow(api, second) == expected
-    await owner.execute("DELETE FROM events.events WHERE name = 'Other'")
-
-
-async def test_a_cursor_outlives_its_point_in_time(
-    api: Client, index: Index, owner: asyncpg.Connection
-) -> None:
-    await make_zebras(index, owner)
-    asked = {"filter[query]": "zebras", "sort": "starts-at", "page[size]": "20"}
-    first = await ask(api, **asked)
-    expected = await follow(api, first)
-    cursor = first["data"][-1]["meta"]["page"]["cursor"]
-    second = await ask(api, **asked, **{"page[after]": cursor})
-    await index.client.close_point_in_time(id=point_in_time(second["links"]["next"]))
-    assert (
-        ids(first) + ids(second) + ids((await api.get(second["links"]["next"])).json()) == expected
-    )
-
-
-def point_in_time(link: str) -> str:
-    (cursor,) = parse_qs(urlsplit(link).query)["page[after]"]
-    payload = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-    return str(orjson.loads(payload[16 + 16 :])[-1])
-
-
-async def test_cursors_that_are_none_of_this_search_are_refused(
-    api: Client, fair: dict[str, str]
-) -> None:
-    found = await ask(api, **{"filter[query]": "zorilla", "page[size]": "2"})
-    cursor = found["data"][0]["meta"]["page"]["cursor"]
-    await ask(api, **{"filter[query]": "zorilla", "page[after]": cursor})
-    for query, given in [
-        ("zorilla fair", cursor),
-        ("zorilla", cursor[:-4] + "AAAA"),
-        ("zorilla", "broken"),
-        ("zorilla", "%00é"),
-        ("zorilla", ""),
-    ]:
-        path = f"{PATH}?filter[query]={quote(query)}&page[after]={quote(given)}"
-        answer = await api.get(path)
-        assert answer.status_code == 400, given
-        assert answer.json()["errors"][0]["source"] == {"parameter": "page[after]"}
 
 
 async def test_names_are_suggested_while_somebody_types(api: Client, fair: dict[str, str]) -> None:

@@ -274,9 +274,8 @@ async def test_markup_is_not_found_by_the_fallback(
 
 
 async def test_a_fallback_that_is_too_slow_is_503(
-    api: Client, apps: dict[str, FastAPI], settings: Settings, monkeypatch: pytest.MonkeyPatch
+    api: Client, apps: dict[str, FastAPI], settings: Settings
 ) -> None:
-    monkeypatch.setattr("services.search.fallback.TIMEOUT_MS", 50)
     owner = await asyncpg.connect(str(settings.database_url))
     async with owner.transaction():
         await owner.execute("LOCK TABLE events.events IN ACCESS EXCLUSIVE MODE")

@@ -11,11 +11,13 @@ from sqlalchemy import func, select
 
 from services.search.document import READ_ALIAS
 from services.search.elastic import elastic_client
+from services.search.fallback import search_pool
 from services.search.models import Outbox
 from services.search.openapi import describe_search
 from services.search.rebuilds import router as rebuilds
 from services.search.routes import router
 from services.search.searching import Breaker
+from services.search.sync import ROLE
 from services.search.worker import RECONCILED_KEY
 from shared.app import create_app
 from shared.auth import keys_lifespan
@@ -35,11 +37,13 @@ async def _stores_lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.elastic = None
     if settings.elasticsearch_url:
         app.state.elastic = elastic_client(settings, timeout_s=2)
+    app.state.search_pool = search_pool(settings, ROLE)
     app.state.redis = redis.asyncio.Redis.from_url(str(settings.redis_url), socket_timeout=2)
     try:
         yield
     finally:
         await app.state.redis.aclose()
+        await app.state.search_pool.close()
         if app.state.elastic is not None:
             await app.state.elastic.close()
 
@@ -86,7 +90,7 @@ def build_app(settings: Settings | None = None) -> FastAPI:
         routers=[router, rebuilds],
         describe=lambda: describe_search(dasherize=settings.dasherize_api, has_etag=settings.etag),
         checkers=_checks,
-        lifespans=[database_lifespan("almanac_search"), keys_lifespan, _stores_lifespan],
+        lifespans=[database_lifespan(ROLE), keys_lifespan, _stores_lifespan],
     )
     app.state.names = Names(dasherize=settings.dasherize_api)
     return app

@@ -16,7 +16,7 @@ STEMS = [
     "organizer_description",
 ]
 NOT_SHOWN = ["live", "ver", "chk", "until", "country"]
-ENOUGH = 5
+ENOUGH, EXACT = 5, 1000
 MAX_COUNT = 10_000
 # Between what all words are worth and what some are: the right year does not save a wrong name.
 YEAR_BOOST = 30
@@ -56,8 +56,8 @@ def typo_boost(answer: Mapping[str, Any]) -> float | None:
 
     Where nothing had all words, all of them with typos are worth more than some without.
     """
-    counted = answer["aggregations"].get("all_words")
-    if counted is None:
+    counted, best = answer["aggregations"].get("all_words"), answer["hits"]["max_score"] or 0
+    if counted is None or best >= EXACT:
         return None
     if not counted["doc_count"]:
         return 2.0
@@ -102,7 +102,7 @@ def soon(query: Clause, now: datetime) -> Clause:
 
 def _all_words(text: str) -> list[Clause]:
     return [
-        {"constant_score": {"filter": {"term": {"name.raw": text}}, "boost": 1000}},
+        {"constant_score": {"filter": {"term": {"name.raw": text}}, "boost": EXACT}},
         {"match_phrase": {"name": {"query": text, "slop": 1, "boost": 20}}},
         multi(text, NAMES, type="cross_fields", operator="and", boost=8),
         multi(text, STEMS, type="cross_fields", operator="and", boost=4),

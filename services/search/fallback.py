@@ -1,97 +1,157 @@
-"""The same search in PostgreSQL: for when Elasticsearch is away, or was never configured."""
+"""The same search in PostgreSQL: for when Elasticsearch is away, or was never configured.
 
+Two steps: indices find up to CANDIDATES events without ranking them, then those are ranked,
+counted and paged here (docs/adr/0007-search-in-postgresql.md).
+"""
+
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, literal, not_, or_, select
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncSession
+import asyncpg
 
+from services.search.candidates import CANDIDATES, Statement, statement
 from services.search.document import document
-from services.search.found import Found
-from services.search.models import Searchable
+from services.search.filters import MAX_COUNTRIES, MAX_MONTHS
+from services.search.found import Found, distance_km
 from services.search.query import SearchQuery
-from services.search.typed import words
+from services.search.suggestions import SIZE
+from shared.db import AWAY, raw_connection, unavailable
 from shared.jsonapi.errors import ServiceUnavailable
+from shared.pool import ReadPool
+from shared.settings import Settings
 
-MAX_COUNT = 1000
-SIMILAR = 0.45
-TIMEOUT_MS = 2000
-QUERY_CANCELED = "57014"
-
-
-def _fold(value: Any) -> ColumnElement[str]:
-    return func.public.fold(func.coalesce(value, ""))
-
-
-def _text(value: Any) -> ColumnElement[str]:
-    return func.regexp_replace(value, "<[^>]*>", " ", "g")
+ENOUGH = 5
+CONNECTIONS, WAIT_S, TIMEOUT_MS = 4, 1.0, 500
+SIMILAR = "0.45"
+PAGE = "SELECT * FROM events.searchable WHERE privacy = 'public' AND id = ANY($1::bigint[])"
+Facets = dict[str, list[dict[str, Any]]]
 
 
-def _haystack() -> ColumnElement[str]:
-    parts = (
-        Searchable.name,
-        Searchable.searchable_location_name,
-        Searchable.organizer_name,
-        _text(Searchable.description),
-        _text(Searchable.organizer_description),
+def search_pool(settings: Settings, role: str) -> ReadPool:
+    """Connections for searches alone, so that many of them keep nobody else waiting."""
+    server_settings = {
+        "statement_timeout": str(TIMEOUT_MS),
+        "pg_trgm.word_similarity_threshold": SIMILAR,
+        "random_page_cost": "1.1",
+        "jit": "off",
+    }
+    return ReadPool(
+        lambda: raw_connection(settings, role, command_timeout=5, server_settings=server_settings),
+        size=CONNECTIONS,
+        timeout_s=WAIT_S,
     )
-    return _fold(func.concat_ws(" ", *parts))
 
 
-def _has_words(text: str) -> ColumnElement[bool]:
-    # A word is found where one begins with it.
-    found = (_haystack().regexp_match(literal(r"\m") + _fold(word)) for word in words(text))
-    return and_(*found)
-
-
-def _has_phrase(text: str) -> ColumnElement[bool]:
-    # Between the words of a phrase may be what is no word; at its ends are the ends of words.
-    between = func.regexp_replace(_fold(text), " ", r"\W+", "g")
-    return _haystack().regexp_match(literal(r"\m") + between + literal(r"\M"))
-
-
-def _in_years(years: tuple[int, ...]) -> ColumnElement[bool]:
-    year = func.date_part("year", func.timezone("UTC", Searchable.starts_at))
-    return year.in_(years)
-
-
-def _statement(query: SearchQuery) -> Select[Any]:
-    statement = select(*Searchable.__table__.c).where(Searchable.privacy == "public")
-    if query.online is not None:
-        statement = statement.where(Searchable.online == query.online)
-    typed = query.typed
-    statement = statement.where(*(_has_phrase(each) for each in typed.phrases))
-    statement = statement.where(*(not_(_has_phrase(each)) for each in typed.excluded))
-    newest = Searchable.starts_at.desc().nulls_last()
-    text = typed.text_without_years
-    if not text:
-        return statement.add_columns(literal(0.0).label("score")).order_by(newest, Searchable.id)
-    similarity = func.public.word_similarity(_fold(text), _fold(Searchable.name))
-    is_exact = _fold(Searchable.name).in_((_fold(text), _fold(typed.text)))
-    score = case((is_exact, 2.0), (_has_words(text), 1.0), else_=0.0) + similarity
-    if typed.years:
-        score += case((_in_years(typed.years), 0.5), else_=0.0)
-    matches = or_(_has_words(text), similarity >= SIMILAR)
-    statement = statement.add_columns(score.label("score")).where(matches)
-    return statement.order_by(score.desc(), newest, Searchable.id)
-
-
-async def search_postgres(session: AsyncSession, query: SearchQuery) -> Found:
-    """What is found, counted up to MAX_COUNT."""
-    await session.execute(select(func.set_config("statement_timeout", str(TIMEOUT_MS), True)))
-    statement = _statement(query)
-    count = select(func.count()).select_from(statement.limit(MAX_COUNT).subquery())
-    page = statement.offset(query.offset).limit(query.size)
+@asynccontextmanager
+async def _connection(pool: ReadPool) -> AsyncIterator[asyncpg.Connection]:
     try:
-        rows = (await session.execute(page)).mappings().all()
-        total = int(await session.scalar(count) or 0)
-    except DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) != QUERY_CANCELED:
-            raise
+        async with pool.acquire() as connection:
+            yield connection
+    except asyncpg.QueryCanceledError as error:
         detail = "Search took too long; try again, or with fewer words."
         raise ServiceUnavailable(detail, headers={"Retry-After": "5"}) from error
-    return Found([{**document(row), "score": row["score"]} for row in rows], total)
+    except AWAY as error:
+        raise unavailable() from error
 
 
-async def suggest_postgres(session: AsyncSession, query: SearchQuery) -> list[dict[str, Any]]:
-    return []
+async def search_postgres(pool: ReadPool, query: SearchQuery) -> Found:
+    """A page of what is found; of more than CANDIDATES events some."""
+    async with _connection(pool) as connection:
+        found = await _candidates(connection, query)
+        around = found
+        if query.online is not None or query.country or query.month:
+            around = await _candidates(connection, query, faceted=False)
+        ordered = sorted(found, key=_order(query))
+        page = ordered[query.offset : query.offset + query.size]
+        rows = await connection.fetch(PAGE, [each["id"] for each in page])
+    by_id = {row["id"]: row for row in rows}
+    return Found(
+        # Who was deleted since is not shown.
+        rows=[
+            {**document(by_id[each["id"]]), "score": each["score"]}
+            for each in page
+            if each["id"] in by_id
+        ],
+        count=len(found),
+        is_lower_bound=len(found) >= CANDIDATES,
+        facets=_facets(query, around),
+    )
+
+
+async def suggest_postgres(pool: ReadPool, query: SearchQuery) -> list[dict[str, Any]]:
+    """Up to SIZE events of different names."""
+    async with _connection(pool) as connection:
+        found = await _candidates(connection, query, in_names=True)
+    names: dict[str, dict[str, Any]] = {}
+    for each in sorted(found, key=_order(query)):
+        names.setdefault(each["words"], dict(each))
+    return list(names.values())[:SIZE]
+
+
+async def _candidates(
+    connection: asyncpg.Connection, query: SearchQuery, **options: bool
+) -> list[asyncpg.Record]:
+    """Those that have all words, and where they are few those that are like them."""
+    found = await _fetch(connection, statement(query, **options))
+    if query.typed.text_without_years and len(found) < ENOUGH:
+        there = {each["id"] for each in found}
+        # What has the words is an answer, however long it takes to look for more.
+        with contextlib.suppress(*([asyncpg.QueryCanceledError] if found else [])):
+            alike = await _fetch(connection, statement(query, typos=True, **options))
+            found += [each for each in alike if each["id"] not in there]
+    return found
+
+
+async def _fetch(connection: asyncpg.Connection, asked: Statement) -> list[asyncpg.Record]:
+    return list(await connection.fetch(asked.text, *asked.values))
+
+
+def _order(query: SearchQuery) -> Callable[[asyncpg.Record], tuple[Any, ...]]:
+    def newest(row: asyncpg.Record) -> float:
+        return -row["starts_at"].timestamp() if row["starts_at"] else float("inf")
+
+    def soonest(row: asyncpg.Record) -> float:
+        return row["starts_at"].timestamp() if row["starts_at"] else float("inf")
+
+    def distance(row: asyncpg.Record) -> float:
+        assert query.near
+        return distance_km({"lat": row["latitude"], "lon": row["longitude"]}, query.near)
+
+    keys: dict[str, Callable[[asyncpg.Record], tuple[Any, ...]]] = {
+        "relevance": lambda row: (-row["score"], newest(row)),
+        "-starts-at": lambda row: (newest(row),),
+        "starts-at": lambda row: (soonest(row),),
+        "distance": lambda row: (distance(row),),
+    }
+    key = keys[query.order]
+    return lambda row: (*key(row), row["id"])
+
+
+def _facets(query: SearchQuery, around: Sequence[asyncpg.Record]) -> Facets:
+    """Each counted under the chosen values of the others."""
+    matching = {
+        "online": [query.online in (None, row["online"]) for row in around],
+        "country": [query.country is None or bool(row["is_country"]) for row in around],
+        "month": [query.month in (None, row["month"]) for row in around],
+    }
+    counts: dict[str, Counter[Any]] = {}
+    for name in matching:
+        others = zip(*(flags for other, flags in matching.items() if other != name), strict=True)
+        counts[name] = Counter(
+            row[name] for row, flags in zip(around, others, strict=True) if all(flags)
+        )
+        counts[name].pop(None, None)
+    months = sorted(counts["month"].items())
+    newest = query.period != "upcoming"
+    return {
+        "online": _listed(counts["online"].most_common()),
+        "country": _listed(counts["country"].most_common(MAX_COUNTRIES)),
+        "month": _listed(months[-MAX_MONTHS:] if newest else months[:MAX_MONTHS]),
+    }
+
+
+def _listed(counted: Sequence[tuple[Any, int]]) -> list[dict[str, Any]]:
+    return [{"value": value, "count": count} for value, count in counted]

@@ -88,31 +88,3 @@ class Poison(Base):
     error: Mapped[str]
     attempts: Mapped[int] = mapped_column(server_default=text("1"))
     next_try: Mapped[datetime] = _timestamp(server_default=NOW)
-
-
-class Searchable(Base):
-    """The view `events.searchable`: published events as the index holds them."""
-
-    __tablename__ = "searchable"
-    __table_args__ = {"schema": "events", "info": {"is_view": True}}
-
-    id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
-    identifier: Mapped[str]
-    name: Mapped[str | None]
-    description: Mapped[str | None]
-    location_name: Mapped[str | None]
-    searchable_location_name: Mapped[str | None]
-    organizer_name: Mapped[str | None]
-    organizer_description: Mapped[str | None]
-    starts_at: Mapped[datetime | None] = _timestamp()
-    ends_at: Mapped[datetime | None] = _timestamp()
-    timezone: Mapped[str]
-    online: Mapped[bool]
-    latitude: Mapped[float | None]
-    longitude: Mapped[float | None]
-    privacy: Mapped[str]
-    external_event_url: Mapped[str | None]
-    logo_url: Mapped[str | None]
-    is_featured: Mapped[bool]
-    version: Mapped[int] = mapped_column(BigInteger)
-    search_version: Mapped[int] = mapped_column(BigInteger)

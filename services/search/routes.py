@@ -8,7 +8,6 @@ import orjson
 from elastic_transport import TransportError
 from elasticsearch import ApiError
 from fastapi import APIRouter, Depends, Request, Response
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.search.answers import SUGGESTIONS_PATH, Page, suggestion
 from services.search.cursors import Cursor, decode
@@ -17,7 +16,6 @@ from services.search.found import Found
 from services.search.parameters import parse_search, parse_suggestions
 from services.search.query import SearchQuery
 from services.search.searching import search_elastic, suggest_elastic
-from shared.db import SessionDep
 from shared.etag import tagged_response
 from shared.jsonapi.negotiation import negotiated
 from shared.jsonapi.reading import JSONAPI
@@ -31,7 +29,7 @@ router = APIRouter(
 
 @router.head("/events")
 @router.get("/events")
-async def search_events(request: Request, session: SessionDep) -> Response:
+async def search_events(request: Request) -> Response:
     """Search published, public events: words, filters, facets, pages by number or cursor."""
     query, parameters = parse_search(request)
     state = request.app.state
@@ -40,15 +38,13 @@ async def search_events(request: Request, session: SessionDep) -> Response:
         cursor = decode(state.settings, query, parameters.after)
         # Scores and what is upcoming stay as they were on the first page.
         query = replace(query, now=cursor.now, skip=cursor.seen)
-    found = await _search(request, session, query, cursor)
+    found = await _search(request, query, cursor)
     degraded = found.engine == "postgres" and state.elastic is not None
     page = Page(state.settings, state.names, query, parameters, found)
     return tagged_response(request, orjson.dumps(page.document(degraded=degraded)))
 
 
-async def _search(
-    request: Request, session: AsyncSession, query: SearchQuery, cursor: Cursor | None
-) -> Found:
+async def _search(request: Request, query: SearchQuery, cursor: Cursor | None) -> Found:
     state = request.app.state
     if state.elastic is not None and state.breaker.allows():
         try:
@@ -57,16 +53,15 @@ async def _search(
             return found
         except (ApiError, TransportError, TimeoutError) as error:
             _note(request, error)
-    # The session takes a connection here at the earliest, so the index is searched without one.
-    return await search_postgres(session, query)
+    return await search_postgres(state.search_pool, query)
 
 
 @router.head("/suggestions")
 @router.get("/suggestions")
-async def suggest(request: Request, session: SessionDep) -> Response:
+async def suggest(request: Request) -> Response:
     """Names of published, public events, as far as they are typed."""
     query, parameters = parse_suggestions(request)
-    rows = await _suggest(request, session, query) if query.typed.words else []
+    rows = await _suggest(request, query) if query.typed.words else []
     names = request.app.state.names
     document = {
         "jsonapi": JSONAPI,
@@ -76,9 +71,7 @@ async def suggest(request: Request, session: SessionDep) -> Response:
     return tagged_response(request, orjson.dumps(document))
 
 
-async def _suggest(
-    request: Request, session: AsyncSession, query: SearchQuery
-) -> list[dict[str, Any]]:
+async def _suggest(request: Request, query: SearchQuery) -> list[dict[str, Any]]:
     state = request.app.state
     if state.elastic is not None and state.breaker.allows():
         try:
@@ -87,7 +80,7 @@ async def _suggest(
             return rows
         except (ApiError, TransportError, TimeoutError) as error:
             _note(request, error)
-    return await suggest_postgres(session, query)
+    return await suggest_postgres(state.search_pool, query)
 
 
 def _note(request: Request, error: Exception) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import asyncpg
+from asyncpg import InterfaceError, InternalClientError, PostgresError
 from elastic_transport import TransportError
 from elasticsearch import ApiError, AsyncElasticsearch, BadRequestError, NotFoundError
 
@@ -36,13 +37,7 @@ IDLE_S = 0.25
 RETRY_S = 10.0
 MAX_BACKOFF_S = 30.0
 # asyncpg raises the last of them where a session is ended in the middle of a statement.
-AWAY = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-)
+AWAY = (OSError, PostgresError, InterfaceError, InternalClientError)
 # How long an index that is not searched may hold back the one that is.
 PATIENCE_S = 60.0
 

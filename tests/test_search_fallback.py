@@ -1,0 +1,158 @@
+"""Search in PostgreSQL: odd texts, long ones, many at once, and the indices that make it fast."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import asyncpg
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from services.search.candidates import CANDIDATES, Statement, statement
+from services.search.fallback import CONNECTIONS, search_pool
+from services.search.query import SearchQuery
+from services.search.sync import ROLE
+from services.search.typed import parse
+from shared.settings import Settings
+from tests.client import Account, Client
+
+INSERT = """INSERT INTO events.events (name, state, searchable_location_name, description)
+    VALUES ($1, 'published', $2, $3) RETURNING id"""
+
+
+@pytest.fixture
+async def owner(settings: Settings, apps: dict[str, FastAPI]) -> AsyncIterator[asyncpg.Connection]:
+    """May write events without asking the service; no other engine answers meanwhile."""
+    state = apps["search"].state
+    elastic, state.elastic = state.elastic, None
+    connection = await asyncpg.connect(str(settings.database_url))
+    yield connection
+    await connection.execute("DELETE FROM events.events WHERE organizer_name IS NULL")
+    await connection.close()
+    state.elastic = elastic
+
+
+async def search(api: Client, text: str, **more: str) -> httpx.Response:
+    query = {"filter[query]": text, "filter[period]": "all", **more}
+    return await api.get(f"/v1/search/events?{httpx.QueryParams(query)}")
+
+
+async def names(api: Client, text: str, **more: str) -> list[str]:
+    answer = await search(api, text, **more)
+    assert answer.status_code == 200, answer.text
+    return [each["attributes"]["name"] for each in answer.json()["data"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "typed"),
+    [
+        ("../OLUP", "../OLUP"),
+        ("C++ Olinguito & .NET", "c++ olinguito .net"),
+        ("olinguito.js", "olinguito"),
+        ("Olinguito's Day", "olinguitos day"),
+        ("オープンソースの森", "オープンソースの森"),
+        ("オープンソースの森", "ソースの"),
+        ("مؤتمر الويب", "الويب"),
+        ("Φεστιβάλ", "φεστιβαλ"),
+        ("Straße der Olinguitos", "strasse olinguitos"),
+        ("Olinguito", "olnguito"),
+        ("O'Linguito ½", "olinguito"),
+    ],
+)
+async def test_names_are_found_however_they_are_written(
+    api: Client, owner: asyncpg.Connection, name: str, typed: str
+) -> None:
+    await owner.fetch(INSERT, name, None, None)
+    assert name in await names(api, typed)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "'",
+        "''",
+        "ʼ",
+        "\\",
+        "a' & 'b",
+        "!a | b:*",
+        "<-> a",
+        "_",
+        "%",
+        "½",
+        "x" * 200,
+        "🎉 🎉",
+        "שלום",
+    ]
+    + [" ".join("abcdefghijkl"), " ".join(["wort" * 12] * 4), "a\u0000b", "\u200b", "ﬀ"],
+)
+async def test_no_text_is_syntax(api: Client, owner: asyncpg.Connection, text: str) -> None:
+    for more in ({}, {"filter[place]": "a'b"}, {"filter[country]": "a' | b"}):
+        assert (await search(api, text, **more)).status_code == 200
+        assert (await search(api, f'"{text[:198]}"', **more)).status_code == 200
+    suggestions = await api.get(
+        f"/v1/search/suggestions?{httpx.QueryParams({'filter[prefix]': text})}"
+    )
+    assert suggestions.status_code == 200
+
+
+async def test_a_row_of_any_length_is_taken_and_its_beginning_is_found(
+    api: Client, owner: asyncpg.Connection
+) -> None:
+    words = " ".join(f"wort{i}" for i in range(250_000))
+    await owner.fetch(INSERT, "Cacomistle " + "x" * 100_000, "y " * 50_000, words)
+    assert len(await names(api, "cacomistle")) == 1
+    assert len(await names(api, "wort17")) == 1
+
+
+async def test_many_at_once_are_answered_or_told_to_come_again(
+    api: Client, owner: asyncpg.Connection, admin: Account
+) -> None:
+    # Everybody waits for this lock until the statement times out.
+    async with owner.transaction():
+        await owner.execute("LOCK TABLE events.events IN ACCESS EXCLUSIVE MODE")
+        answers = await asyncio.gather(*(search(api, "x") for _ in range(CONNECTIONS * 4)))
+        # They keep nobody waiting who asks this service for something else.
+        assert (await api.get("/v1/search/status", by=admin)).status_code == 200
+    assert {answer.status_code for answer in answers} == {503}
+    assert {answer.headers["retry-after"] for answer in answers} == {"5"}
+    assert (await search(api, "x")).status_code == 200
+
+
+async def explain(connection: asyncpg.Connection, asked: Statement) -> str:
+    return "\n".join(
+        row[0] for row in await connection.fetch(f"EXPLAIN {asked.text}", *asked.values)
+    )
+
+
+async def test_the_role_of_search_reads_by_the_indices(
+    settings: Settings, owner: asyncpg.Connection
+) -> None:
+    insert = """INSERT INTO events.events (name, state, starts_at, ends_at)
+        SELECT 'Kinkajou ' || i, 'published', now(), now() + i * interval '1 hour'
+        FROM generate_series(1, $1) i"""
+    await owner.execute(insert, CANDIDATES + 500)
+    await owner.execute("ANALYZE events.events")
+    pool = search_pool(settings, ROLE)
+    query = SearchQuery(parse("kinkajou 77"), period="all", now=datetime.now(UTC))
+    async with pool.acquire() as connection:
+        await connection.execute("SET enable_seqscan = off")
+        assert "ix_search_words" in await explain(connection, statement(query))
+        assert "ix_search_heads" in await explain(connection, statement(query, typos=True))
+        browsing = replace(query, typed=parse(""))
+        assert "ix_search_starts_at" in await explain(connection, statement(browsing))
+    await pool.close()
+
+
+async def test_of_many_it_is_said_that_there_are_more(
+    api: Client, owner: asyncpg.Connection
+) -> None:
+    insert = """INSERT INTO events.events (name, state) SELECT 'Kinkajou ' || i, 'published'
+        FROM generate_series(1, $1) i"""
+    await owner.execute(insert, CANDIDATES + 500)
+    for text in ("kinkajou", ""):
+        meta = (await search(api, text)).json()["meta"]
+        assert (meta["count"], meta["count-is-lower-bound"]) == (CANDIDATES, True)
+    first, *rest = await names(api, "kinkajou 77")
+    assert (first, set(rest)) == ("Kinkajou 77", {f"Kinkajou 77{i}" for i in range(10)})
