@@ -65,6 +65,10 @@ check: .venv/.installed lint types imports ## Everything CI checks; it changes n
 conformance: .venv/.installed ## The JSON:API score of every service, then schemathesis; ARGS='-k test_040' for a part of the score
 	@$(BIN)/python -m tests.conformance $(ARGS)
 
+.PHONY: test-faults
+test-faults: .venv/.installed ## Kill, stop and cut off everything, for fifteen minutes; ARGS='--seed 7 -k oracle' for a part
+	@$(BIN)/python -m pytest tests/faults $(ARGS)
+
 .PHONY: fuzz
 fuzz: .venv/.installed ## schemathesis against every service; ARGS='events --seed 7 --max-examples 20' for more
 	@$(BIN)/python -m tests.openapi.fuzz $(ARGS)
@@ -102,5 +106,5 @@ lock: $(UV) ## Lock the newest allowed versions with their hashes
 	  --no-header --upgrade pyproject.toml --group dev -o requirements-dev.txt
 
 clean: ## Remove .venv and all development data
-	@test ! -x $(BIN)/python || $(BIN)/python -c 'from dev import folders as f; [f.remove_data(f.ROOT / ".local" / name) for name in ("", "test", "end-to-end", "killed", "outage", "bench-jsonapi", "bench-rivals", "bench-search", "clients", "conformance", "openapi", "relevance")]'
+	@test ! -x $(BIN)/python || $(BIN)/python -c 'from dev import folders as f; [f.remove_data(f.ROOT / ".local" / name) for name in ("", "test", "end-to-end", "killed", "outage", "bench-jsonapi", "bench-rivals", "bench-search", "clients", "conformance", "faults", "openapi", "relevance")]'
 	rm -rf .venv .local

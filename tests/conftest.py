@@ -24,6 +24,8 @@ from shared.settings import Settings
 from tests.client import Account, Client, Network
 from tests.databases import new_database
 
+# They take long: `make test-faults`.
+collect_ignore = ["faults"]
 not_run: list[str] = []
 
 

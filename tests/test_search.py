@@ -18,7 +18,6 @@ from fastapi import FastAPI
 
 from dev.folders import ROOT
 from services.search.elastic import elastic_client, read_targets
-from services.search.generations import RebuildError
 from services.search.rebuild import Rebuild
 from services.search.requests import request_rebuild, run_open_request
 from services.search.sync import ROLE, drain
@@ -246,26 +245,6 @@ async def test_rebuilds_are_asked_for_by_admins_and_watched(
     assert await run_open_request(index.settings) is not None
     done = (await api.get(path, by=admin)).json()["data"]["attributes"]
     assert (done["phase"], done["done"]) == ("done", done["total"])
-
-
-@pytest.mark.elasticsearch
-async def test_a_rebuild_that_would_empty_search_needs_force(
-    api: Client, user: Account, index: Index
-) -> None:
-    event = await api.event(user, name="Mulgara")
-    await index.rebuild()
-    owner = await asyncpg.connect(str(index.settings.database_url))
-    published = "UPDATE events.events SET state = '{}' WHERE state = '{}' RETURNING id"
-    hidden = await owner.fetch(published.format("draft", "published"))
-    try:
-        with pytest.raises(RebuildError, match="0 events are published"):
-            await index.rebuild()
-    finally:
-        restore = "UPDATE events.events SET state = 'published' WHERE id = ANY($1::bigint[])"
-        await owner.execute(restore, [row["id"] for row in hidden])
-        await owner.close()
-    await index.sync()
-    assert await found(api, "mulgara") == [event["id"]]
 
 
 def test_sync_ends_in_order_when_it_is_told_to(settings: Settings, tmp_path: Path) -> None:

@@ -10,12 +10,12 @@ from services.search.elastic import read_targets
 from services.search.generations import tidy
 from services.search.sync import drain
 from services.search.worker import audit
-from tests import test_search, test_search_rebuild
+from tests import aftermath, test_search, test_search_rebuild
 from tests.client import Account, Client
 from tests.test_search import Index, found
 from tests.test_search_rebuild import run
 
-index, owner = test_search.index, test_search_rebuild.owner
+index, owner, unharmed = test_search.index, test_search_rebuild.owner, aftermath.unharmed
 
 
 async def change_unseen(owner: asyncpg.Connection, statement: str, *values: object) -> None:
@@ -55,6 +55,7 @@ async def break_index(
 
 @pytest.mark.elasticsearch
 @pytest.mark.parametrize("way", ["command", "cron", "rebuild"])
+@pytest.mark.usefixtures("unharmed")
 async def test_what_is_missing_extra_or_stale_is_repaired(
     api: Client, user: Account, index: Index, owner: asyncpg.Connection, way: str
 ) -> None:
@@ -74,6 +75,19 @@ async def test_what_is_missing_extra_or_stale_is_repaired(
     assert not (await audit_active(index.connection, index.client))[0].differing
     await owner.execute("DELETE FROM events.events WHERE name LIKE '%Kultarr'")
     await index.sync()
+
+
+@pytest.mark.elasticsearch
+async def test_what_search_does_not_show_does_not_differ(
+    api: Client, user: Account, index: Index
+) -> None:
+    event = await api.event(user, name="Same Numbat")
+    await index.sync()
+    changed = await api.update(event, {"ticket-url": "https://example.org/"}, by=user)
+    assert changed.json()["data"]["meta"]["version"] > event["meta"]["version"]
+    await index.sync()
+    audit, repaired = await audit_active(index.connection, index.client)
+    assert (audit.differing, repaired) == ([], 0)
 
 
 @pytest.mark.elasticsearch
@@ -136,6 +150,7 @@ async def test_other_content_of_the_same_version_is_repaired(
 
 
 @pytest.mark.elasticsearch
+@pytest.mark.usefixtures("unharmed")
 async def test_an_index_of_older_code_is_fed_and_audited_by_versions(
     api: Client, user: Account, index: Index, owner: asyncpg.Connection
 ) -> None:

@@ -21,11 +21,11 @@ from services.search.requests import is_overdue, request_rebuild, run_open_reque
 from services.search.sync import NotTakenError, _discard, drain
 from services.search.typed import words
 from shared.settings import Settings
-from tests import test_search
+from tests import aftermath, test_search
 from tests.client import Account, Client
 from tests.test_search import Index, found, search
 
-index = test_search.index
+index, unharmed = test_search.index, aftermath.unharmed
 ACTIVE = "SELECT index_name, write_alias FROM search.generations WHERE state = 'active'"
 
 
@@ -41,6 +41,7 @@ def no_elasticsearch(apps: dict[str, FastAPI]) -> Iterator[None]:
 
 @pytest.mark.elasticsearch
 @pytest.mark.parametrize("error", [ConnectionTimeout("no answer"), asyncio.CancelledError()])
+@pytest.mark.usefixtures("unharmed")
 async def test_a_swap_that_took_effect_unheard_is_kept(
     api: Client,
     user: Account,
@@ -73,6 +74,7 @@ async def test_a_swap_that_took_effect_unheard_is_kept(
 
 
 @pytest.mark.elasticsearch
+@pytest.mark.usefixtures("unharmed")
 async def test_a_rebuild_killed_between_swap_and_registry_is_finished_by_the_next(
     api: Client, user: Account, index: Index
 ) -> None:
@@ -124,6 +126,7 @@ async def test_the_audit_sees_a_lost_document_while_other_changes_wait(
 
 
 @pytest.mark.elasticsearch
+@pytest.mark.usefixtures("unharmed")
 async def test_a_change_waits_while_the_index_is_blocked(
     api: Client, user: Account, index: Index
 ) -> None:
@@ -153,6 +156,7 @@ async def test_long_descriptions_are_sent_in_parts(index: Index) -> None:
 
 
 @pytest.mark.elasticsearch
+@pytest.mark.usefixtures("unharmed")
 async def test_elasticsearch_may_stumble_during_a_rebuild(
     api: Client, user: Account, index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,6 +224,7 @@ async def test_what_a_failed_rebuild_could_not_delete_goes_later(
 
 
 @pytest.mark.elasticsearch
+@pytest.mark.usefixtures("unharmed")
 async def test_two_requests_with_one_key_are_one_rebuild(index: Index) -> None:
     while await run_open_request(index.settings) is not None:
         pass

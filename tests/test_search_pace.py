@@ -9,12 +9,12 @@ from services.search.elastic import MAX_BULK_BYTES, Pace, elastic_client
 from services.search.reading import MAX_BYTES, read_page
 from services.search.rebuild import Rebuild
 from services.search.sync import Memory, read_batch, sync_batch
-from tests import test_search, test_search_rebuild
+from tests import aftermath, test_search, test_search_rebuild
 from tests.test_search import Index
 from tests.test_search_rebuild import live, make_many
 from tests.unreliable import Unreliable, unreliable
 
-index, owner = test_search.index, test_search_rebuild.owner
+index, owner, unharmed = test_search.index, test_search_rebuild.owner, aftermath.unharmed
 LONG = 400_000
 
 
@@ -53,6 +53,7 @@ def test_pace_grows_slowly_and_halves() -> None:
 
 
 @pytest.mark.elasticsearch
+@pytest.mark.usefixtures("unharmed")
 async def test_a_rebuild_sends_pages_at_once_and_fewer_when_told_to_wait(
     index: Index, owner: asyncpg.Connection, proxy: Unreliable
 ) -> None:
@@ -71,6 +72,7 @@ async def test_a_rebuild_sends_pages_at_once_and_fewer_when_told_to_wait(
 
 @pytest.mark.elasticsearch
 @pytest.mark.parametrize("fault", [429, 503, "reset", 3.0])
+@pytest.mark.usefixtures("unharmed")
 async def test_sync_carries_on_after_what_elasticsearch_did_not_answer_well(
     index: Index, owner: asyncpg.Connection, proxy: Unreliable, fault: int | str | float
 ) -> None:

@@ -11,12 +11,12 @@ from services.search.document import bulk_lines
 from services.search.elastic import MAX_DOCUMENT_BYTES, Pace, bulk, create_index, read_targets
 from services.search.generations import RebuildError
 from services.search.poison import REFUSED, retry
-from tests import test_search
+from tests import aftermath, test_search
 from tests.client import Account, Client
 from tests.test_search import Index, found
 from tests.test_search_rebuild import run
 
-index = test_search.index
+index, unharmed = test_search.index, aftermath.unharmed
 
 
 @pytest.fixture
@@ -45,6 +45,7 @@ async def move(owner: asyncpg.Connection, latitude: float, *events: dict[str, st
 
 
 @pytest.mark.elasticsearch
+@pytest.mark.usefixtures("unharmed")
 async def test_a_refused_event_is_shown_and_tried_again_and_holds_up_no_other(
     api: Client, user: Account, admin: Account, index: Index, owner: asyncpg.Connection
 ) -> None:
@@ -84,6 +85,7 @@ async def test_a_refused_event_is_shown_and_tried_again_and_holds_up_no_other(
 
 
 @pytest.mark.elasticsearch
+@pytest.mark.usefixtures("unharmed")
 async def test_a_rebuild_takes_few_refusals_and_not_many(
     api: Client, user: Account, index: Index, owner: asyncpg.Connection
 ) -> None:

@@ -18,11 +18,11 @@ from services.search.elastic import read_targets, swap
 from services.search.generations import PREVIOUS, RebuildError, tidy
 from services.search.rebuild import Rebuild
 from services.search.sync import BATCH_LOCK, holding
-from tests import test_search
+from tests import aftermath, test_search
 from tests.client import Account, Client
 from tests.test_search import Index, found
 
-index = test_search.index
+index, unharmed = test_search.index, aftermath.unharmed
 MANY = 3500
 
 
@@ -96,6 +96,7 @@ async def live(index: Index, ids: list[int]) -> set[int]:
 
 
 @pytest.mark.elasticsearch
+@pytest.mark.usefixtures("unharmed")
 async def test_a_killed_rebuild_goes_on_in_its_index_from_its_cursor(
     index: Index, owner: asyncpg.Connection
 ) -> None:
@@ -146,6 +147,25 @@ async def test_what_changes_have_passed_by_is_built_anew(
     state = "SELECT state FROM search.generations WHERE id = $1"
     assert await owner.fetchval(state, left["id"]) == "failed"
     assert not await index.client.indices.exists(index=left["index_name"])
+
+
+@pytest.mark.elasticsearch
+@pytest.mark.usefixtures("unharmed")
+async def test_a_rebuild_that_would_empty_search_needs_force(
+    api: Client, user: Account, index: Index, owner: asyncpg.Connection
+) -> None:
+    event = await api.event(user, name="Mulgara")
+    await index.rebuild()
+    published = "UPDATE events.events SET state = '{}' WHERE state = '{}' RETURNING id"
+    hidden = await owner.fetch(published.format("draft", "published"))
+    try:
+        with pytest.raises(RebuildError, match="0 events are published"):
+            await index.rebuild()
+    finally:
+        restore = "UPDATE events.events SET state = 'published' WHERE id = ANY($1::bigint[])"
+        await owner.execute(restore, [row["id"] for row in hidden])
+    await index.sync()
+    assert await found(api, "mulgara") == [event["id"]]
 
 
 def run(index: Index, *arguments: str) -> tuple[int, str]:

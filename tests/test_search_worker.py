@@ -11,11 +11,11 @@ from redis.asyncio import Redis
 from services.search.generations import roll_back
 from services.search.requests import request_due, request_rebuild, run_open_request
 from services.search.worker import HEALTH_KEY, QUEUE
-from tests import test_search, test_search_rebuild
+from tests import aftermath, test_search, test_search_rebuild
 from tests.test_search import Index
 from tests.test_search_rebuild import run, start, until
 
-index, owner = test_search.index, test_search_rebuild.owner
+index, owner, unharmed = test_search.index, test_search_rebuild.owner, aftermath.unharmed
 
 
 async def finish_all(index: Index) -> None:
@@ -45,6 +45,7 @@ async def test_a_changed_mapping_asks_for_one_rebuild_by_itself(
 
 
 @pytest.mark.elasticsearch
+@pytest.mark.usefixtures("unharmed")
 async def test_losing_redis_loses_no_rebuild(
     index: Index, owner: asyncpg.Connection, apps: dict[str, FastAPI]
 ) -> None:

@@ -18,8 +18,9 @@ class Unreliable:
 
     target: str
     url: str = ""
-    # A status to answer with, `reset` in the middle of the answer, or seconds to wait before.
-    faults: deque[int | str | float] = field(default_factory=deque)
+    # A status to answer with, `reset` in the middle of the answer, or seconds to wait before;
+    # None for a good answer.
+    faults: deque[int | str | float | None] = field(default_factory=deque)
     sizes: list[int] = field(default_factory=list)
     at_once: int = 0
     most_at_once: int = 0
@@ -72,7 +73,7 @@ async def unreliable(target: str) -> AsyncIterator[Unreliable]:
     proxy = Unreliable(target)
     app = web.Application(client_max_size=200_000_000)
     app.router.add_route("*", "/{path:.*}", proxy.handle)
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, shutdown_timeout=1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()

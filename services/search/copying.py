@@ -16,6 +16,7 @@ from elasticsearch import ApiError, AsyncElasticsearch
 
 from services.search.document import bulk_lines, document
 from services.search.elastic import Pace, bulk
+from services.search.failpoints import reach
 from services.search.generations import RebuildError
 from services.search.poison import Refusal
 from services.search.reading import read_page
@@ -53,6 +54,7 @@ class Copy:
         try:
             last = self.generation["cursor"]
             while rows := await read_page(self.connection, last):
+                reach("page-read")
                 last = rows[-1]["id"]
                 sending.append(asyncio.create_task(self._send(self._page(rows))))
                 while len(sending) >= self.pace.requests:

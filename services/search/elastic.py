@@ -8,6 +8,7 @@ from elastic_transport import TransportError
 from elasticsearch import ApiError, AsyncElasticsearch, OrjsonSerializer
 
 from services.search.document import MAPPINGS, READ_ALIAS, SETTINGS
+from services.search.failpoints import reach
 from shared.settings import Settings
 
 LIVE = {"term": {"live": True}}
@@ -81,6 +82,7 @@ async def bulk(client: AsyncElasticsearch, lines: Sequence[bytes], pace: Pace) -
     try:
         for part in _parts(lines, pace):
             outcomes += await _send(client, part)
+            reach("part-sent")
             if any(outcome.status in (429, 503) for outcome in outcomes[-len(part) :]):
                 pace.failed()
             else:

@@ -18,6 +18,7 @@ from services.search.audit import ELIGIBLE, AuditError, Progress, repair, unseen
 from services.search.copying import Copy, Page, PausedError
 from services.search.document import MAPPING_HASH
 from services.search.elastic import LIVE, create_index, read_targets, swap
+from services.search.failpoints import reach
 from services.search.generations import (
     RebuildError,
     activate,
@@ -28,7 +29,7 @@ from services.search.generations import (
     settle,
 )
 from services.search.poison import Refusal, keep
-from services.search.sync import BATCH_LOCK, NotTakenError, drain, holding
+from services.search.sync import AWAY, BATCH_LOCK, NotTakenError, drain, holding
 
 logger = logging.getLogger(__name__)
 
@@ -41,9 +42,7 @@ LEAST_KEPT, MANY = 0.8, 100
 INTERRUPTIONS = (
     PausedError,
     TransportError,
-    OSError,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
+    *AWAY,
     asyncio.CancelledError,
 )
 
@@ -71,10 +70,12 @@ class Rebuild:
             await (self._resume if self.generation else self._begin)(request_id)
             try:
                 await self._copy()
+                reach("copied")
                 await self._cut_over()
             except BaseException as error:
                 await self._fail(error)
                 raise
+            reach("activated")
             await retire(connection)
             await reap(connection, self.client)
         return int(self.generation["id"])
@@ -102,8 +103,11 @@ class Rebuild:
                 total,
             )
             await self._answer(request_id)
+            reach("generation-inserted")
+        reach("generation-committed")
         names = self.generation["index_name"], self.generation["write_alias"]
         await create_index(self.client, *names)
+        reach("index-created")
 
     async def _resume(self, request_id: str | None) -> None:
         logger.info("rebuild goes on", extra={"generation": self.generation["id"]})
@@ -123,6 +127,7 @@ class Rebuild:
 
         async def acknowledge(page: Page) -> None:
             nonlocal done
+            reach("page-acknowledged")
             await self._keep(page.refusals)
             done += page.count
             rate = (done - done_before) / max(time.monotonic() - started, 0.001)
@@ -156,7 +161,9 @@ class Rebuild:
                 raise RebuildError("sync could not write to the new index")
             await self.client.indices.put_settings(index=index, settings=settings)
             await self._audit(index)
+            reach("audited")
             await swap(self.client, index)
+            reach("swapped")
             await activate(self.connection, self.generation["id"])
 
     async def _audit(self, index: str) -> None:

@@ -97,6 +97,10 @@ async def request_due(connection: asyncpg.Connection, client: AsyncElasticsearch
     if not targets:
         key = f"missing:{last}:{datetime.now(UTC):%Y-%m-%dT%H}"
         await request_rebuild(connection, key, "no index")
+    known = "SELECT index_name FROM search.generations WHERE index_name = ANY($1::text[])"
+    for index in set(targets) - {row[0] for row in await connection.fetch(known, targets)}:
+        # Sync does not feed it: a database that was set back does not know it any more.
+        await request_rebuild(connection, f"unknown:{index}", "an unknown index is searched")
     for index in targets:
         if version := await outrun_index(connection, client, index):
             logger.warning("the database was set back", extra={"index": index})

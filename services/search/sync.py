@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import asyncpg
+from asyncpg import InterfaceError, InternalClientError, PostgresError
 from elastic_transport import TransportError
 from elasticsearch import ApiError, AsyncElasticsearch, BadRequestError, NotFoundError
 
 from services.search.document import MAPPING_HASH, bulk_lines, document, is_eligible
 from services.search.elastic import Outcome, Pace, bulk, elastic_client, widen
+from services.search.failpoints import reach
 from services.search.poison import Place, Refusal, forget, keep, refused_places, retry
 from services.search.preconditions import lost_preconditions
 from services.search.reading import MAX_ROWS, read_changed
@@ -34,6 +36,8 @@ BATCH_LOCK = 7_254_101
 IDLE_S = 0.25
 RETRY_S = 10.0
 MAX_BACKOFF_S = 30.0
+# asyncpg raises the last of them where a session is ended in the middle of a statement.
+AWAY = (OSError, PostgresError, InterfaceError, InternalClientError)
 # How long an index that is not searched may hold back the one that is.
 PATIENCE_S = 60.0
 
@@ -119,6 +123,7 @@ async def sync_batch(
     Raises what Elasticsearch raises while it is away; then every row stays.
     """
     batch = await read_batch(connection)
+    reach("batch-read")
     waiting: set[int] = set()
     refusals: list[Refusal] = []
     taken: set[Place] = set()
@@ -132,6 +137,7 @@ async def sync_batch(
                 taken.add(place)
             elif _must_wait(outcome, generation):
                 waiting.add(change.event_id)
+    reach("batch-written")
     done = [i for event, ids in batch.outbox_ids.items() if event not in waiting for i in ids]
     async with connection.transaction():
         await keep(connection, refusals)
@@ -218,7 +224,7 @@ async def run(settings: Settings) -> None:
         started = time.monotonic()
         try:
             await _lead(settings)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except AWAY as error:
             failures = failures + 1 if time.monotonic() - started < MAX_BACKOFF_S else 1
             delay_s = min(MAX_BACKOFF_S, 0.5 * 2 ** min(failures, 10)) * random.uniform(0.5, 1)  # noqa: S311
             logger.warning("PostgreSQL is away", extra={"error": str(error), "wait_s": delay_s})
