@@ -29,6 +29,7 @@ class Settings(BaseSettings):
     database_timeout_s: float = Field(default=5.0, gt=0)
     redis_url: RedisDsn = RedisDsn("redis://127.0.0.1:6379/0")
     elasticsearch_url: str | None = None
+    elasticsearch_replicas: int = Field(default=0, ge=0)
 
     # Where the gateway finds the services, and the services the public keys of auth.
     auth_url: str = "http://127.0.0.1:8004"

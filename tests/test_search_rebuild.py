@@ -14,6 +14,7 @@ import asyncpg
 import pytest
 
 from dev.folders import ROOT
+from services.search.copying import PausedError
 from services.search.elastic import read_targets, swap
 from services.search.generations import PREVIOUS, RebuildError, tidy
 from services.search.rebuild import Rebuild
@@ -272,3 +273,19 @@ async def test_search_is_brought_back_to_one_index(index: Index) -> None:
     assert await read_targets(index.client) == [active]
     state = "SELECT state FROM search.generations WHERE index_name = $1"
     assert await index.connection.fetchval(state, active) == "active"
+
+
+@pytest.mark.elasticsearch
+async def test_an_index_is_searched_when_its_replicas_are_there(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.search.rebuild.GREEN_S", 1)
+    targets = await read_targets(index.client)
+    # There is one node, so that a replica has nowhere to be.
+    with pytest.raises(PausedError, match="1 replicas"):
+        await Rebuild(index.connection, index.client, "test", replicas=1).run()
+    assert await read_targets(index.client) == targets
+    await index.rebuild()
+    (target,) = await read_targets(index.client)
+    settings = (await index.client.indices.get_settings(index=target))[target]["settings"]
+    assert settings["index"]["number_of_replicas"] == "0"

@@ -38,6 +38,8 @@ MAX_REFUSED = 10
 # So much of what was searched must be left, of many events; of a few, one.
 LEAST_KEPT, MANY = 0.8, 100
 
+# How long the replicas of an index may take before the rebuild is put off.
+GREEN_S = 30
 # What says nothing against the generation: sync keeps it current until the next run goes on.
 INTERRUPTIONS = (
     PausedError,
@@ -54,6 +56,7 @@ class Rebuild:
     connection: asyncpg.Connection
     client: AsyncElasticsearch
     git_sha: str
+    replicas: int = 0
     force: bool = False
     progress: Progress = unseen
     generation: Any = None
@@ -150,7 +153,7 @@ class Rebuild:
         """With sync paused: bring both up to date, audit exactly, swap, write it down."""
         await self._set(phase="checking")
         index = self.generation["index_name"]
-        settings = {"refresh_interval": "1s"}
+        await self._make_searchable(index)
         async with holding(self.connection, BATCH_LOCK):
             try:
                 await drain(self.connection, self.client)
@@ -159,12 +162,21 @@ class Rebuild:
             query = "SELECT state FROM search.generations WHERE id = $1"
             if await self.connection.fetchval(query, self.generation["id"]) != "building":
                 raise RebuildError("sync could not write to the new index")
-            await self.client.indices.put_settings(index=index, settings=settings)
             await self._audit(index)
             reach("audited")
             await swap(self.client, index)
             reach("swapped")
             await activate(self.connection, self.generation["id"])
+
+    async def _make_searchable(self, index: str) -> None:
+        """Give it its replicas and wait for them, for it must not be searched from one node."""
+        settings = {"refresh_interval": "1s", "number_of_replicas": self.replicas}
+        await self.client.indices.put_settings(index=index, settings=settings)
+        health = await self.client.options(ignore_status=408).cluster.health(
+            index=index, wait_for_status="green", timeout=f"{GREEN_S}s"
+        )
+        if health["timed_out"]:
+            raise PausedError(f"the {self.replicas} replicas of {index} are not there yet")
 
     async def _audit(self, index: str) -> None:
         try:

@@ -56,6 +56,7 @@ async def run_open_request(settings: Settings, **options: Any) -> int | None:
         if request_id is None or settings.elasticsearch_url is None:
             return None
         async with elastic_client(settings) as client:
+            options["replicas"] = settings.elasticsearch_replicas
             rebuild = Rebuild(connection, client, settings.git_sha, **options)
             generation_id = await rebuild.run(str(request_id))
             await _close_older(connection, generation_id)
