@@ -11,9 +11,11 @@ import hashlib
 import hmac
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import orjson
+from pydantic import PostgresDsn
 
 from services.search.query import SearchQuery
 from shared.jsonapi.errors import BadRequest
@@ -58,9 +60,13 @@ def decode(settings: Settings, query: SearchQuery, text: str) -> Cursor:
 
 
 def _signature(settings: Settings, payload: bytes) -> bytes:
+    return hmac.digest(_key(settings.database_url), payload, "sha256")[:SIGNATURE_BYTES]
+
+
+@cache
+def _key(database_url: PostgresDsn) -> bytes:
     # Every process of an installation knows this, and nobody else does.
-    key = hashlib.sha256(str(settings.database_url).encode()).digest()
-    return hmac.digest(key, payload, "sha256")[:SIGNATURE_BYTES]
+    return hashlib.sha256(str(database_url).encode()).digest()
 
 
 def _bad(detail: str) -> BadRequest:

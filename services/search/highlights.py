@@ -30,6 +30,8 @@ def fold(word: str) -> str:
 def highlights(row: Mapping[str, Any], words: Iterable[str]) -> dict[str, list[str]]:
     """HTML by attribute, with <em>: names as a whole, of a description up to two fragments."""
     wanted = [fold(word) for word in words]
+    if not wanted:
+        return {}
     texts = {name: str(row[name]) for name in WHOLE if row.get(name)}
     if row.get("description"):
         texts["description"] = str(row["description"])[:MAX_READ]
@@ -63,6 +65,7 @@ def _is_form(there: str, wanted: str) -> bool:
     return is_grammar and len(there) >= SHORTEST
 
 
+@lru_cache(maxsize=20_000)
 def _is_typo(there: str, wanted: str) -> bool:
     allowed = (len(wanted) >= ONE_TYPO) + (len(wanted) >= TWO_TYPOS)
     if there[:1] != wanted[:1] or abs(len(there) - len(wanted)) > allowed:

@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -59,7 +60,7 @@ class SearchQuery:
         years, month = divmod(start.month, 12)
         return start, start.replace(year=start.year + years, month=month + 1)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """The same for every page of one search."""
         paging = ("number", "size", "skip", "now")
