@@ -1,7 +1,8 @@
 """What search in PostgreSQL needs: the words of published, public events in a GIN index, and the
 trigrams of the short texts in another.
 
-Writes of events wait while the indices are built: about half a minute for a million events.
+Writes of events wait while the indices are built: about three minutes for a million events of a
+kilobyte.
 """
 
 from alembic import op
