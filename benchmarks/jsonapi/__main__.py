@@ -22,6 +22,7 @@ from benchmarks.jsonapi.stage import Stage, stage
 from benchmarks.jsonapi.statements import count_statements
 from benchmarks.load import Loader
 from benchmarks.machine import commit, machine, versions
+from benchmarks.options import some_of
 from benchmarks.page import FILE, write_section
 from dev.errors import DevError
 from dev.importer import positive
@@ -101,14 +102,6 @@ def _command(options: argparse.Namespace) -> str:
     return f"make bench-jsonapi{file}" + (f" ARGS='{text.strip()}'" if text else "")
 
 
-def case_names(text: str) -> list[str]:
-    """Cases by their short names."""
-    names = text.split(",")
-    if unknown := [name for name in names if name not in CASES]:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(CASES)}")
-    return [name for name in CASES if name in names]
-
-
 def parser() -> argparse.ArgumentParser:
     """The options."""
     options = argparse.ArgumentParser(prog="python -m benchmarks.jsonapi", description=__doc__)
@@ -116,7 +109,7 @@ def parser() -> argparse.ArgumentParser:
         "--conferences", type=Path, metavar="FILE", help="JSON lines; without, events are made up"
     )
     options.add_argument(
-        "--cases", type=case_names, default=list(CASES), help=f"some of {','.join(CASES)}"
+        "--cases", type=some_of(CASES), default=list(CASES), help=f"some of {','.join(CASES)}"
     )
     options.add_argument("--rounds", type=positive, default=7, help="how often each run is done")
     options.add_argument("--seconds", type=positive, default=4, help="how long a run takes")

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from tqdm import tqdm
 
 from benchmarks.machine import commit, machine, versions
+from benchmarks.options import some_of
 from benchmarks.page import FILE, write_section
 from benchmarks.search.data import queries
 from benchmarks.search.latencies import latencies
@@ -112,14 +113,6 @@ def sizes(text: str) -> list[int]:
     return sorted(positive(each) for each in text.split(","))
 
 
-def parts(text: str) -> list[str]:
-    """Parts by their names."""
-    names = text.split(",")
-    if unknown := [name for name in names if name not in PARTS]:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(PARTS)}")
-    return [name for name in PARTS if name in names]
-
-
 def parser() -> argparse.ArgumentParser:
     """The options."""
     options = argparse.ArgumentParser(prog="python -m benchmarks.search", description=__doc__)
@@ -127,7 +120,7 @@ def parser() -> argparse.ArgumentParser:
         "--sizes", type=sizes, default=[100_000, 1_000_000], help="numbers of events"
     )
     options.add_argument(
-        "--only", type=parts, default=list(PARTS), help=f"some of {','.join(PARTS)}"
+        "--only", type=some_of(PARTS), default=list(PARTS), help=f"some of {','.join(PARTS)}"
     )
     options.add_argument(
         "--rounds", type=positive, default=1, help="replays and rebuilds of a size"
