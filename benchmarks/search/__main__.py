@@ -55,7 +55,7 @@ def _measure_size(
     (DATA / "documents.ndjson").unlink(missing_ok=True)
     if "rebuild" in options.only:
         runs = tqdm(range(options.rounds), desc=f"Replays and rebuilds of {size:,}")
-        measured.rebuilt[size] = [rebuilt(built, settings, size) for _ in runs]
+        measured.rebuilt[size] = [rebuilt(settings, size) for _ in runs]
     else:
         Command(settings, "rebuild").finish()
     steps: dict[str, Callable[[], None]] = {

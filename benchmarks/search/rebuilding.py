@@ -11,7 +11,7 @@ from typing import BinaryIO
 import aiohttp
 import asyncpg
 
-from benchmarks.search.stage import DATA, Command, Stage, Watched
+from benchmarks.search.stage import DATA, Command, Watched
 from services.search.document import bulk_lines, document
 from services.search.elastic import create_index, elastic_client
 from services.search.reading import read_page
@@ -26,29 +26,23 @@ INDEX, ALIAS = "replay", "replay-w"
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """Documents a second of both, and the shares of processor time of the rebuild."""
+    """Documents a second of both, and what the rebuild held."""
 
     replay: float
     rebuild: float
     whole: float
-    shares: dict[str, float]
     watched: Watched
 
 
-def rebuilt(built: Stage, settings: Settings, count: int) -> Rebuilt:
+def rebuilt(settings: Settings, count: int) -> Rebuilt:
     """Replay, then rebuild; `whole` counts starting, comparing and swapping as well."""
     file = DATA / "documents.ndjson"
     if not file.exists():
         asyncio.run(_write(settings, file))
     replay = count / asyncio.run(_replay(settings, file))
-    before = built.used_s()
     watched = Command(settings, "rebuild").finish()
-    used = {name: after - before[name] for name, after in built.used_s().items()}
-    used["the rebuild"] = watched.used_s
-    total = sum(used.values()) or 1
     copying = asyncio.run(_copying_rate(settings))
-    shares = {name: each / total for name, each in used.items()}
-    return Rebuilt(replay, copying, count / watched.seconds, shares, watched)
+    return Rebuilt(replay, copying, count / watched.seconds, watched)
 
 
 async def _copying_rate(settings: Settings) -> float:

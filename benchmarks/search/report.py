@@ -27,7 +27,8 @@ REBUILD = """\
 
 The limit is the same documents as prepared bulk bodies, sent by four raw connections into an
 index of the same mapping, before each rebuild. `copying` leaves out what else a rebuild is:
-starting, comparing exactly, swapping. The goal of copying ÷ limit is 0.9. {shares}
+starting, comparing exactly, swapping. The goal of copying ÷ limit is 0.9. The first replay finds
+Elasticsearch just started.
 
 ![Documents a second](bench-search-rebuild.svg)
 
@@ -79,7 +80,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 def section(command: str, measured: Measured, facts: Sequence[str]) -> str:
     parts = []
     if measured.rebuilt:
-        parts.append(REBUILD.format(shares=_shares(measured)) + _rebuild_table(measured))
+        parts.append(REBUILD + _rebuild_table(measured))
         parts.append(MEMORY + _memory_table(measured))
     if measured.latencies:
         parts.append(LATENCY + _latency_table(measured))
@@ -87,12 +88,6 @@ def section(command: str, measured: Measured, facts: Sequence[str]) -> str:
         parts.append(SEARCH + _search_table(measured))
     lines = "\n".join(f"- {fact}" for fact in facts)
     return TEXT.format(command=command, parts="\n\n".join(parts), facts=lines)
-
-
-def _shares(measured: Measured) -> str:
-    shares = measured.rebuilt[max(measured.rebuilt)][-1].shares
-    parts = (f"{name} {share:.0%}" for name, share in shares.items())
-    return f"Processor time of the largest rebuild: {', '.join(parts)}."
 
 
 def _rebuild_table(measured: Measured) -> str:

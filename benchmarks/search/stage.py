@@ -8,13 +8,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 from pydantic import PostgresDsn
 
-from benchmarks.processor import used_s
 from benchmarks.search.data import load
 from dev.elasticsearch import start_elasticsearch
 from dev.errors import DevError
@@ -37,7 +36,6 @@ class Stage:
 
     database_url: str
     elasticsearch_url: str
-    pids: dict[str, int] = field(default_factory=dict)
 
     def database(self, size: int, seed: int, *, indexed: bool) -> Settings:
         """A database of so many events; indices of the one before are gone."""
@@ -59,10 +57,6 @@ class Stage:
         ).text.split():
             httpx.delete(f"{self.elasticsearch_url}/{line}", timeout=60).raise_for_status()
 
-    def used_s(self) -> dict[str, float]:
-        """Processor seconds of the stores so far."""
-        return {name: used_s(pid) for name, pid in self.pids.items()}
-
 
 def environment(settings: Settings, *, elasticsearch: bool = True) -> dict[str, str]:
     return {
@@ -77,11 +71,10 @@ def environment(settings: Settings, *, elasticsearch: bool = True) -> dict[str, 
 
 @dataclass
 class Watched:
-    """A process that ended, or was ended: how long it ran, what it used at most."""
+    """A process that ended, or was ended: how long it ran, what it held at most."""
 
     seconds: float
     peak_mb: float
-    used_s: float
 
 
 class Command:
@@ -90,7 +83,7 @@ class Command:
     def __init__(self, settings: Settings, *arguments: str) -> None:
         DATA.mkdir(parents=True, exist_ok=True)
         self.log = DATA / f"{arguments[0]}.log"
-        self.started, self.peak_kb, self.used = time.monotonic(), 0, 0.0
+        self.started, self.peak_kb = time.monotonic(), 0
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(  # noqa: S603 - no input of others
                 [sys.executable, "-m", "services.search", *arguments],
@@ -105,7 +98,7 @@ class Command:
         is_running = self.process.poll() is None
         status = Path(f"/proc/{self.process.pid}/status")
         if is_running and (found := PEAK.search(status.read_text())):
-            self.peak_kb, self.used = int(found[1]), used_s(self.process.pid)
+            self.peak_kb = int(found[1])
         return is_running
 
     def stop(self) -> Watched:
@@ -113,7 +106,7 @@ class Command:
         seconds = time.monotonic() - self.started
         self.process.terminate()
         self.process.wait(30)
-        return Watched(seconds, self.peak_kb / 1024, self.used)
+        return Watched(seconds, self.peak_kb / 1024)
 
     def finish(self) -> Watched:
         """Wait until it ends by itself; DevError when it fails."""
@@ -121,7 +114,7 @@ class Command:
             time.sleep(0.1)
         if self.process.returncode:
             raise DevError(f"{self.log.read_text()[-2000:]} ({self.log})")
-        return Watched(time.monotonic() - self.started, self.peak_kb / 1024, self.used)
+        return Watched(time.monotonic() - self.started, self.peak_kb / 1024)
 
 
 @contextmanager
@@ -147,10 +140,8 @@ def stage() -> Iterator[Stage]:
         if not built.database_url:
             server, built.database_url = start_postgres(DATA, DATA / "log")
             stack.callback(server.stop)
-            built.pids["PostgreSQL"] = server.process.pid
         if not built.elasticsearch_url:
             server, built.elasticsearch_url = start_elasticsearch(DATA, DATA / "log")
             stack.callback(server.stop)
-            built.pids["Elasticsearch"] = server.process.pid
         yield built
     remove_data(DATA)
