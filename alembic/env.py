@@ -27,7 +27,8 @@ def include_object(
 ) -> bool:
     # Views are mapped to be read; migrations write them by hand, as they do what search has
     # on the events.
-    is_of_search = type_ == "index" and (name or "").startswith("ix_search_")
+    is_of_search = compare_to is None and (name or "").startswith(("ix_search_", "search_"))
+    is_of_search &= reflected and type_ in ("index", "column")
     return not (is_of_search or (type_ == "table" and item.info.get("is_view")))
 
 

@@ -17,25 +17,16 @@ LONG = 3
 # From here on are scripts that put no space between words.
 UNSPACED = "\u2e80"
 KM_A_DEGREE = 111.19
-HEADS = "public.heads(name, searchable_location_name, organizer_name)"
-SEARCHED = (
-    "public.searched(name, searchable_location_name, organizer_name, description, "
-    "organizer_description)"
-)
-NAME = "public.words(coalesce(name, ''))"
-PLACE = "public.words(coalesce(searchable_location_name, ''))"
-COUNTRY = "nullif(btrim(regexp_replace(searchable_location_name, '^.*,', '')), '')"
 DISTANCE_KM = """12742.0176 * asin(sqrt(least(1, sin(radians(latitude - {0}) / 2) ^ 2
     + cos(radians({0})) * cos(radians(latitude)) * sin(radians(longitude - {1}) / 2) ^ 2)))"""
 STATEMENT = """
-SELECT *, ({score})::float8 AS score, to_char(timezone({zone}, starts_at), 'YYYY-MM') AS month,
-       public.words(country) = public.words({country}) AS is_country
-FROM (SELECT *, public.words(coalesce(name, '')) AS words, {heads} AS heads, {place} AS country
-      FROM (SELECT id, name, searchable_location_name, organizer_name, starts_at, online,
-                   latitude, longitude
-            FROM events.searchable WHERE privacy = 'public' {conditions}
-            {order} LIMIT {limit}) AS found) AS candidates
+SELECT id, name, searchable_location_name, starts_at, online, latitude, longitude, search_name,
+       nullif(btrim(regexp_replace(searchable_location_name, '^.*,', '')), '') AS country,
+       search_country = left({country}, 200) AS is_country, ({score})::float8 AS score,
+       to_char(timezone({zone}, starts_at), 'YYYY-MM') AS month
+FROM events.findable WHERE id IN ({sources})
 """
+SOURCE = "(SELECT id FROM events.findable WHERE {conditions} {order} LIMIT {limit})"
 
 
 @dataclass
@@ -64,79 +55,100 @@ def statement(
     """
     made = Statement()
     conditions = [*_filters(made, query), *(_chosen(made, query) if faceted else ())]
-    score = "0.0"
+    sources, score, first = ["true"], "0.0", _first(made, query)
     if words := query.typed.text_without_years.split():
-        found = _alike(made, words) if typos else _all_words(made, words)
-        conditions.append(found)
-        if in_names:
-            conditions.append(found.replace(SEARCHED, _vector(NAME)).replace(HEADS, NAME))
+        find = _alike if typos else _all_words
+        sources = list(find(made, query, words, "A" if in_names else ""))
         score = " + ".join(_scores(made, query, words, typos=typos))
+        if typos and not first:
+            similarity = f"public.word_similarity({_words(made, ' '.join(words))}, search_heads)"
+            first = f"ORDER BY {similarity} DESC, id"
+    where = (" AND ".join([f"({source})", *conditions]) for source in sources)
     made.text = STATEMENT.format(
         score=score,
         zone=made.bind(query.zone),
-        country=made.bind(query.country),
-        heads=HEADS,
-        place=COUNTRY,
-        conditions="".join(f"AND {each}\n" for each in conditions),
-        order="" if words else _browsing(query),
-        limit=CANDIDATES,
+        country=_words(made, query.country),
+        # Each by its own index, so that no row is compared with what another one looks for.
+        sources=" UNION ".join(
+            SOURCE.format(conditions=each, order=first, limit=CANDIDATES) for each in where
+        ),
     )
     return made
 
 
-def _vector(text: str) -> str:
-    return f"to_tsvector('simple', {text})"
+def _words(made: Statement, text: str | None) -> str:
+    return f"public.words({made.bind(text)})"
 
 
-def _tsquery(made: Statement, words: list[str]) -> str:
+def _tsquery(made: Statement, words: list[str], weights: str = "") -> str:
     """Every word, the beginnings of longer ones being enough."""
     each = (
-        f"to_tsquery('simple', '''' || nullif(public.words({made.bind(word)}), '') || "
-        f"'''{':*' * (len(word) >= LONG or word is words[-1])}')"
+        f"to_tsquery('simple', '''' || nullif({_words(made, word)}, '') || "
+        f"'''{_suffix(weights, is_begun=len(word) >= LONG or word is words[-1])}')"
         for word in words
     )
     return f"({' && '.join(each)})"
 
 
-def _all_words(made: Statement, words: list[str]) -> str:
-    found = f"{SEARCHED} @@ {_tsquery(made, words)}"
+def _suffix(weights: str, *, is_begun: bool) -> str:
+    return f":{'*' * is_begun}{weights}" if is_begun or weights else ""
+
+
+def _exact(made: Statement, query: SearchQuery) -> str:
+    texts = (query.typed.text_without_years, query.typed.text)
+    return f"search_name IN ({', '.join(f'left({_words(made, each)}, 200)' for each in texts)})"
+
+
+def _all_words(
+    made: Statement, query: SearchQuery, words: list[str], weights: str
+) -> Iterator[str]:
+    """By itself an exact name is found among any number of others that have its words."""
+    yield f"{_exact(made, query)} AND search_name <> ''"
+    if weights:
+        text = f"nullif({_words(made, ' '.join(words))}, '')"
+        yield f"search_name ~>=~ {text} AND search_name ~<~ ({text} || chr(1114111))"
+    yield f"search_words @@ {_tsquery(made, words, weights)}"
     parts = [word for word in words if len(word) >= LONG and max(word) >= UNSPACED]
-    if not parts:
-        return found
-    within = (f"{HEADS} LIKE '%' || public.words({made.bind(word)}) || '%'" for word in parts)
-    rest = [word for word in words if word not in parts]
-    others = f" AND {SEARCHED} @@ {_tsquery(made, rest)}" if rest else ""
-    return f"({found} OR ({' AND '.join(within)}{others}))"
+    if parts:
+        heads = "search_name" if weights else "search_heads"
+        within = [f"{heads} LIKE '%' || {_words(made, word)} || '%'" for word in parts]
+        rest = [word for word in words if word not in parts]
+        others = [f"search_words @@ {_tsquery(made, rest, weights)}"] if rest else []
+        yield " AND ".join([*within, *others])
 
 
-def _alike(made: Statement, words: list[str]) -> str:
+def _alike(made: Statement, query: SearchQuery, words: list[str], weights: str) -> Iterator[str]:
     """Words like all of these in one stretch or each by itself; or, of several, all but one."""
-    found = [f"public.words({made.bind(' '.join(words))}) <% {HEADS}"]
+
+    def is_like(text: str) -> str:
+        found = f"{_words(made, text)} <% search_heads"
+        return f"{found} AND {found.replace('heads', 'name')}" if weights else found
+
+    yield is_like(" ".join(words))
     if len(words) > 1 and min(map(len, words)) >= LONG:
-        each = (f"public.words({made.bind(word)}) <% {HEADS}" for word in words)
-        found.append(f"({' AND '.join(each)})")
+        yield " AND ".join(map(is_like, words))
     if len(words) > 2:
-        some = (_tsquery(made, words[:i] + words[i + 1 :]) for i in range(len(words)))
-        found.append(f"{SEARCHED} @@ ({' || '.join(some)})")
-    return f"({' OR '.join(found)})"
+        some = (_tsquery(made, words[:i] + words[i + 1 :], weights) for i in range(len(words)))
+        yield f"search_words @@ ({' || '.join(some)})"
 
 
 def _scores(
     made: Statement, query: SearchQuery, words: list[str], *, typos: bool
 ) -> Iterator[str]:
     """The parts of the score: 3 for an exact name, up to 1 for anything else."""
-    text, whole = made.bind(" ".join(words)), made.bind(query.typed.text)
-    asked = _tsquery(made, words)
-    yield f"CASE WHEN words IN (public.words({text}), public.words({whole})) THEN 3 ELSE 0 END"
-    yield f"CASE WHEN starts_with(words, public.words({text})) THEN 0.5 ELSE 0 END"
-    in_name, in_heads = (f"{_vector(each)} @@ {asked}" for each in ("words", "heads"))
+    text, asked = _words(made, " ".join(words)), _tsquery(made, words)
+    yield f"CASE WHEN {_exact(made, query)} THEN 3 ELSE 0 END"
+    yield f"CASE WHEN starts_with(search_name, {text}) THEN 0.5 ELSE 0 END"
+    in_name, in_heads = (
+        f"to_tsvector('simple', {each}) @@ {asked}" for each in ("search_name", "search_heads")
+    )
     yield f"CASE WHEN {in_name} THEN 1 WHEN {in_heads} THEN 0.75 ELSE 0 END"
-    yield f"public.word_similarity(public.words({text}), words)"
+    yield f"public.word_similarity({text}, search_name)"
     if not typos:
         # As much as words that are alike have at most.
         yield "1"
     else:
-        each = (f"public.word_similarity(public.words({made.bind(w)}), heads)" for w in words)
+        each = (f"public.word_similarity({_words(made, word)}, search_heads)" for word in words)
         yield f"({' + '.join(each)}) / {len(words)}"
     if query.typed.years:
         years = made.bind(list(query.typed.years), "int[]")
@@ -144,7 +156,12 @@ def _scores(
         yield f"CASE WHEN {year} = ANY({years}) THEN 0.5 ELSE 0 END"
 
 
-def _browsing(query: SearchQuery) -> str:
+def _first(made: Statement, query: SearchQuery) -> str:
+    """Which come first where there are more than CANDIDATES; the score would take too long."""
+    if query.order == "relevance":
+        return ""
+    if query.order == "distance" and query.near:
+        return f"ORDER BY {_distance(made, *query.near)}, id"
     return f"ORDER BY starts_at {'DESC' if query.order == '-starts_at' else 'ASC'} NULLS LAST, id"
 
 
@@ -153,13 +170,13 @@ def _filters(made: Statement, query: SearchQuery) -> Iterator[str]:
         is_over = f"coalesce(ends_at, starts_at) < {made.bind(query.now, 'timestamptz')}"
         yield is_over if query.period == "past" else f"({is_over}) IS NOT TRUE"
     for phrase in query.typed.phrases:
-        yield f"{SEARCHED} @@ {made.phrase(phrase)}"
+        yield f"search_words @@ {made.phrase(phrase)}"
     for phrase in query.typed.excluded:
-        yield f"NOT {SEARCHED} @@ {made.phrase(phrase)}"
+        yield f"NOT search_words @@ {made.phrase(phrase)}"
     if query.place:
-        place = made.phrase(query.place)
-        yield f"{SEARCHED} @@ {place}"
-        yield f"{_vector(PLACE)} @@ {place}"
+        place = _words(made, query.place)
+        yield f"search_words @@ plainto_tsquery('simple', {place})"
+        yield f"strpos(' ' || search_place || ' ', ' ' || {place} || ' ') > 0"
     yield from _starting(made, query.starts_from, query.starts_before)
     if query.near:
         yield _near(made, *query.near, query.distance_km)
@@ -169,8 +186,7 @@ def _chosen(made: Statement, query: SearchQuery) -> Iterator[str]:
     if query.online is not None:
         yield f"online = {made.bind(query.online, 'boolean')}"
     if query.country:
-        yield f"{SEARCHED} @@ {made.phrase(query.country)}"
-        yield f"public.words({COUNTRY}) = public.words({made.bind(query.country)})"
+        yield f"search_country = left({_words(made, query.country)}, 200)"
     if query.month_range:
         yield from _starting(made, *query.month_range)
 
@@ -183,8 +199,11 @@ def _starting(made: Statement, start: datetime | None, end: datetime | None) -> 
 
 
 def _near(made: Statement, latitude: float, longitude: float, distance_km: float) -> str:
-    here = made.bind(latitude, "float8"), made.bind(longitude, "float8")
-    furthest = made.bind(distance_km, "float8")
+    here, furthest = made.bind(latitude, "float8"), made.bind(distance_km, "float8")
     degrees = made.bind(math.ceil(distance_km / KM_A_DEGREE * 100) / 100, "float8")
-    box = f"latitude BETWEEN {here[0]} - {degrees} AND {here[0]} + {degrees}"
-    return f"{box} AND {DISTANCE_KM.format(*here)} <= {furthest}"
+    box = f"latitude BETWEEN {here} - {degrees} AND {here} + {degrees}"
+    return f"{box} AND {_distance(made, latitude, longitude)} <= {furthest}"
+
+
+def _distance(made: Statement, *place: float) -> str:
+    return DISTANCE_KM.format(*(made.bind(each, "float8") for each in place))

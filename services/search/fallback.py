@@ -75,7 +75,7 @@ async def search_postgres(pool: ReadPool, query: SearchQuery) -> Found:
             for each in page
             if each["id"] in by_id
         ],
-        count=len(found),
+        count=min(len(found), CANDIDATES),
         is_lower_bound=len(found) >= CANDIDATES,
         facets=_facets(query, around),
     )
@@ -87,7 +87,7 @@ async def suggest_postgres(pool: ReadPool, query: SearchQuery) -> list[dict[str,
         found = await _candidates(connection, query, in_names=True)
     names: dict[str, dict[str, Any]] = {}
     for each in sorted(found, key=_order(query)):
-        names.setdefault(each["words"], dict(each))
+        names.setdefault(each["search_name"], dict(each))
     return list(names.values())[:SIZE]
 
 
