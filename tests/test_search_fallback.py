@@ -138,10 +138,10 @@ async def test_the_role_of_search_reads_by_the_indices(
     pool = search_pool(settings, ROLE)
     query = SearchQuery(parse("kinkajou 77"), period="all", now=datetime.now(UTC))
     async with pool.acquire() as connection:
-        await connection.execute("SET enable_seqscan = off")
+        await connection.execute("SET enable_seqscan = off; SET enable_indexscan = off")
         assert "ix_search_words" in await explain(connection, statement(query))
         assert "ix_search_heads" in await explain(connection, statement(query, typos=True))
-        await connection.execute("SET enable_sort = off")
+        await connection.execute("SET enable_sort = off; SET enable_indexscan = on")
         orders: dict[str, Any] = {"soonest": "starts_at", "newest": "-starts_at"}
         for name, sort in orders.items():
             browsing = replace(query, typed=parse(""), sort=sort)

@@ -10,25 +10,11 @@ from alembic import op
 revision = "0010"
 down_revision = "0009"
 
-# Names weigh A, places and organizers B, descriptions D. So much of each is searched that the
-# megabyte that a tsvector holds is never reached.
-WEIGHTED = """
-CREATE FUNCTION public.weighted(
-    name text, place text, organizer text, description text, about text) RETURNS tsvector
-LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT setweight(to_tsvector('simple', public.words(left(coalesce(name, ''), 2000))), 'A') ||
-           setweight(to_tsvector('simple', public.words(
-               left(coalesce(place, '') || ' ' || coalesce(organizer, ''), 2000))), 'B') ||
-           to_tsvector('simple', public.words(
-               regexp_replace(left(coalesce(description, ''), 50000) || ' ' ||
-                              left(coalesce(about, ''), 50000), '<[^>]*>', ' ', 'g')))
-$$
-"""
 # The last two are short enough for a b-tree.
 COLUMNS = {
     "search_words": (
         "tsvector",
-        "public.weighted(name, searchable_location_name, organizer_name, description, "
+        "public.searched(name, searchable_location_name, organizer_name, description, "
         "organizer_description)",
     ),
     "search_heads": ("text", "public.heads(name, searchable_location_name, organizer_name)"),
@@ -45,6 +31,7 @@ INDICES = {
     "words": "USING gin (search_words)",
     "heads": "USING gin (search_heads public.gin_trgm_ops)",
     "name": "(search_name text_pattern_ops)",
+    "names": "USING gin (to_tsvector('simple', search_name))",
     "country": "(search_country)",
     "latitude": "(latitude)",
 }
@@ -55,15 +42,6 @@ SELECT id, name, searchable_location_name, starts_at, ends_at, online, latitude,
 FROM events.events {FOUND}
 """  # noqa: S608
 TEXTS = "nullif(name, ''), nullif(searchable_location_name, ''), nullif(organizer_name, '')"
-SEARCHED = """
-CREATE FUNCTION public.searched(
-    name text, place text, organizer text, description text, about text) RETURNS tsvector
-LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT to_tsvector('simple', public.heads(name, place, organizer) || ' ' || public.words(
-        regexp_replace(left(coalesce(description, ''), 50000) || ' ' ||
-                       left(coalesce(about, ''), 50000), '<[^>]*>', ' ', 'g')))
-$$
-"""
 OLD_INDICES = {
     "words": f"USING gin (public.searched({TEXTS}, nullif(description, ''), "
     "nullif(organizer_description, '')))",
@@ -74,8 +52,6 @@ OLD_INDICES = {
 def upgrade() -> None:
     for index in OLD_INDICES:
         op.execute(f"DROP INDEX events.ix_search_{index}")
-    op.execute("DROP FUNCTION public.searched(text, text, text, text, text)")
-    op.execute(WEIGHTED)
     added = (
         f"ADD COLUMN {name} {kind} GENERATED ALWAYS AS ({expression}) STORED"
         for name, (kind, expression) in COLUMNS.items()
@@ -97,6 +73,4 @@ def downgrade() -> None:
         op.execute(f"DROP INDEX events.ix_search_{index}")
     dropped = (f"DROP COLUMN {name}" for name in COLUMNS)
     op.execute(f"ALTER TABLE events.events {', '.join(dropped)}")
-    op.execute("DROP FUNCTION public.weighted(text, text, text, text, text)")
-    op.execute(SEARCHED)
     _create(OLD_INDICES)

@@ -14,8 +14,11 @@ from services.search.query import SearchQuery
 CANDIDATES = 1000
 # Shorter words begin too many others, and have too few trigrams to be like any.
 LONG = 3
+# Of more words it takes too long to leave out each in turn.
+MANY = 6
 # From here on are scripts that put no space between words.
 UNSPACED = "\u2e80"
+NAME_WORDS = "to_tsvector('simple', search_name)"
 KM_A_DEGREE = 111.19
 DISTANCE_KM = """12742.0176 * asin(sqrt(least(1, sin(radians(latitude - {0}) / 2) ^ 2
     + cos(radians({0})) * cos(radians(latitude)) * sin(radians(longitude - {1}) / 2) ^ 2)))"""
@@ -55,22 +58,24 @@ def statement(
     """
     made = Statement()
     conditions = [*_filters(made, query), *(_chosen(made, query) if faceted else ())]
-    sources, score, first = ["true"], "0.0", _first(made, query)
-    if words := query.typed.text_without_years.split():
+    sources, score = ["true"], "0.0"
+    words = query.typed.text_without_years.split()
+    if words:
         find = _alike if typos else _all_words
-        sources = list(find(made, query, words, "A" if in_names else ""))
+        sources = list(find(made, query, words, in_names=in_names))
         score = " + ".join(_scores(made, query, words, typos=typos))
-        if typos and not first:
-            similarity = f"public.word_similarity({_words(made, ' '.join(words))}, search_heads)"
-            first = f"ORDER BY {similarity} DESC, id"
-    where = (" AND ".join([f"({source})", *conditions]) for source in sources)
     made.text = STATEMENT.format(
         score=score,
         zone=made.bind(query.zone),
         country=_words(made, query.country),
         # Each by its own index, so that no row is compared with what another one looks for.
         sources=" UNION ".join(
-            SOURCE.format(conditions=each, order=first, limit=CANDIDATES) for each in where
+            SOURCE.format(
+                conditions=" AND ".join([f"({each})", *conditions]),
+                order=_first(made, query, words if "<%" in each else []),
+                limit=CANDIDATES,
+            )
+            for each in sources
         ),
     )
     return made
@@ -80,18 +85,14 @@ def _words(made: Statement, text: str | None) -> str:
     return f"public.words({made.bind(text)})"
 
 
-def _tsquery(made: Statement, words: list[str], weights: str = "") -> str:
+def _tsquery(made: Statement, words: list[str]) -> str:
     """Every word, the beginnings of longer ones being enough."""
     each = (
         f"to_tsquery('simple', '''' || nullif({_words(made, word)}, '') || "
-        f"'''{_suffix(weights, is_begun=len(word) >= LONG or word is words[-1])}')"
+        f"'''{':*' * (len(word) >= LONG or word is words[-1])}')"
         for word in words
     )
     return f"({' && '.join(each)})"
-
-
-def _suffix(weights: str, *, is_begun: bool) -> str:
-    return f":{'*' * is_begun}{weights}" if is_begun or weights else ""
 
 
 def _exact(made: Statement, query: SearchQuery) -> str:
@@ -100,36 +101,39 @@ def _exact(made: Statement, query: SearchQuery) -> str:
 
 
 def _all_words(
-    made: Statement, query: SearchQuery, words: list[str], weights: str
+    made: Statement, query: SearchQuery, words: list[str], *, in_names: bool
 ) -> Iterator[str]:
     """By itself an exact name is found among any number of others that have its words."""
     yield f"{_exact(made, query)} AND search_name <> ''"
-    if weights:
+    if in_names:
         text = f"nullif({_words(made, ' '.join(words))}, '')"
         yield f"search_name ~>=~ {text} AND search_name ~<~ ({text} || chr(1114111))"
-    yield f"search_words @@ {_tsquery(made, words, weights)}"
+    vector, text = (NAME_WORDS, "search_name") if in_names else ("search_words", "search_heads")
+    yield f"{vector} @@ {_tsquery(made, words)}"
     parts = [word for word in words if len(word) >= LONG and max(word) >= UNSPACED]
     if parts:
-        heads = "search_name" if weights else "search_heads"
-        within = [f"{heads} LIKE '%' || {_words(made, word)} || '%'" for word in parts]
+        within = [f"{text} LIKE '%' || {_words(made, word)} || '%'" for word in parts]
         rest = [word for word in words if word not in parts]
-        others = [f"search_words @@ {_tsquery(made, rest, weights)}"] if rest else []
+        others = [f"{vector} @@ {_tsquery(made, rest)}"] if rest else []
         yield " AND ".join([*within, *others])
 
 
-def _alike(made: Statement, query: SearchQuery, words: list[str], weights: str) -> Iterator[str]:
+def _alike(
+    made: Statement, query: SearchQuery, words: list[str], *, in_names: bool
+) -> Iterator[str]:
     """Words like all of these in one stretch or each by itself; or, of several, all but one."""
 
     def is_like(text: str) -> str:
         found = f"{_words(made, text)} <% search_heads"
-        return f"{found} AND {found.replace('heads', 'name')}" if weights else found
+        return f"{found} AND {found.replace('heads', 'name')}" if in_names else found
 
     yield is_like(" ".join(words))
     if len(words) > 1 and min(map(len, words)) >= LONG:
         yield " AND ".join(map(is_like, words))
-    if len(words) > 2:
-        some = (_tsquery(made, words[:i] + words[i + 1 :], weights) for i in range(len(words)))
-        yield f"search_words @@ ({' || '.join(some)})"
+    if 2 < len(words) <= MANY:
+        some = (_tsquery(made, words[:i] + words[i + 1 :]) for i in range(len(words)))
+        vector = NAME_WORDS if in_names else "search_words"
+        yield f"{vector} @@ ({' || '.join(some)})"
 
 
 def _scores(
@@ -156,8 +160,11 @@ def _scores(
         yield f"CASE WHEN {year} = ANY({years}) THEN 0.5 ELSE 0 END"
 
 
-def _first(made: Statement, query: SearchQuery) -> str:
+def _first(made: Statement, query: SearchQuery, like: list[str]) -> str:
     """Which come first where there are more than CANDIDATES; the score would take too long."""
+    if query.order == "relevance" and like:
+        similarity = f"public.word_similarity({_words(made, ' '.join(like))}, search_heads)"
+        return f"ORDER BY {similarity} DESC, id"
     if query.order == "relevance":
         return ""
     if query.order == "distance" and query.near:
