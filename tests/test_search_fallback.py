@@ -133,15 +133,19 @@ async def test_the_role_of_search_reads_by_the_indices(
     insert = """INSERT INTO events.events (name, state, starts_at, ends_at)
         SELECT 'Kinkajou ' || i, 'published', now(), now() + i * interval '1 hour'
         FROM generate_series(1, $1) i"""
-    await owner.execute(insert, CANDIDATES + 500)
-    await owner.execute("ANALYZE events.events")
+    await owner.execute(insert, CANDIDATES * 5)
+    await owner.execute("VACUUM ANALYZE events.events")
     pool = search_pool(settings, ROLE)
     query = SearchQuery(parse("kinkajou 77"), period="all", now=datetime.now(UTC))
     async with pool.acquire() as connection:
-        await connection.execute("SET enable_seqscan = off; SET enable_indexscan = off")
+        await connection.execute("SET enable_seqscan = off")
         assert "ix_search_words" in await explain(connection, statement(query))
-        assert "ix_search_heads" in await explain(connection, statement(query, typos=True))
-        await connection.execute("SET enable_sort = off; SET enable_indexscan = on")
+        rare = replace(query, typed=parse("olingo"))
+        assert "ix_search_heads" in await explain(connection, statement(rare, typos=True))
+        assert "ix_search_name " in await explain(connection, statement(query))
+        suggested = await explain(connection, statement(query, in_names=True))
+        assert "ix_search_names" in suggested
+        await connection.execute("SET enable_sort = off")
         orders: dict[str, Any] = {"soonest": "starts_at", "newest": "-starts_at"}
         for name, sort in orders.items():
             browsing = replace(query, typed=parse(""), sort=sort)
@@ -160,3 +164,37 @@ async def test_of_many_it_is_said_that_there_are_more(
         assert (meta["count"], meta["count-is-lower-bound"]) == (CANDIDATES, True)
     first, *rest = await names(api, "kinkajou 77")
     assert (first, set(rest)) == ("Kinkajou 77", {f"Kinkajou 77{i}" for i in range(10)})
+
+
+async def test_of_many_an_exact_name_and_what_comes_first_are_found(
+    api: Client, owner: asyncpg.Connection
+) -> None:
+    insert = """INSERT INTO events.events
+            (name, state, starts_at, ends_at, latitude, longitude, searchable_location_name)
+        SELECT 'Margay ' || i, 'published', timestamptz '2019-01-01' + i * interval '1 day',
+               timestamptz '2019-01-02' + i * interval '1 day', 10 + i * 0.0001, 20,
+               'Cayenne, Guyana'
+        FROM generate_series(1, $1) i"""
+    await owner.execute(insert, CANDIDATES + 500)
+    await owner.fetch(INSERT, "Margay", "Cayenne, Guyana", "Margay")
+    last, country = f"Margay {CANDIDATES + 500}", {"filter[country]": "guyana"}
+    assert (await names(api, "margay"))[0] == "Margay"
+    assert (await names(api, "margay", sort="-starts-at"))[0] == last
+    assert (await names(api, "margay", sort="starts-at"))[0] == "Margay 1"
+    near = {"filter[near]": "10.2,20", "sort": "distance"}
+    assert (await names(api, "margay", **near))[0] == last
+    assert (await names(api, "", **near))[0] == last
+    assert (await names(api, "", sort="-starts-at", **country))[0] == last
+    prefix = {"filter[prefix]": "margay", "filter[period]": "all"}
+    suggested = await api.get(f"/v1/search/suggestions?{httpx.QueryParams(prefix)}")
+    assert suggested.json()["data"][0]["attributes"]["name"] == "Margay"
+
+
+@pytest.mark.parametrize("place", ["cayenne", "île de cayenne", "DE CAYENNE"])
+async def test_a_place_is_whole_words_in_their_order(
+    api: Client, owner: asyncpg.Connection, place: str
+) -> None:
+    await owner.fetch(INSERT, "Olingo", "Île-de-Cayenne, Guyane", None)
+    await owner.fetch(INSERT, "Olingo in Île-de-Cayenne", "Paramaribo", "Île de Cayenne")
+    await owner.fetch(INSERT, "Olingo", "Cayennes, De Ile", None)
+    assert await names(api, "", **{"filter[place]": place}) == ["Olingo"]
