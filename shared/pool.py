@@ -5,6 +5,7 @@ time (docs/adr/0005-reading.md).
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from types import TracebackType
@@ -16,17 +17,26 @@ UNSETTLED = (asyncio.CancelledError, OSError, asyncpg.InterfaceError, asyncpg.In
 
 
 class ReadPool:
-    """At most `size` connections, opened when needed; the one used last is used next."""
+    """At most `size` connections, opened when needed; the one used last is used next.
+
+    Whoever comes while `max_waiting` others wait for one is refused at once.
+    """
 
     def __init__(
-        self, connect: Callable[[], Awaitable[asyncpg.Connection]], *, size: int, timeout_s: float
+        self,
+        connect: Callable[[], Awaitable[asyncpg.Connection]],
+        *,
+        size: int,
+        timeout_s: float,
+        max_waiting: float = math.inf,
     ) -> None:
         self.connect, self.timeout_s = connect, timeout_s
+        self.max_waiting, self.waiting = max_waiting, 0
         self.free: list[asyncpg.Connection] = []
         self.slots = asyncio.Semaphore(size)
 
     def acquire(self) -> "Lease":
-        """`async with pool.acquire() as connection`; TimeoutError when all are busy too long."""
+        """`async with pool.acquire() as connection`; TimeoutError when all are too busy."""
         return Lease(self)
 
     async def close(self) -> None:
@@ -44,7 +54,13 @@ class Lease:
     async def __aenter__(self) -> asyncpg.Connection:
         pool = self.pool
         asked = time.monotonic()
-        await pool.slots.acquire()
+        if pool.waiting >= pool.max_waiting:
+            raise TimeoutError("too many wait for a connection")
+        pool.waiting += 1
+        try:
+            await pool.slots.acquire()
+        finally:
+            pool.waiting -= 1
         try:
             # Every use ends in bounded time and wakes who is next, so that no timer is needed.
             if time.monotonic() - asked > pool.timeout_s:

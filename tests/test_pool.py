@@ -60,3 +60,16 @@ async def test_who_goes_while_waiting_takes_no_place_with_it(database: Database)
     gone.cancel()
     await busy
     assert await database.reading(one) == 1
+
+
+async def test_where_enough_wait_the_next_is_refused_at_once(database: Database) -> None:
+    pool = database.pool
+    pool.max_waiting = 1
+    async with pool.acquire():
+        waiting = asyncio.create_task(pool.acquire().__aenter__())
+        await asyncio.sleep(0)
+        with pytest.raises(TimeoutError, match="too many"):
+            await pool.acquire().__aenter__()
+        assert not waiting.done()
+        waiting.cancel()
+    assert await database.reading(one) == 1

@@ -1,8 +1,8 @@
 """The words of events as generated columns, so that search in PostgreSQL folds no text of a row
 that an index found, and `events.findable`, which shows them to it.
 
-The table is written anew: nobody reads or writes events for about two minutes for a million of a
-kilobyte.
+The table is written anew: nobody reads or writes events meanwhile, about three minutes for a
+million of a kilobyte.
 """
 
 from alembic import op

@@ -58,7 +58,8 @@ async def load(url: str, count: int, seed: int, *, indexed: bool) -> None:
         if not indexed:
             await connection.execute(
                 "DROP INDEX events.ix_search_words, events.ix_search_heads, "
-                "events.ix_search_soonest, events.ix_search_newest"
+                "events.ix_search_name, events.ix_search_names, events.ix_search_country, "
+                "events.ix_search_latitude, events.ix_search_soonest, events.ix_search_newest"
             )
         # Without triggers: the backlog is made where it is measured.
         await connection.execute("SET session_replication_role = replica")

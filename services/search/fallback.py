@@ -25,6 +25,8 @@ from shared.settings import Settings
 
 ENOUGH = 5
 CONNECTIONS, WAIT_S, TIMEOUT_MS = 4, 1.0, 500
+# As many as are answered within WAIT_S, as a rule.
+MAX_WAITING = 40
 SIMILAR = "0.45"
 PAGE = "SELECT * FROM events.searchable WHERE privacy = 'public' AND id = ANY($1::bigint[])"
 Facets = dict[str, list[dict[str, Any]]]
@@ -42,6 +44,7 @@ def search_pool(settings: Settings, role: str) -> ReadPool:
         lambda: raw_connection(settings, role, command_timeout=5, server_settings=server_settings),
         size=CONNECTIONS,
         timeout_s=WAIT_S,
+        max_waiting=MAX_WAITING,
     )
 
 
