@@ -72,4 +72,5 @@ async def test_where_enough_wait_the_next_is_refused_at_once(database: Database)
             await pool.acquire().__aenter__()
         assert not waiting.done()
         waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
     assert await database.reading(one) == 1
