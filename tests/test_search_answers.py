@@ -205,7 +205,9 @@ async def test_names_are_suggested_while_somebody_types(api: Client, fair: dict[
         assert found["attributes"]["name"] == "Zorilla Fair"
         assert found["relationships"]["event"]["data"]["id"] in fair.values()
     for typed in ("", "xqwvy", "🎉", '"'):
-        assert (await ask(api, path, **{"filter[prefix]": typed}))["data"] == []
+        found = await ask(api, path, **{"filter[prefix]": typed})
+        assert found["data"] == []
+        assert found["meta"] == {"engine": "elasticsearch", "degraded": False}
 
 
 @pytest.mark.parametrize(

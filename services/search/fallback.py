@@ -84,14 +84,17 @@ async def search_postgres(pool: ReadPool, query: SearchQuery) -> Found:
     )
 
 
-async def suggest_postgres(pool: ReadPool, query: SearchQuery) -> list[dict[str, Any]]:
+async def suggest_postgres(pool: ReadPool, query: SearchQuery) -> Found:
     """Up to SIZE events of different names."""
+    if not query.typed.words:
+        return Found([], 0)
     async with _connection(pool) as connection:
         found = await _candidates(connection, query, in_names=True)
     names: dict[str, dict[str, Any]] = {}
     for each in sorted(found, key=_order(query)):
         names.setdefault(each["search_name"], dict(each))
-    return list(names.values())[:SIZE]
+    rows = list(names.values())[:SIZE]
+    return Found(rows, len(rows))
 
 
 async def _candidates(

@@ -27,6 +27,10 @@ DATE: Schema = {"type": ["string", "null"], "format": "date-time"}
 TEXT: Schema = {"type": ["string", "null"]}
 NUMBER: Schema = {"type": ["number", "null"]}
 NULLABLE_URI: Schema = {"type": ["string", "null"], "minLength": 1}
+ENGINE: dict[str, Schema] = {
+    "engine": {"enum": ["elasticsearch", "postgres"]},
+    "degraded": {"type": "boolean"},
+}
 BY_MAPPING: dict[str, Schema] = {
     "text": TEXT,
     "keyword": TEXT,
@@ -127,8 +131,9 @@ def _suggestions(components: Components) -> Schema:
         }
     )
     data = array(components.schema("Suggestion", suggestion), maxItems=SIZE)
+    document = _document(components, data, links=closed({"self": URI}), meta=closed(ENGINE))
     responses = {
-        "200": _answer(components, _document(components, data, links=closed({"self": URI}))),
+        "200": _answer(components, document),
         "304": not_modified(components, "PageETag"),
     }
     parameters = [*_parameters(components, SUGGESTIONS), *preconditions(components)]
@@ -161,11 +166,7 @@ def _search_meta(components: Components) -> Schema:
     facets = {
         name: array(closed({"value": value, "count": COUNT})) for name, value in values.items()
     }
-    always: dict[str, Schema] = {
-        "count": COUNT,
-        "engine": {"enum": ["elasticsearch", "postgres"]},
-        "degraded": {"type": "boolean"},
-    }
+    always: dict[str, Schema] = {"count": COUNT, **ENGINE}
     sometimes: dict[str, Schema] = {
         "count_is_lower_bound": {"const": True},
         "facets": closed(facets),

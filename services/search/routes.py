@@ -1,8 +1,8 @@
 """Searching, and suggestions while somebody types."""
 
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
 
 import orjson
 from elastic_transport import TransportError
@@ -10,11 +10,10 @@ from elasticsearch import ApiError
 from fastapi import APIRouter, Depends, Request, Response
 
 from services.search.answers import SUGGESTIONS_PATH, Page, suggestion
-from services.search.cursors import Cursor, decode
+from services.search.cursors import decode
 from services.search.fallback import search_postgres, suggest_postgres
 from services.search.found import Found
 from services.search.parameters import parse_search, parse_suggestions
-from services.search.query import SearchQuery
 from services.search.searching import search_elastic, suggest_elastic
 from shared.etag import tagged_response
 from shared.jsonapi.negotiation import negotiated
@@ -38,22 +37,13 @@ async def search_events(request: Request) -> Response:
         cursor = decode(state.settings, query, parameters.after)
         # Scores and what is upcoming stay as they were on the first page.
         query = replace(query, now=cursor.now, skip=cursor.seen)
-    found = await _search(request, query, cursor)
-    degraded = found.engine == "postgres" and state.elastic is not None
+    found, degraded = await _found(
+        request,
+        lambda: search_elastic(state.elastic, query, cursor),
+        lambda: search_postgres(state.search_pool, query),
+    )
     page = Page(state.settings, state.names, query, parameters, found)
     return tagged_response(request, orjson.dumps(page.document(degraded=degraded)))
-
-
-async def _search(request: Request, query: SearchQuery, cursor: Cursor | None) -> Found:
-    state = request.app.state
-    if state.elastic is not None and state.breaker.allows():
-        try:
-            found = await search_elastic(state.elastic, query, cursor)
-            state.breaker.record(failed=False)
-            return found
-        except (ApiError, TransportError, TimeoutError) as error:
-            _note(request, error)
-    return await search_postgres(state.search_pool, query)
 
 
 @router.head("/suggestions")
@@ -61,26 +51,36 @@ async def _search(request: Request, query: SearchQuery, cursor: Cursor | None) -
 async def suggest(request: Request) -> Response:
     """Names of published, public events, as far as they are typed."""
     query, parameters = parse_suggestions(request)
-    rows = await _suggest(request, query) if query.typed.words else []
-    names = request.app.state.names
+    state = request.app.state
+    found, degraded = await _found(
+        request,
+        lambda: suggest_elastic(state.elastic, query),
+        lambda: suggest_postgres(state.search_pool, query),
+    )
     document = {
         "jsonapi": JSONAPI,
         "links": {"self": parameters.link(SUGGESTIONS_PATH)},
-        "data": [suggestion(names, row) for row in rows],
+        "data": [suggestion(state.names, row) for row in found.rows],
+        "meta": {"engine": found.engine, "degraded": degraded},
     }
     return tagged_response(request, orjson.dumps(document))
 
 
-async def _suggest(request: Request, query: SearchQuery) -> list[dict[str, Any]]:
+async def _found(
+    request: Request,
+    elastic: Callable[[], Awaitable[Found]],
+    postgres: Callable[[], Awaitable[Found]],
+) -> tuple[Found, bool]:
+    """What Elasticsearch finds, or PostgreSQL where it cannot; whether it should have."""
     state = request.app.state
     if state.elastic is not None and state.breaker.allows():
         try:
-            rows = await suggest_elastic(state.elastic, query)
+            found = await elastic()
             state.breaker.record(failed=False)
-            return rows
+            return found, False
         except (ApiError, TransportError, TimeoutError) as error:
             _note(request, error)
-    return await suggest_postgres(state.search_pool, query)
+    return await postgres(), state.elastic is not None
 
 
 def _note(request: Request, error: Exception) -> None:

@@ -64,14 +64,15 @@ async def search_elastic(
         return found
 
 
-async def suggest_elastic(client: AsyncElasticsearch, query: SearchQuery) -> list[dict[str, Any]]:
+async def suggest_elastic(client: AsyncElasticsearch, query: SearchQuery) -> Found:
     """Up to SIZE events whose names somebody may be typing; with typos if there is none else."""
+    rows: list[dict[str, Any]] = []
     async with asyncio.timeout(ELASTIC_TIMEOUT_S):
         for typos in (False, True):
-            answer = await _ask(client, suggestion_body(query, typos=typos))
-            if rows := [hit["_source"] for hit in answer["hits"]["hits"]]:
-                return rows
-    return []
+            if query.typed.words and not rows:
+                answer = await _ask(client, suggestion_body(query, typos=typos))
+                rows = [hit["_source"] for hit in answer["hits"]["hits"]]
+    return Found(rows, len(rows), engine="elasticsearch")
 
 
 async def _page(client: AsyncElasticsearch, query: SearchQuery, typos: float | None) -> Found:
