@@ -10,7 +10,7 @@ import httpx
 
 from benchmarks.search.data import Queries
 from benchmarks.search.stage import searching
-from services.search.body import search_body
+from services.search.body import counted_body
 from services.search.document import READ_ALIAS
 from services.search.query import SearchQuery
 from services.search.typed import parse
@@ -60,7 +60,7 @@ async def _suggest(client: httpx.AsyncClient, text: str) -> httpx.Response:
 
 
 async def _floor(client: httpx.AsyncClient, text: str) -> httpx.Response:
-    body = search_body(SearchQuery(parse(text), period="all"))
+    body = counted_body(SearchQuery(parse(text), period="all"))
     return await client.post(f"/{READ_ALIAS}/_search", json=body)
 
 

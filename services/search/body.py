@@ -25,7 +25,7 @@ UPCOMING_BOOST, NEAR_BOOST, NEAR = 2, 1, "90d"
 
 
 def search_body(query: SearchQuery, typos: float | None = None) -> dict[str, Any]:
-    """The body of one search; `typos` allows them and is `typo_boost` of an answer without."""
+    """The body of a search; `typos` allows them: `typo_boost` of a counted answer without."""
     text = query.typed.text_without_years
     chosen = facet_filters(query)
     body: dict[str, Any] = {
@@ -36,19 +36,31 @@ def search_body(query: SearchQuery, typos: float | None = None) -> dict[str, Any
         "_source": {"excludes": NOT_SHOWN},
         "sort": _sort(query),
         "track_scores": True,
-        "aggs": facets(query),
+        "query": {"bool": filters(query)},
     }
     if chosen:
         # Afterwards, so that the facet of a chosen value still counts its siblings.
         body["post_filter"] = {"bool": {"filter": list(chosen.values())}}
-    if not text:
-        body["query"] = {"bool": filters(query)}
-        return body
-    body["query"] = _scored(query, text, typos)
-    if typos is None:
-        whole = {"dis_max": {"queries": _all_words(text)}}
-        body["aggs"]["all_words"] = {"filter": {"bool": {"filter": [whole, *chosen.values()]}}}
+    if text:
+        body["query"] = _scored(query, text, typos)
     return body
+
+
+def counted_body(query: SearchQuery, typos: float | None = None) -> dict[str, Any]:
+    """The body of a search that counts facets as well, and what has all words."""
+    body = {**search_body(query, typos), "aggs": facets(query)}
+    text = query.typed.text_without_years
+    if text and typos is None:
+        whole = {"dis_max": {"queries": _all_words(text)}}
+        chosen = facet_filters(query).values()
+        body["aggs"]["all_words"] = {"filter": {"bool": {"filter": [whole, *chosen]}}}
+    return body
+
+
+def facets_body(query: SearchQuery) -> dict[str, Any]:
+    """Facets alone: without hits Elasticsearch keeps the answer until the index changes."""
+    found = {"bool": filters(query)}
+    return {"size": 0, "query": found, "aggs": facets(query), "timeout": "500ms"}
 
 
 def typo_boost(answer: Mapping[str, Any]) -> float | None:

@@ -67,19 +67,23 @@ def facets(query: SearchQuery) -> dict[str, Clause]:
     }
     chosen = facet_filters(query)
     return {
-        name: {
-            "filter": {"bool": {"filter": [c for other, c in chosen.items() if other != name]}},
-            "aggs": {"values": values},
-        }
+        name: _under([c for other, c in chosen.items() if other != name], values)
         for name, values in counted.items()
     }
+
+
+def _under(chosen: list[Clause], values: Clause) -> Clause:
+    """Filters that leave nothing out would take Elasticsearch's fast ways of counting from it."""
+    return (
+        {"filter": {"bool": {"filter": chosen}}, "aggs": {"values": values}} if chosen else values
+    )
 
 
 def facet_counts(aggregations: Clause, *, newest: bool) -> dict[str, list[dict[str, Any]]]:
     """What the aggregations counted; of many months the next, or the newest."""
     found: dict[str, list[dict[str, Any]]] = {}
     for name in ("online", "country", "month"):
-        buckets = aggregations[name]["values"]["buckets"]
+        buckets = aggregations[name].get("values", aggregations[name])["buckets"]
         found[name] = [
             {"value": _value(name, each), "count": each["doc_count"]} for each in buckets
         ]

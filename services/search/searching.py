@@ -9,7 +9,7 @@ from typing import Any
 from elastic_transport import TransportError
 from elasticsearch import ApiError, AsyncElasticsearch, NotFoundError
 
-from services.search.body import search_body, typo_boost
+from services.search.body import counted_body, facets_body, search_body, typo_boost
 from services.search.cursors import Cursor
 from services.search.document import READ_ALIAS
 from services.search.filters import facet_counts
@@ -76,15 +76,24 @@ async def suggest_elastic(client: AsyncElasticsearch, query: SearchQuery) -> Fou
 
 
 async def _page(client: AsyncElasticsearch, query: SearchQuery, typos: float | None) -> Found:
-    answer = await _ask(client, search_body(query, typos))
+    if not query.typed.text_without_years:
+        return await _browse(client, query)
+    answer = await _ask(client, counted_body(query, typos))
     if typos is None and (boost := typo_boost(answer)) is not None:
         return await _page(client, query, boost)
     return _found(query, answer, typos)
 
 
+async def _browse(client: AsyncElasticsearch, query: SearchQuery) -> Found:
+    """Without words facets count nearly everything, and are the same for everybody."""
+    answer, counted = await asyncio.gather(
+        _ask(client, search_body(query)), _ask(client, facets_body(query))
+    )
+    return _found(query, {**answer, "aggregations": counted["aggregations"]}, None)
+
+
 async def _after(client: AsyncElasticsearch, query: SearchQuery, cursor: Cursor) -> Found:
     body = search_body(query, cursor.typos)
-    del body["aggs"]
     if cursor.after:
         del body["from"]
         body["search_after"] = cursor.after
@@ -118,7 +127,6 @@ async def _with_hints(client: AsyncElasticsearch, query: SearchQuery, found: Fou
 
 async def _count(client: AsyncElasticsearch, query: SearchQuery, typos: float | None) -> int:
     body = {**search_body(query, typos), "size": 0}
-    del body["aggs"]
     return int((await _ask(client, body))["hits"]["total"]["value"])
 
 
