@@ -16,10 +16,10 @@ from benchmarks.options import some_of
 from benchmarks.page import FILE, write_section
 from benchmarks.search.data import queries
 from benchmarks.search.latencies import latencies
-from benchmarks.search.rebuilding import drained, rebuilt
+from benchmarks.search.rebuilding import drained, rebuilds
 from benchmarks.search.report import Measured, plots, section
 from benchmarks.search.searches import timed
-from benchmarks.search.stage import DATA, Command, Stage, stage
+from benchmarks.search.stage import Command, Stage, stage
 from dev.elasticsearch import VERSION
 from dev.errors import DevError
 from dev.importer import positive
@@ -52,10 +52,8 @@ def _measure_size(
 ) -> None:
     tqdm.write(f"Making {size:,} events …")
     settings = built.database(size, options.seed, indexed=False)
-    (DATA / "documents.ndjson").unlink(missing_ok=True)
     if "rebuild" in options.only:
-        runs = tqdm(range(options.rounds), desc=f"Replays and rebuilds of {size:,}")
-        measured.rebuilt[size] = [rebuilt(settings, size) for _ in runs]
+        measured.rebuilt[size] = rebuilds(settings, size, options.rounds)
     else:
         Command(settings, "rebuild").finish()
     steps: dict[str, Callable[[], None]] = {
@@ -123,7 +121,7 @@ def parser() -> argparse.ArgumentParser:
         "--only", type=some_of(PARTS), default=list(PARTS), help=f"some of {','.join(PARTS)}"
     )
     options.add_argument(
-        "--rounds", type=positive, default=1, help="replays and rebuilds of a size"
+        "--rounds", type=positive, default=2, help="replays and rebuilds of a size"
     )
     options.add_argument("--seconds", type=positive, default=4, help="of each kind of query")
     options.add_argument("--seed", type=positive, default=1, help="the same makes the same events")

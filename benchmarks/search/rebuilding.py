@@ -1,6 +1,7 @@
 """A rebuild beside the replay of the same documents, and the memory of what reads them."""
 
 import asyncio
+import itertools
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import BinaryIO
 
 import aiohttp
 import asyncpg
+from tqdm import tqdm
 
 from benchmarks.search.stage import DATA, Command, Watched
 from services.search.document import bulk_lines, document
@@ -21,6 +23,7 @@ from shared.settings import Settings
 
 CONNECTIONS = 4
 BODY_BYTES = 1_000_000
+WARM_UP = 100  # bodies
 INDEX, ALIAS = "replay", "replay-w"
 
 
@@ -34,15 +37,23 @@ class Rebuilt:
     watched: Watched
 
 
-def rebuilt(settings: Settings, count: int) -> Rebuilt:
-    """Replay, then rebuild; `whole` counts starting, comparing and swapping as well."""
+def rebuilds(settings: Settings, count: int, rounds: int) -> list[Rebuilt]:
+    """Replays and rebuilds by turns; a round is the one first, then the other.
+
+    `whole` counts starting, comparing and swapping as well.
+    """
     file = DATA / "documents.ndjson"
-    if not file.exists():
-        asyncio.run(_write(settings, file))
-    replay = count / asyncio.run(_replay(settings, file))
-    watched = Command(settings, "rebuild").finish()
-    copying = asyncio.run(_copying_rate(settings))
-    return Rebuilt(replay, copying, count / watched.seconds, watched)
+    asyncio.run(_write(settings, file))
+    # What comes first finds Elasticsearch just started, or busy with what was deleted.
+    asyncio.run(_replay(settings, file, at_most=WARM_UP))
+    measured = []
+    for number in tqdm(range(rounds), desc=f"Replays and rebuilds of {count:,}"):
+        replay = 0.0 if number % 2 else asyncio.run(_replay(settings, file))
+        watched = Command(settings, "rebuild").finish()
+        copying = asyncio.run(_copying_rate(settings))
+        replay = replay or asyncio.run(_replay(settings, file))
+        measured.append(Rebuilt(count / replay, copying, count / watched.seconds, watched))
+    return measured
 
 
 async def _copying_rate(settings: Settings) -> float:
@@ -73,15 +84,17 @@ def _put(output: BinaryIO, body: bytes | bytearray) -> None:
     output.write(len(body).to_bytes(8, "big") + bytes(body))
 
 
-async def _bodies(file: Path) -> AsyncIterator[bytes]:
+async def _bodies(file: Path, at_most: int | None) -> AsyncIterator[bytes]:
     with file.open("rb") as source:
-        while length := int.from_bytes(source.read(8), "big"):
+        for _ in itertools.islice(itertools.count(), at_most):
+            if not (length := int.from_bytes(source.read(8), "big")):
+                return
             yield source.read(length)
 
 
-async def _replay(settings: Settings, file: Path) -> float:
-    """Seconds until Elasticsearch has taken every body from a few raw connections."""
-    bodies = _bodies(file)
+async def _replay(settings: Settings, file: Path, at_most: int | None = None) -> float:
+    """Seconds until Elasticsearch has taken the bodies from a few raw connections."""
+    bodies = _bodies(file, at_most)
     lock = asyncio.Lock()
 
     async def send(session: aiohttp.ClientSession) -> None:

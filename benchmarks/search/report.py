@@ -26,9 +26,9 @@ REBUILD = """\
 ### Rebuild
 
 The limit is the same documents as prepared bulk bodies, sent by four raw connections into an
-index of the same mapping, before each rebuild. `copying` leaves out what else a rebuild is:
-starting, comparing exactly, swapping. The goal of copying ÷ limit is 0.9. The first replay finds
-Elasticsearch just started.
+index of the same mapping, by turns with the rebuilds. `copying` leaves out what else a rebuild is:
+starting, comparing exactly, swapping. The goal of copying ÷ limit is 0.9; reading shares the
+cores with Elasticsearch.
 
 ![Documents a second](bench-search-rebuild.svg)
 
@@ -55,7 +55,8 @@ SEARCH = """\
 
 Milliseconds of `GET /v1/search/events` (a page of 20 with facets) and of suggestions, of one
 process over HTTP, by one client and by eight at once, beside the floor: the same body sent to
-Elasticsearch alone, without the second one that typos and hints take.
+Elasticsearch alone, without the second one that typos and hints take. `failed` are those that were
+refused, or answered by the other engine.
 
 ![p95 of searches](bench-search.svg)
 

@@ -16,6 +16,8 @@ STEMS = [
     "organizer_description",
 ]
 NOT_SHOWN = ["live", "ver", "chk", "until", "country"]
+# Elasticsearch reads a clock for it that ticks five times a second.
+TIMEOUT = "700ms"
 ENOUGH, EXACT = 5, 1000
 MAX_COUNT = 10_000
 # Between what all words are worth and what some are: the right year does not save a wrong name.
@@ -32,10 +34,11 @@ def search_body(query: SearchQuery, typos: float | None = None) -> dict[str, Any
         "from": query.offset,
         "size": query.size,
         "track_total_hits": MAX_COUNT,
-        "timeout": "500ms",
+        "timeout": TIMEOUT,
         "_source": {"excludes": NOT_SHOWN},
         "sort": _sort(query),
-        "track_scores": True,
+        # Without scores a sort by date looks at few events only.
+        "track_scores": bool(text),
         "query": {"bool": filters(query)},
     }
     if chosen:
@@ -60,7 +63,7 @@ def counted_body(query: SearchQuery, typos: float | None = None) -> dict[str, An
 def facets_body(query: SearchQuery) -> dict[str, Any]:
     """Facets alone: without hits Elasticsearch keeps the answer until the index changes."""
     found = {"bool": filters(query)}
-    return {"size": 0, "query": found, "aggs": facets(query), "timeout": "500ms"}
+    return {"size": 0, "query": found, "aggs": facets(query), "timeout": TIMEOUT}
 
 
 def typo_boost(answer: Mapping[str, Any]) -> float | None:
@@ -95,7 +98,7 @@ def _scored(query: SearchQuery, text: str, typos: float | None) -> Clause:
     # The best tier decides, so that an exact name stays above many weak matches.
     found = {"dis_max": {"queries": [*tiers, _some_words(text)], "tie_breaker": 0.2}}
     years = [_in_year(year) for year in query.typed.years]
-    return soon({"bool": {**filters(query), "must": [found], "should": years}}, query.now)
+    return _soon({"bool": {**filters(query), "must": [found], "should": years}}, query.now)
 
 
 def _in_year(year: int) -> Clause:
@@ -103,7 +106,7 @@ def _in_year(year: int) -> Clause:
     return {"constant_score": {"filter": {"range": {"starts_at": dates}}, "boost": YEAR_BOOST}}
 
 
-def soon(query: Clause, now: datetime) -> Clause:
+def _soon(query: Clause, now: datetime) -> Clause:
     """The query, and of results that are as good what is to come and near in time first."""
     moment = now.isoformat()
     upcoming = {"filter": {"range": {"ends_at": {"gte": moment}}}, "weight": UPCOMING_BOOST}

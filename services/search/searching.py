@@ -150,4 +150,4 @@ def _found(query: SearchQuery, answer: dict[str, Any], typos: float | None) -> F
 
 
 def _row(hit: dict[str, Any]) -> dict[str, Any]:
-    return {**hit["_source"], "score": hit["_score"]}
+    return {**hit["_source"], "score": hit["_score"] or 0.0}
