@@ -6,7 +6,8 @@ Elasticsearch's own highlighter takes half a second for a page where typos are a
 import html
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -17,6 +18,7 @@ FRAGMENTS, AROUND, MAX_READ = 2, 70, 20_000
 # The longest endings that are taken for grammar, and the shortest words that may have typos.
 ENDING, ONE_TYPO, TWO_TYPOS = 2, 4, 8
 SHORTEST = 3
+LAST = "\U0010ffff"
 Span = tuple[int, int]
 
 
@@ -51,26 +53,24 @@ def highlights(row: Mapping[str, Any], words: Iterable[str]) -> dict[str, list[s
 
 def _meant(wanted: Iterable[str], there: set[str]) -> set[str]:
     """The words there that are asked for; those with typos only where there is none without."""
-    meant: set[str] = set()
+    ordered, meant = sorted(there), set[str]()
     for word in wanted:
-        alike = {each for each in there if _is_form(each, word)}
-        meant |= alike or {each for each in there if _is_typo(each, word)}
+        shorter = {word[:-cut] for cut in range(1, ENDING + 1) if len(word) - cut >= SHORTEST}
+        alike = {*_beginning(ordered, word), *(shorter & there)}
+        meant |= alike or {e for e in _beginning(ordered, word[:1]) if _is_typo(e, word)}
     return meant
 
 
-def _is_form(there: str, wanted: str) -> bool:
-    if there.startswith(wanted):
-        return True
-    is_grammar = wanted.startswith(there) and len(wanted) - len(there) <= ENDING
-    return is_grammar and len(there) >= SHORTEST
+def _beginning(ordered: Sequence[str], start: str) -> Sequence[str]:
+    """Those of some sorted words that begin so."""
+    return ordered[bisect_left(ordered, start) : bisect_left(ordered, start + LAST)]
 
 
 @lru_cache(maxsize=20_000)
 def _is_typo(there: str, wanted: str) -> bool:
     allowed = (len(wanted) >= ONE_TYPO) + (len(wanted) >= TWO_TYPOS)
-    if there[:1] != wanted[:1] or abs(len(there) - len(wanted)) > allowed:
-        return False
-    return allowed > 0 and _distance(there, wanted) <= allowed
+    is_near = abs(len(there) - len(wanted)) <= allowed
+    return allowed > 0 and is_near and _distance(there, wanted) <= allowed
 
 
 def _distance(one: str, other: str) -> int:
