@@ -207,7 +207,7 @@ async def test_names_are_suggested_while_somebody_types(api: Client, fair: dict[
     for typed in ("", "xqwvy", "🎉", '"'):
         found = await ask(api, path, **{"filter[prefix]": typed})
         assert found["data"] == []
-        assert found["meta"] == {"engine": "elasticsearch", "degraded": False}
+        assert (found["meta"].keys(), found["meta"]["degraded"]) == ({"engine", "degraded"}, False)
 
 
 @pytest.mark.parametrize(
