@@ -26,7 +26,7 @@ STATEMENT = """
 SELECT id, name, searchable_location_name, starts_at, online, latitude, longitude, search_name,
        nullif(btrim(regexp_replace(searchable_location_name, '^.*,', '')), '') AS country,
        search_country = left({country}, 200) AS is_country, ({score})::float8 AS score,
-       to_char(timezone({zone}, starts_at), 'YYYY-MM') AS month
+       {exact} AS is_exact, to_char(timezone({zone}, starts_at), 'YYYY-MM') AS month
 FROM events.findable WHERE id IN ({sources})
 """
 SOURCE = "(SELECT id FROM events.findable WHERE {conditions} {order} LIMIT {limit})"
@@ -58,14 +58,16 @@ def statement(
     """
     made = Statement()
     conditions = [*_filters(made, query), *(_chosen(made, query) if faceted else ())]
-    sources, score = ["true"], "0.0"
+    sources, score, exact = ["true"], "0.0", "false"
     words = query.typed.text_without_years.split()
     if words:
         find = _alike if typos else _all_words
         sources = list(find(made, query, words, in_names=in_names))
         score = " + ".join(_scores(made, query, words, typos=typos))
+        exact = _exact(made, query)
     made.text = STATEMENT.format(
         score=score,
+        exact=exact,
         zone=made.bind(query.zone),
         country=_words(made, query.country),
         # Each by its own index, so that no row is compared with what another one looks for.

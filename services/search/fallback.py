@@ -8,6 +8,7 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import asyncpg
@@ -70,6 +71,7 @@ async def search_postgres(pool: ReadPool, query: SearchQuery) -> Found:
         ordered = sorted(found, key=_order(query))
         page = ordered[query.offset : query.offset + query.size]
         rows = await connection.fetch(PAGE, [each["id"] for each in page])
+        past_count = None if found else await _past_count(connection, query)
     by_id = {row["id"]: row for row in rows}
     return Found(
         # Who was deleted since is not shown.
@@ -81,7 +83,18 @@ async def search_postgres(pool: ReadPool, query: SearchQuery) -> Found:
         count=min(len(found), CANDIDATES),
         is_lower_bound=len(found) >= CANDIDATES,
         facets=_facets(query, around),
+        past_count=past_count or None,
     )
+
+
+async def _past_count(connection: asyncpg.Connection, query: SearchQuery) -> int:
+    """How many past events there are of what is looked for among upcoming ones."""
+    if query.period != "upcoming" or not query.typed.text:
+        return 0
+    try:
+        return len(await _candidates(connection, replace(query, period="past")))
+    except asyncpg.QueryCanceledError:
+        return 0
 
 
 async def suggest_postgres(pool: ReadPool, query: SearchQuery) -> Found:
@@ -100,9 +113,10 @@ async def suggest_postgres(pool: ReadPool, query: SearchQuery) -> Found:
 async def _candidates(
     connection: asyncpg.Connection, query: SearchQuery, **options: bool
 ) -> list[asyncpg.Record]:
-    """Those that have all words, and where they are few those that are like them."""
+    """Those that have all words; where they are few and no name is meant, what is like them."""
     found = await _fetch(connection, statement(query, **options))
-    if query.typed.text_without_years and len(found) < ENOUGH:
+    is_enough = len(found) >= ENOUGH or any(each["is_exact"] for each in found)
+    if query.typed.text_without_years and not is_enough:
         there = {each["id"] for each in found}
         # What has the words is an answer, however long it takes to look for more.
         with contextlib.suppress(*([asyncpg.QueryCanceledError] if found else [])):
