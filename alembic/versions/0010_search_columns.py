@@ -1,7 +1,7 @@
 """The words of events as generated columns, so that search in PostgreSQL folds no text of a row
 that an index found, and `events.findable`, which shows them to it.
 
-The table is written anew: nobody reads or writes events meanwhile, about three minutes for a
+The table is written anew: nobody reads or writes events meanwhile, about five minutes for a
 million of a kilobyte.
 """
 

@@ -92,9 +92,10 @@ async def _past_count(connection: asyncpg.Connection, query: SearchQuery) -> int
     if query.period != "upcoming" or not query.typed.text:
         return 0
     try:
-        return len(await _candidates(connection, replace(query, period="past")))
+        past = await _candidates(connection, replace(query, period="past"))
     except asyncpg.QueryCanceledError:
         return 0
+    return min(len(past), CANDIDATES)
 
 
 async def suggest_postgres(pool: ReadPool, query: SearchQuery) -> Found:
