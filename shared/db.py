@@ -41,6 +41,13 @@ READING = {
     "statement_cache_size": 500,
     "max_cached_statement_lifetime": 0,
 }
+# PostgreSQL learns within half a minute that a client's machine is gone, and frees its locks.
+KEEPALIVES = {
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "30s",
+}
 # serialization_failure and deadlock_detected: nothing of the transaction is left, try again.
 CONFLICTS = ("40001", "40P01")
 # operator_intervention and connection_exception.
@@ -170,7 +177,7 @@ async def raw_connection(
     settings: Settings, role: str | None, **options: Any
 ) -> asyncpg.Connection:
     """A connection of its own, working as `role`, or as its login user where that is None."""
-    session = {"timezone": "UTC", **options.pop("server_settings", {})}
+    session = {"timezone": "UTC", **KEEPALIVES, **options.pop("server_settings", {})}
     if role:
         session |= {"role": role, "application_name": role}
     return await asyncpg.connect(

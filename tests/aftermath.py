@@ -1,6 +1,7 @@
 """What no fault may change: search answers all the while, from one index, and that is right."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -28,7 +29,7 @@ class Searches:
     made: int = 0
     failures: list[str] = field(default_factory=list)
     counts: list[int] = field(default_factory=list)
-    engines: set[str] = field(default_factory=set)
+    engines: Counter[str] = field(default_factory=Counter)
 
     async def once(self) -> None:
         try:
@@ -42,7 +43,7 @@ class Searches:
             return
         meta = answer.json()["meta"]
         self.counts.append(meta["count"])
-        self.engines.add(meta["engine"])
+        self.engines[meta["engine"]] += 1
 
     async def repeat(self, a_second: int) -> None:
         """So many each second, however long the single one takes."""

@@ -1,12 +1,14 @@
 """Pages of search by cursor: they fit together while events change, and engines come and go."""
 
 import base64
+from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 import asyncpg
 import orjson
 import pytest
+from elasticsearch import NotFoundError
 from fastapi import FastAPI
 
 from tests import test_search, test_search_answers, test_search_rebuild
@@ -106,3 +108,35 @@ async def test_cursors_that_are_none_of_this_search_are_refused(
         answer = await api.get(path)
         assert answer.status_code == 400, given
         assert answer.json()["errors"][0]["source"] == {"parameter": "page[after]"}
+
+
+async def test_an_old_cursor_shows_what_is_published_now(
+    api: Client, index: Index, owner: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await make_zebras(index, owner)
+    asked = {"filter[query]": "zebras", "sort": "starts-at", "page[size]": "20"}
+    first = await ask(api, **asked)
+    cursor = first["data"][-1]["meta"]["page"]["cursor"]
+    second = await ask(api, **asked, **{"page[after]": cursor})
+    hidden = ids(second)[-1]
+    await owner.execute("UPDATE events.events SET state = 'draft' WHERE id = $1", int(hidden))
+    await index.sync()
+    monkeypatch.setattr("services.search.searching.MAX_AGE", timedelta(0))
+    again = await ask(api, **asked, **{"page[after]": cursor})
+    assert hidden not in ids(again)
+    assert set(await follow(api, first)) == {*made} - {hidden}
+
+
+async def test_the_last_page_closes_its_point_in_time(
+    api: Client, index: Index, owner: asyncpg.Connection
+) -> None:
+    await make_zebras(index, owner)
+    asked = {"filter[query]": "zebras", "sort": "starts-at", "page[size]": "20"}
+    cursor = (await ask(api, **asked))["data"][-1]["meta"]["page"]["cursor"]
+    second = await ask(api, **asked, **{"page[after]": cursor})
+    pit = {"id": point_in_time(second["links"]["next"])}
+    await index.client.search(pit=pit, size=1)
+    last = (await api.get(second["links"]["next"])).json()
+    assert (len(last["data"]), last["links"]["next"]) == (5, None)
+    with pytest.raises(NotFoundError):
+        await index.client.search(pit=pit, size=1)

@@ -150,6 +150,12 @@ async def test_the_role_of_search_reads_by_the_indices(
         for name, sort in orders.items():
             browsing = replace(query, typed=parse(""), sort=sort)
             assert f"ix_search_{name}" in await explain(connection, statement(browsing))
+        upcoming = await explain(
+            connection, statement(replace(query, typed=parse(""), period="upcoming"))
+        )
+        # From now on, and what runs now: not through all that is past.
+        assert "Index Cond: (starts_at >= " in upcoming
+        assert "ix_search_over" in upcoming
     await pool.close()
 
 
@@ -198,3 +204,36 @@ async def test_a_place_is_whole_words_in_their_order(
     await owner.fetch(INSERT, "Olingo in Île-de-Cayenne", "Paramaribo", "Île de Cayenne")
     await owner.fetch(INSERT, "Olingo", "Cayennes, De Ile", None)
     assert await names(api, "", **{"filter[place]": place}) == ["Olingo"]
+
+
+@pytest.mark.parametrize("period", ["upcoming", "past", "all"])
+async def test_browsing_shows_each_event_of_its_period_once(
+    api: Client, owner: asyncpg.Connection, period: str
+) -> None:
+    times = {
+        "Tamandua over": ("-2 days", "-1 day"),
+        "Tamandua on": ("-1 day", "1 day"),
+        "Tamandua next": ("1 day", "2 days"),
+        "Tamandua begun": ("-1 day", None),
+        "Tamandua until": (None, "1 day"),
+        "Tamandua ended": (None, "-1 day"),
+        "Tamandua undated": (None, None),
+    }
+    past = {"Tamandua over", "Tamandua begun", "Tamandua ended"}
+    insert = """INSERT INTO events.events
+            (name, state, searchable_location_name, starts_at, ends_at)
+        VALUES ($1, 'published', 'Tamandua',
+                now() + $2::text::interval, now() + $3::text::interval)"""
+    await owner.executemany(insert, [(name, *dates) for name, dates in times.items()])
+    shown = await names(api, "", **{"filter[place]": "tamandua", "filter[period]": period})
+    expected = {"past": past, "upcoming": times.keys() - past, "all": times.keys()}
+    assert sorted(shown) == sorted(expected[period])
+
+
+@pytest.mark.parametrize("moment", ["20000-01-01", "0044-03-15 BC", "infinity", "-infinity"])
+async def test_no_client_meets_a_date_that_it_cannot_read(
+    owner: asyncpg.Connection, moment: str
+) -> None:
+    insert = f"INSERT INTO events.events (name, starts_at) VALUES ('x', '{moment}')"  # noqa: S608
+    with pytest.raises(asyncpg.CheckViolationError, match="ck_events_years"):
+        await owner.execute(insert)

@@ -16,9 +16,18 @@ from services.search import generations
 from services.search.document import bulk_lines
 from services.search.elastic import Pace, bulk, create_index, read_targets, swap
 from services.search.generations import RebuildError
+from services.search.poison import Refusal, keep
 from services.search.rebuild import Rebuild
 from services.search.requests import is_overdue, request_rebuild, run_open_request
-from services.search.sync import NotTakenError, _discard, drain
+from services.search.sync import (
+    LEADER_LOCK,
+    NotTakenError,
+    _discard,
+    drain,
+    holding,
+    run,
+    sync_batch,
+)
 from services.search.typed import words
 from shared.settings import Settings
 from tests import aftermath, test_search
@@ -284,3 +293,81 @@ async def test_a_fallback_that_is_too_slow_is_503(
     await owner.close()
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "5"
+
+
+@pytest.mark.elasticsearch
+@pytest.mark.usefixtures("unharmed")
+async def test_an_index_that_is_not_searched_holds_changes_up_for_a_while_only(
+    api: Client, user: Account, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await index.rebuild()
+    states = "SELECT state, index_name FROM search.generations ORDER BY swapped_at DESC NULLS LAST"
+    _, (state, previous) = (await index.connection.fetch(states))[:2]
+    assert state == "previous"
+    await index.client.indices.put_settings(index=previous, settings={"index.blocks.write": True})
+    event = await api.event(user, name="Cuscus Held Up")
+    with pytest.raises(NotTakenError):
+        await index.sync()
+    await index.client.indices.refresh(index="events")
+    assert await found(api, "cuscus held") == [event["id"]]
+    monkeypatch.setattr("services.search.sync.PATIENCE_S", 0)
+    await index.sync()
+    given_up = "SELECT state FROM search.generations WHERE index_name = $1"
+    assert await index.connection.fetchval(given_up, previous) == "retired"
+
+
+@pytest.mark.elasticsearch
+@pytest.mark.usefixtures("unharmed")
+async def test_draining_ends_while_others_write(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = await asyncpg.connect(str(index.settings.database_url))
+    insert = "INSERT INTO events.events (name, state) VALUES ('Ceaseless', 'published')"
+    batches = 0
+
+    async def write_and_sync(*arguments: Any) -> int:
+        nonlocal batches
+        batches += 1
+        await owner.execute(insert)
+        return await sync_batch(*arguments)
+
+    await owner.execute(insert)
+    with monkeypatch.context() as patch:
+        patch.setattr("services.search.sync.sync_batch", write_and_sync)
+        assert await drain(index.connection, index.client) >= 1
+    assert batches == 1
+    await owner.execute("DELETE FROM events.events WHERE name = 'Ceaseless'")
+    await owner.close()
+    await index.sync()
+
+
+@pytest.mark.elasticsearch
+@pytest.mark.usefixtures("unharmed")
+async def test_what_sync_was_refused_meanwhile_counts_against_the_new_index(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    building = "SELECT id FROM search.generations WHERE state = 'building'"
+
+    async def drain_and_refuse(connection: Any, client: AsyncElasticsearch) -> int:
+        generation = await connection.fetchval(building)
+        await keep(connection, [Refusal(-i, generation, 1, "test") for i in range(1, 12)])
+        return await drain(connection, client)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("services.search.rebuild.drain", drain_and_refuse)
+        with pytest.raises(RebuildError, match="11 documents were refused"):
+            await index.rebuild()
+
+
+async def test_a_standby_waits_without_a_statement(index: Index) -> None:
+    """One that is open for days would keep vacuum from all that is deleted meanwhile."""
+    owner = await asyncpg.connect(str(index.settings.database_url))
+    async with holding(owner, LEADER_LOCK):
+        standby = asyncio.create_task(run(index.settings))
+        await asyncio.sleep(1.5)
+        asked = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%try_advisory_lock($1)%'"
+        assert await owner.fetchval(f"{asked} AND state = 'idle' AND pid <> pg_backend_pid()")
+        assert not await owner.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        standby.cancel()
+        await asyncio.gather(standby, return_exceptions=True)
+    await owner.close()

@@ -5,10 +5,12 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
+from services.search.batch import read_batch
 from services.search.elastic import MAX_BULK_BYTES, Pace, elastic_client
+from services.search.poison import retry
 from services.search.reading import MAX_BYTES, read_page
 from services.search.rebuild import Rebuild
-from services.search.sync import Memory, read_batch, sync_batch
+from services.search.sync import Memory, drain, sync_batch
 from tests import aftermath, test_search, test_search_rebuild
 from tests.test_search import Index
 from tests.test_search_rebuild import live, make_many
@@ -110,3 +112,24 @@ async def test_no_more_is_read_at_once_than_memory_should_hold(
     assert await live(index, ids) == set(ids)
     await index.rebuild()
     assert await live(index, ids) == set(ids)
+
+
+@pytest.mark.elasticsearch
+@pytest.mark.usefixtures("unharmed")
+async def test_one_document_that_is_too_long_for_a_proxy_holds_up_no_other(
+    index: Index, owner: asyncpg.Connection, proxy: Unreliable
+) -> None:
+    ids = await make_many(owner)
+    (long,) = await make_long(owner, 1, LONG)
+    settings = index.settings.model_copy(update={"elasticsearch_url": proxy.url})
+    proxy.most_bytes = LONG // 2
+    async with elastic_client(settings, timeout_s=5) as client:
+        await drain(index.connection, client)
+    refused = "SELECT DISTINCT event_id FROM search.poison WHERE error LIKE '%too many%'"
+    assert [row[0] for row in await index.connection.fetch(refused)] == [long]
+    await index.client.indices.refresh(index="events")
+    assert await live(index, [*ids, long]) == set(ids)
+    await index.connection.execute("UPDATE search.poison SET next_try = now()")
+    await retry(index.connection)
+    await index.sync()
+    assert await live(index, [long]) == {long}

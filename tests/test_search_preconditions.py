@@ -45,7 +45,7 @@ async def test_a_database_that_was_set_back_outruns_its_index_again(
 
 @pytest.mark.elasticsearch
 async def test_what_is_wrong_is_said_with_what_to_do(
-    index: Index, owner: asyncpg.Connection
+    api: Client, admin: Account, index: Index, owner: asyncpg.Connection
 ) -> None:
     assert await lost_preconditions(index.connection) == []
     trigger = "ALTER TABLE events.events {} TRIGGER draw_search_version"
@@ -56,6 +56,8 @@ async def test_what_is_wrong_is_said_with_what_to_do(
         assert code == 0
         assert "ALTER SEQUENCE search.version_seq CACHE 1." in said
         assert "ENABLE TRIGGER draw_search_version." in said
+        shown = (await api.get("/v1/search/status", by=admin)).json()["data"]["attributes"]
+        assert len(shown["problems"]) == 2
     finally:
         await owner.execute(trigger.format("ENABLE"))
         await owner.execute("ALTER SEQUENCE search.version_seq CACHE 1")

@@ -83,3 +83,27 @@ async def test_a_list_of_rebuilds_is_one_statement(
     deletion = "DELETE FROM search.rebuild_requests WHERE id = ANY($1::uuid[])"
     await connection.execute(deletion, ids)
     await connection.close()
+
+
+@pytest.mark.elasticsearch
+async def test_a_rebuild_that_is_asked_for_again_is_the_same(api: Client, admin: Account) -> None:
+    path, key = "/v1/search/rebuilds", {"Idempotency-Key": "once"}
+    first, again, other = [
+        await api.request("POST", path, by=admin, headers=headers) for headers in (key, key, {})
+    ]
+    assert [each.status_code for each in (first, again, other)] == [202] * 3
+    assert first.headers["location"] == again.headers["location"] != other.headers["location"]
+    broken = await api.request("POST", path, by=admin, headers={"Idempotency-Key": "é"})
+    assert broken.status_code == 400
+
+
+@pytest.mark.parametrize(
+    "path", ["rebuilds", "status", "rebuilds/" + "0" * 8 + "-0000" * 3 + "-" + "0" * 12]
+)
+async def test_what_no_endpoint_of_administrators_knows_is_refused(
+    api: Client, admin: Account, path: str
+) -> None:
+    for parameter in ("include", "page[number]", "foo"):
+        answer = await api.get(f"/v1/search/{path}?{parameter}=1", by=admin)
+        assert answer.status_code == 400
+        assert answer.json()["errors"][0]["source"] == {"parameter": parameter}

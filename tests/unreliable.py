@@ -21,6 +21,7 @@ class Unreliable:
     # A status to answer with, `reset` in the middle of the answer, or seconds to wait before;
     # None for a good answer.
     faults: deque[int | str | float | None] = field(default_factory=deque)
+    most_bytes: int | None = None  # what is longer gets 413
     sizes: list[int] = field(default_factory=list)
     at_once: int = 0
     most_at_once: int = 0
@@ -38,6 +39,8 @@ class Unreliable:
             self.at_once -= 1
 
     async def spoil(self, request: web.Request, body: bytes) -> web.StreamResponse:
+        if self.most_bytes is not None and len(body) > self.most_bytes:
+            return web.json_response({"error": "too large"}, status=413)
         fault = self.faults.popleft() if self.faults else None
         if isinstance(fault, int):
             return web.json_response({"error": "too busy"}, status=fault)

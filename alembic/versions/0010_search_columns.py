@@ -34,7 +34,14 @@ INDICES = {
     "names": "USING gin (to_tsvector('simple', search_name))",
     "country": "(search_country)",
     "latitude": "(latitude)",
+    "over": "((coalesce(ends_at, starts_at)), starts_at)",
 }
+# What Python, and every client that was asked, can read as a date.
+YEARS = """
+ADD CONSTRAINT ck_events_years CHECK (
+    starts_at BETWEEN '0001-01-01 00:00Z' AND '9999-12-31 23:59:59Z'
+    AND ends_at BETWEEN '0001-01-01 00:00Z' AND '9999-12-31 23:59:59Z')
+"""
 FINDABLE = f"""
 CREATE VIEW events.findable AS
 SELECT id, name, searchable_location_name, starts_at, ends_at, online, latitude, longitude,
@@ -56,7 +63,7 @@ def upgrade() -> None:
         f"ADD COLUMN {name} {kind} GENERATED ALWAYS AS ({expression}) STORED"
         for name, (kind, expression) in COLUMNS.items()
     )
-    op.execute(f"ALTER TABLE events.events {', '.join(added)}")
+    op.execute(f"ALTER TABLE events.events {', '.join([*added, YEARS])}")
     _create(INDICES)
     op.execute(FINDABLE)
     op.execute("GRANT SELECT ON events.findable TO almanac_search")
@@ -72,5 +79,6 @@ def downgrade() -> None:
     for index in INDICES:
         op.execute(f"DROP INDEX events.ix_search_{index}")
     dropped = (f"DROP COLUMN {name}" for name in COLUMNS)
+    dropped = ("DROP CONSTRAINT ck_events_years", *dropped)
     op.execute(f"ALTER TABLE events.events {', '.join(dropped)}")
     _create(OLD_INDICES)

@@ -15,6 +15,10 @@ COLUMNS = """
     longitude organizer_name organizer_description state search_version
 """.split()
 LENGTH = 700
+SEARCH_INDICES = """
+SELECT 'events.' || indexname AS name FROM pg_indexes
+WHERE schemaname = 'events' AND indexname LIKE 'ix_search_%'
+"""
 YEARS_2 = timedelta(days=730)
 Queries = dict[str, list[str]]
 
@@ -56,11 +60,8 @@ async def load(url: str, count: int, seed: int, *, indexed: bool) -> None:
     connection = await asyncpg.connect(url)
     try:
         if not indexed:
-            await connection.execute(
-                "DROP INDEX events.ix_search_words, events.ix_search_heads, "
-                "events.ix_search_name, events.ix_search_names, events.ix_search_country, "
-                "events.ix_search_latitude, events.ix_search_soonest, events.ix_search_newest"
-            )
+            found = await connection.fetch(SEARCH_INDICES)
+            await connection.execute("DROP INDEX " + ", ".join(row["name"] for row in found))
         # Without triggers: the backlog is made where it is measured.
         await connection.execute("SET session_replication_role = replica")
         rows = (tuple(each[name] for name in COLUMNS) for each in events(count, seed))

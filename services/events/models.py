@@ -28,6 +28,11 @@ class Event(Base):
     __table_args__ = (
         CheckConstraint("identifier ~ '^[0-9a-z]{8}$' AND identifier ~ '[a-z]'", "identifier"),
         CheckConstraint("starts_at < ends_at", "dates"),
+        CheckConstraint(
+            "starts_at BETWEEN '0001-01-01 00:00Z' AND '9999-12-31 23:59:59Z' "
+            "AND ends_at BETWEEN '0001-01-01 00:00Z' AND '9999-12-31 23:59:59Z'",
+            "years",
+        ),
         CheckConstraint("privacy IN ('public', 'private')", "privacy"),
         CheckConstraint("state IN ('draft', 'published')", "state"),
         CheckConstraint("latitude BETWEEN -90 AND 90", "latitude"),

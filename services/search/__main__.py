@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Coroutine
 from typing import Any, NoReturn
 
-import asyncpg
 from elastic_transport import TransportError
 from elasticsearch import ApiError
 from redis.asyncio import Redis
@@ -63,18 +62,19 @@ async def status(settings: Settings, arguments: argparse.Namespace) -> None:
     """Show the generations and what waits."""
     connection = await raw_connection(settings, ROLE)
     rows = await connection.fetch("SELECT * FROM search.generations ORDER BY id DESC LIMIT 5")
-    waiting = await connection.fetchval("SELECT count(*) FROM search.outbox")
+    waiting, oldest = await connection.fetchrow(
+        "SELECT count(*), date_trunc('second', now() - min(created_at)) FROM search.outbox"
+    )
     refused = await connection.fetch(REFUSED)
     problems = await lost_preconditions(connection)
     await connection.close()
     for row in rows:
         if row["audited_at"]:
             print(f"Audited at {row['audited_at']:%Y-%m-%d %H:%M} UTC: {row['audit']}.")
-        print(
-            f"{row['index_name']}  {row['state']}  {row['phase']}  "
-            f"{row['done']} of {row['total']}  {row['error'] or ''}"
-        )
-    print(f"{waiting} changes wait in the outbox, {len(refused)} documents are refused.")
+        done = f"{row['done']} of {row['total']}, {row['docs_per_s'] or 0:,.0f} a second"
+        print(f"{row['index_name']}  {row['state']}  {row['phase']}  {done}  {row['error'] or ''}")
+    since = f", the oldest for {oldest}" if waiting else ""
+    print(f"{waiting} changes wait in the outbox{since}; {len(refused)} documents are refused.")
     for problem in problems:
         print(f"Changes may be lost: {problem}.")
     for row in refused[:10]:
@@ -134,7 +134,9 @@ def parser() -> argparse.ArgumentParser:
     main_parser = argparse.ArgumentParser(prog="python -m services.search", description=__doc__)
     commands = main_parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("rebuild", help="rebuild the index here and now")
-    command.add_argument("--force", action="store_true", help="even if nothing is published")
+    command.add_argument(
+        "--force", action="store_true", help="even if far fewer events are published"
+    )
     command = commands.add_parser("request-rebuild", help="ask the worker for a rebuild")
     command.add_argument("--key", required=True, help="e.g. deploy:1.4.0; once a key")
     commands.add_parser("audit", help="compare the index with the database, and repair it")
@@ -180,7 +182,7 @@ def main() -> None:
         sys.exit(f"Not rebuilt: {error}.")
     except (ApiError, TransportError) as error:
         sys.exit(f"Elasticsearch does not answer as it should ({error}): ELASTICSEARCH_URL?")
-    except (OSError, asyncpg.PostgresError) as error:
+    except sync.AWAY as error:
         sys.exit(f"PostgreSQL does not answer ({error}): check DATABASE_URL.")
     except RedisError as error:
         sys.exit(f"Redis does not answer ({error}): check REDIS_URL.")

@@ -7,13 +7,15 @@ import redis.asyncio
 from elastic_transport import TransportError
 from elasticsearch import ApiError
 from fastapi import FastAPI
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
+from services.search.answers import EVENTS_PATH, SUGGESTIONS_PATH
 from services.search.document import READ_ALIAS
 from services.search.elastic import elastic_client
 from services.search.fallback import search_pool
 from services.search.models import Outbox
 from services.search.openapi import describe_search
+from services.search.preconditions import LOST
 from services.search.rebuilds import router as rebuilds
 from services.search.routes import router
 from services.search.searching import Breaker
@@ -28,15 +30,17 @@ from shared.migrations import database_checks
 from shared.settings import Settings, get_settings
 
 MAX_LAG_S = 30
+# To Elasticsearch: a search that waits for one is late.
+CONNECTIONS = 50
 
 
 @asynccontextmanager
 async def _stores_lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
-    app.state.breaker = Breaker()
+    app.state.breakers = {path: Breaker() for path in (EVENTS_PATH, SUGGESTIONS_PATH)}
     app.state.elastic = None
     if settings.elasticsearch_url:
-        app.state.elastic = elastic_client(settings, timeout_s=2)
+        app.state.elastic = elastic_client(settings, timeout_s=2, connections=CONNECTIONS)
     app.state.search_pool = search_pool(settings, ROLE)
     app.state.redis = redis.asyncio.Redis.from_url(str(settings.redis_url), socket_timeout=2)
     try:
@@ -72,12 +76,18 @@ def _checks(app: FastAPI) -> list[Check]:
             seconds = float(await session.scalar(select(lag)) or 0)
         return seconds < MAX_LAG_S, f"the oldest change waits for {seconds:.1f} s"
 
+    async def changes_are_recorded() -> tuple[bool, str]:
+        async with app.state.database.session() as session:
+            problems = list(await session.scalars(text(LOST)))
+        return not problems, "; ".join(problems) or "every change is recorded"
+
     return [
         *database_checks(app, "services.search"),
         Check("health_check_redis", redis_answers, critical=False),
         Check("health_check_worker", worker_beats, critical=False),
         Check("health_check_elasticsearch", elasticsearch_answers, critical=False),
         Check("health_check_sync", sync_keeps_up, critical=False),
+        Check("health_check_outbox", changes_are_recorded, critical=False),
     ]
 
 

@@ -58,9 +58,10 @@ def statement(
     """
     made = Statement()
     conditions = [*_filters(made, query), *(_chosen(made, query) if faceted else ())]
-    sources, score, exact = ["true"], "0.0", "false"
     words = query.typed.text_without_years.split()
-    if words:
+    if not words:
+        sources, score, exact = list(_browsing(made, query)), "0.0", "false"
+    else:
         find = _alike if typos else _all_words
         sources = list(find(made, query, words, in_names=in_names))
         score = " + ".join(_scores(made, query, words, typos=typos))
@@ -81,6 +82,20 @@ def statement(
         ),
     )
     return made
+
+
+def _browsing(made: Statement, query: SearchQuery) -> Iterator[str]:
+    """By when they begin, so that an index is read from now on and not through all that was."""
+    if query.period == "all":
+        yield "true"
+        return
+    now = made.bind(query.now, "timestamptz")
+    yield "starts_at IS NULL"
+    if query.period == "past":
+        yield f"starts_at < {now}"
+    else:
+        yield f"starts_at < {now} AND coalesce(ends_at, starts_at) >= {now}"
+        yield f"starts_at >= {now}"
 
 
 def _words(made: Statement, text: str | None) -> str:

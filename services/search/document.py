@@ -155,7 +155,9 @@ CHECKSUM = (
     f"& {2**28 - 1}"
 )
 MAPPING_HASH = hashlib.sha256(
+    # With this file, for the same mapping may be filled in another way.
     orjson.dumps([SETTINGS, MAPPINGS, CHECKSUM], option=orjson.OPT_SORT_KEYS)
+    + Path(__file__).read_bytes()
 ).hexdigest()[:16]
 
 

@@ -21,13 +21,16 @@ MIN_SHARE = 1 / 16
 MAX_DOCUMENT_BYTES = 10_000_000
 
 
-def elastic_client(settings: Settings, *, timeout_s: float = 60) -> AsyncElasticsearch:
+def elastic_client(
+    settings: Settings, *, timeout_s: float = 60, connections: int = 10
+) -> AsyncElasticsearch:
     """A client of ELASTICSEARCH_URL; the caller closes it."""
     assert settings.elasticsearch_url
     return AsyncElasticsearch(
         settings.elasticsearch_url,
         request_timeout=timeout_s,
         max_retries=0,
+        connections_per_node=connections,
         serializer=OrjsonSerializer(),
     )
 
@@ -110,10 +113,19 @@ async def _send(client: AsyncElasticsearch, lines: Sequence[bytes]) -> list[Outc
     if len(lines) == 1 and len(lines[0]) > MAX_DOCUMENT_BYTES:
         return [Outcome(413, f"{len(lines[0])} bytes are too many for one document")]
     body: Any = b"".join(lines)  # NDJSON made by hand is sent as it is
-    answer = await client.bulk(
-        operations=body,
-        filter_path="errors,items.*.status,items.*.error.type,items.*.error.reason",
-    )
+    try:
+        answer = await client.bulk(
+            operations=body,
+            filter_path="errors,items.*.status,items.*.error.type,items.*.error.reason",
+        )
+    except ApiError as error:
+        if error.status_code != 413:
+            raise
+        # Something on the way takes less than Elasticsearch.
+        if len(lines) == 1:
+            return [Outcome(413, f"{len(body)} bytes are too many for one request")]
+        half = len(lines) // 2
+        return await _send(client, lines[:half]) + await _send(client, lines[half:])
     items = (item["index"] for item in answer["items"])
     return [Outcome(item["status"], _reason(item.get("error"))) for item in items]
 

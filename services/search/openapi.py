@@ -17,7 +17,7 @@ from shared.jsonapi.openapi.answers import (
     not_modified,
 )
 from shared.jsonapi.openapi.components import Components, Schema, array, closed
-from shared.jsonapi.openapi.parameters import preconditions
+from shared.jsonapi.openapi.parameters import idempotency_key, preconditions
 from shared.jsonapi.resource import Registry
 from shared.jsonapi.responses import MEDIA_TYPE
 
@@ -229,6 +229,7 @@ def _status(components: Components) -> Schema:
         "refused": COUNT,
         "audited_at": DATE,
         "audit": TEXT,
+        "problems": array(STRING),
     }
     schema = closed(
         {
@@ -258,4 +259,5 @@ def _create_rebuild(components: Components, rebuild: Schema) -> Schema:
     summary = "Ask for a rebuild of the index"
     security: Any = [{"bearer": []}]
     responses = {"202": answer}
-    return _operation(components, "createRebuild", summary, responses, 403, 409, security=security)
+    more: Any = {"parameters": [idempotency_key(components)], "security": security}
+    return _operation(components, "createRebuild", summary, responses, 403, 409, **more)

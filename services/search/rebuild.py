@@ -70,8 +70,13 @@ class Rebuild:
             await mend(connection, self.client)
             await reap(connection, self.client)
             self.found_before = await self._count_active()
-            await (self._resume if self.generation else self._begin)(request_id)
+            is_new = self.generation is None
+            await (self._begin if is_new else self._resume)(request_id)
             try:
+                if is_new:
+                    names = self.generation["index_name"], self.generation["write_alias"]
+                    await create_index(self.client, *names)
+                    reach("index-created")
                 await self._copy()
                 reach("copied")
                 await self._cut_over()
@@ -108,9 +113,6 @@ class Rebuild:
             await self._answer(request_id)
             reach("generation-inserted")
         reach("generation-committed")
-        names = self.generation["index_name"], self.generation["write_alias"]
-        await create_index(self.client, *names)
-        reach("index-created")
 
     async def _resume(self, request_id: str | None) -> None:
         logger.info("rebuild goes on", extra={"generation": self.generation["id"]})
@@ -140,14 +142,16 @@ class Rebuild:
         await Copy(self.connection, self.client, self.generation, acknowledge).run()
 
     async def _keep(self, refusals: list[Refusal]) -> None:
-        if not refusals:
-            return
-        await keep(self.connection, refusals)
-        query = "SELECT count(*) FROM search.poison WHERE generation_id = $1"
-        count = await self.connection.fetchval(query, self.generation["id"])
+        if refusals:
+            await keep(self.connection, refusals)
+            await self._count_refused()
+
+    async def _count_refused(self) -> None:
+        """Of pages, and of changes that sync brought meanwhile."""
+        query = "SELECT count(*), min(error) FROM search.poison WHERE generation_id = $1"
+        count, error = await self.connection.fetchrow(query, self.generation["id"])
         if count > MAX_REFUSED:
-            reason = f"one of them for {refusals[0].error}"
-            raise RebuildError(f"{count} documents were refused, {reason}")
+            raise RebuildError(f"{count} documents were refused, one of them for {error}")
 
     async def _cut_over(self) -> None:
         """With sync paused: bring both up to date, audit exactly, swap, write it down."""
@@ -162,6 +166,7 @@ class Rebuild:
             query = "SELECT state FROM search.generations WHERE id = $1"
             if await self.connection.fetchval(query, self.generation["id"]) != "building":
                 raise RebuildError("sync could not write to the new index")
+            await self._count_refused()
             await self._audit(index)
             reach("audited")
             await swap(self.client, index)

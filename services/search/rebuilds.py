@@ -2,30 +2,41 @@
 
 import logging
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import NAMESPACE_OID, UUID, uuid4, uuid5
 
 import orjson
 from fastapi import APIRouter, Depends, Request, Response
 from redis.exceptions import RedisError
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.search import worker
 from services.search.models import Generation, Outbox, Poison, RebuildRequest
+from services.search.preconditions import LOST
 from shared.auth import AdminUser
 from shared.db import SessionDep
 from shared.etag import tagged_response
 from shared.jsonapi.errors import Conflict, NotFound
+from shared.jsonapi.idempotency import key_of
 from shared.jsonapi.names import Names
 from shared.jsonapi.negotiation import negotiated
-from shared.jsonapi.query import Query
+from shared.jsonapi.query import Query, refuse_parameters
 from shared.jsonapi.reading import JSONAPI, page_links
 
 logger = logging.getLogger(__name__)
+
+
+def no_parameters(request: Request) -> None:
+    """BadRequest for any."""
+    refuse_parameters(request.url.query)
+
+
 # services/search/openapi.py describes these routes.
 router = APIRouter(
-    prefix="/v1/search", dependencies=[Depends(negotiated)], include_in_schema=False
+    prefix="/v1/search",
+    dependencies=[Depends(negotiated), Depends(no_parameters)],
+    include_in_schema=False,
 )
 
 REBUILDS_PATH, STATUS_PATH = "/v1/search/rebuilds", "/v1/search/status"
@@ -39,8 +50,11 @@ async def create_rebuild(request: Request, session: SessionDep, user: AdminUser)
     """Ask for a rebuild of the index; the answer's Location shows how far it is."""
     if request.app.state.elastic is None:
         raise Conflict("There is no index to rebuild: search runs in PostgreSQL.")
-    values = {"key": f"manual:{uuid4()}", "reason": f"user {user.id}"}
-    statement = insert(RebuildRequest).values(**values).returning(RebuildRequest.id)
+    given = key_of(request)
+    once = uuid5(NAMESPACE_OID, f"{user.id} {given}") if given else uuid4()
+    values = {"key": f"manual:{once}", "reason": f"user {user.id}"}
+    await session.execute(insert(RebuildRequest).values(**values).on_conflict_do_nothing())
+    statement = select(RebuildRequest.id).where(RebuildRequest.key == values["key"])
     rebuild_id = (await session.execute(statement)).scalar_one()
     # The worker must see the row, so it is committed before the worker is woken.
     await session.commit()
@@ -125,6 +139,7 @@ async def read_status(request: Request, session: SessionDep, user: AdminUser) ->
         "refused": await session.scalar(refused),
         "audited_at": active and active.audited_at,
         "audit": active and active.audit,
+        "problems": list(await session.scalars(text(LOST))),
     }
     names: Names = request.app.state.names
     data = {

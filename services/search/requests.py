@@ -22,7 +22,7 @@ IS_OVER = "g.phase = 'refused' AND r.key LIKE 'manual:%'"
 # A request is open until a generation that was begun for it has been swapped in; after a
 # failure it waits for ten minutes.
 OPEN = f"""
-SELECT r.id FROM search.rebuild_requests r
+SELECT r.id, r.key LIKE 'truncate:%' AS is_emptied FROM search.rebuild_requests r
 LEFT JOIN search.generations g ON g.id = r.generation_id
 WHERE g.id IS NULL OR g.state = 'building'
    OR (g.state = 'failed' AND g.finished_at < now() - interval '10 minutes' AND NOT ({IS_OVER}))
@@ -52,13 +52,15 @@ async def run_open_request(settings: Settings, **options: Any) -> int | None:
     """Rebuild for the oldest open request; the generation's id, or None with none open."""
     connection = await raw_connection(settings, ROLE)
     try:
-        request_id = await connection.fetchval(OPEN)
-        if request_id is None or settings.elasticsearch_url is None:
+        request = await connection.fetchrow(OPEN)
+        if request is None or settings.elasticsearch_url is None:
             return None
         async with elastic_client(settings) as client:
             options["replicas"] = settings.elasticsearch_replicas
+            # TRUNCATE says by itself that search is to be empty.
+            options["force"] = options.get("force", False) or request["is_emptied"]
             rebuild = Rebuild(connection, client, settings.git_sha, **options)
-            generation_id = await rebuild.run(str(request_id))
+            generation_id = await rebuild.run(str(request["id"]))
             await _close_older(connection, generation_id)
             return generation_id
     finally:

@@ -14,7 +14,7 @@ from services.search.cursors import decode
 from services.search.fallback import search_postgres, suggest_postgres
 from services.search.found import Found
 from services.search.parameters import parse_search, parse_suggestions
-from services.search.searching import search_elastic, suggest_elastic
+from services.search.searching import Breaker, search_elastic, suggest_elastic
 from shared.etag import tagged_response
 from shared.jsonapi.negotiation import negotiated
 from shared.jsonapi.reading import JSONAPI
@@ -73,19 +73,20 @@ async def _found(
 ) -> tuple[Found, bool]:
     """What Elasticsearch finds, or PostgreSQL where it cannot; whether it should have."""
     state = request.app.state
-    if state.elastic is not None and state.breaker.allows():
+    breaker: Breaker = state.breakers[request.url.path]
+    if state.elastic is not None and breaker.allows():
         try:
             found = await elastic()
-            state.breaker.record(failed=False)
+            breaker.record(failed=False)
             return found, False
         except (ApiError, TransportError, TimeoutError) as error:
-            _note(request, error)
+            _note(breaker, error)
     return await postgres(), state.elastic is not None
 
 
-def _note(request: Request, error: Exception) -> None:
+def _note(breaker: Breaker, error: Exception) -> None:
     # A request that Elasticsearch refuses says nothing against Elasticsearch.
     is_refused = isinstance(error, ApiError) and error.status_code == 400
     if not is_refused:
-        request.app.state.breaker.record(failed=True)
+        breaker.record(failed=True)
     logger.warning("Elasticsearch failed", extra={"error": str(error)})

@@ -1,9 +1,11 @@
 """Asks Elasticsearch: again where typos have to be allowed, and for hints if there is nothing."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from elastic_transport import TransportError
@@ -23,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 ELASTIC_TIMEOUT_S = 0.8
 BREAK_AFTER, BREAK_S = 5, 15.0
-KEEP_ALIVE = "2m"
+KEEP_ALIVE, MAX_AGE = "2m", timedelta(minutes=10)
 
 
 class Breaker:
@@ -97,6 +99,9 @@ async def _after(client: AsyncElasticsearch, query: SearchQuery, cursor: Cursor)
     if cursor.after:
         del body["from"]
         body["search_after"] = cursor.after
+    if datetime.now(UTC) - cursor.now > MAX_AGE:
+        # It would show what was published then, to whoever asks for it again and again.
+        return _found(query, await _ask(client, body), cursor.typos)
     body["pit"] = {"id": cursor.pit or await _point_in_time(client), "keep_alive": KEEP_ALIVE}
     try:
         answer = (await client.search(body=body, allow_partial_search_results=False)).body
@@ -105,7 +110,12 @@ async def _after(client: AsyncElasticsearch, query: SearchQuery, cursor: Cursor)
         if cursor.pit is None:
             raise
         return await _after(client, query, replace(cursor, pit=None))
-    return replace(_found(query, answer, cursor.typos), pit=answer["pit_id"])
+    found = _found(query, answer, cursor.typos)
+    if len(found.rows) == query.size:
+        return replace(found, pit=answer["pit_id"])
+    with contextlib.suppress(ApiError, TransportError):
+        await client.close_point_in_time(id=answer["pit_id"])
+    return found
 
 
 async def _point_in_time(client: AsyncElasticsearch) -> str:

@@ -11,19 +11,18 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import asyncpg
 from asyncpg import InterfaceError, InternalClientError, PostgresError
 from elastic_transport import TransportError
 from elasticsearch import ApiError, AsyncElasticsearch, BadRequestError, NotFoundError
 
-from services.search.document import MAPPING_HASH, bulk_lines, document, is_eligible
+from services.search.batch import Change, Written, read_batch
+from services.search.document import MAPPING_HASH
 from services.search.elastic import Outcome, Pace, bulk, elastic_client, widen
 from services.search.failpoints import reach
-from services.search.poison import Place, Refusal, forget, keep, refused_places, retry
+from services.search.poison import forget, keep, retry
 from services.search.preconditions import lost_preconditions
-from services.search.reading import MAX_ROWS, read_changed
 from shared.db import raw_connection
 from shared.settings import Settings
 
@@ -33,41 +32,18 @@ ROLE = "almanac_search"
 LEADER_LOCK = 7_254_100
 # Held for each batch, so that a rebuild can pause the leader while it cuts over.
 BATCH_LOCK = 7_254_101
-IDLE_S = 0.25
+IDLE_S, STANDBY_S, PAUSED_S = 0.25, 1.0, 0.05
+STATEMENT_S = 60.0
 RETRY_S = 10.0
 MAX_BACKOFF_S = 30.0
 # asyncpg raises the last of them where a session is ended in the middle of a statement.
 AWAY = (OSError, PostgresError, InterfaceError, InternalClientError)
-# How long an index that is not searched may hold back the one that is.
+# How long an index that is not searched may hold changes back.
 PATIENCE_S = 60.0
 
 
 class NotTakenError(Exception):
     """Elasticsearch answers, but does not take some changes yet."""
-
-
-@dataclass(frozen=True)
-class Change:
-    """One event of a batch: its newest version, its row if search may show it."""
-
-    event_id: int
-    version: int
-    row: asyncpg.Record | None
-
-    def lines(self, alias: str) -> bytes:
-        body = document(self.row) if self.row is not None else None
-        # A repair sends the version again that the index has with other content.
-        return bulk_lines(self.event_id, self.version, body, alias, "external_gte")
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Outbox rows, the changes they stand for and the live generations, of one snapshot."""
-
-    outbox_ids: dict[int, list[int]]
-    changes: list[Change]
-    generations: list[asyncpg.Record]
-    refused: set[Place]
 
 
 @dataclass
@@ -77,42 +53,6 @@ class Memory:
     pace: Pace = field(default_factory=Pace)
     failing: dict[int, float] = field(default_factory=dict)  # generations, since when
     widened: set[int] = field(default_factory=set)  # generations that older code made
-
-
-async def read_batch(connection: asyncpg.Connection) -> Batch:
-    """One snapshot, so that a row committed after a generation began cannot miss it."""
-    async with connection.transaction(isolation="repeatable_read", readonly=True):
-        rows = await connection.fetch(
-            "SELECT id, event_id, version FROM search.outbox ORDER BY id LIMIT $1", MAX_ROWS
-        )
-        generations = await connection.fetch(
-            "SELECT id, state, write_alias, mapping_hash FROM search.generations "
-            "WHERE state IN ('building', 'active', 'previous') ORDER BY state = 'active' DESC"
-        )
-        ids = {row["event_id"] for row in rows}
-        events, last = await read_changed(connection, ids)
-        refused = await refused_places(connection, ids)
-    if last is not None:
-        rows = [row for row in rows if row["event_id"] <= last]
-    return Batch(_by_event(rows), _changes(rows, events), generations, refused)
-
-
-def _by_event(rows: Sequence[Any]) -> dict[int, list[int]]:
-    grouped: dict[int, list[int]] = {}
-    for row in rows:
-        grouped.setdefault(row["event_id"], []).append(row["id"])
-    return grouped
-
-
-def _changes(rows: Sequence[Any], events: Sequence[Any]) -> list[Change]:
-    found = {event["id"]: event for event in events if is_eligible(event)}
-    newest: dict[int, int] = {}
-    for row in rows:
-        newest[row["event_id"]] = max(row["version"], newest.get(row["event_id"], 0))
-    return [
-        Change(i, found[i]["search_version"] if i in found else version, found.get(i))
-        for i, version in newest.items()
-    ]
 
 
 async def sync_batch(
@@ -125,23 +65,20 @@ async def sync_batch(
     batch = await read_batch(connection)
     reach("batch-read")
     waiting: set[int] = set()
-    refusals: list[Refusal] = []
-    taken: set[Place] = set()
+    written = Written()
     for generation in batch.generations:
         outcomes = await _write(connection, client, generation, batch.changes, memory)
-        for change, outcome in zip(batch.changes, outcomes, strict=False):
-            place = change.event_id, generation["id"]
-            if outcome.is_refused:
-                refusals.append(Refusal(*place, change.version, outcome.error))
-            elif outcome.is_done:
-                taken.add(place)
-            elif _must_wait(outcome, generation):
-                waiting.add(change.event_id)
+        late = written.add(generation, batch.changes, outcomes)
+        if not late:
+            memory.failing.pop(generation["id"], None)
+        elif waiting or await _has_patience(connection, generation, memory):
+            # Where the searched one is late too, it is not the fault of another.
+            waiting |= late
     reach("batch-written")
     done = [i for event, ids in batch.outbox_ids.items() if event not in waiting for i in ids]
     async with connection.transaction():
-        await keep(connection, refusals)
-        await forget(connection, taken & batch.refused)
+        await keep(connection, written.refusals)
+        await forget(connection, written.taken & batch.refused)
         await connection.execute("DELETE FROM search.outbox WHERE id = ANY($1::bigint[])", done)
     if waiting:
         raise NotTakenError(f"{len(waiting)} events were not taken yet")
@@ -161,13 +98,9 @@ async def _write(
         lines = [change.lines(generation["write_alias"]) for change in changes]
         outcomes = await bulk(client, lines, memory.pace)
     except (ApiError, TransportError):
-        since = memory.failing.setdefault(generation["id"], time.monotonic())
-        if generation["state"] == "active" or time.monotonic() - since < PATIENCE_S:
+        if await _has_patience(connection, generation, memory):
             raise
-        # The next rebuild begins anew; live sync does not wait for this one any longer.
-        await _give_up(connection, generation)
         return []
-    memory.failing.pop(generation["id"], None)
     return outcomes
 
 
@@ -182,9 +115,15 @@ async def _widen(client: AsyncElasticsearch, generation: asyncpg.Record, memory:
     memory.widened.add(generation["id"])
 
 
-def _must_wait(outcome: Outcome, generation: asyncpg.Record) -> bool:
-    # 404 says that the write alias is gone: that generation was retired meanwhile.
-    return not (outcome.status == 404 and generation["state"] != "active")
+async def _has_patience(
+    connection: asyncpg.Connection, generation: asyncpg.Record, memory: Memory
+) -> bool:
+    """Whether live sync waits for it longer; if not the next rebuild begins anew."""
+    since = memory.failing.setdefault(generation["id"], time.monotonic())
+    if generation["state"] == "active" or time.monotonic() - since < PATIENCE_S:
+        return True
+    await _give_up(connection, generation)
+    return False
 
 
 async def _give_up(connection: asyncpg.Connection, generation: asyncpg.Record) -> None:
@@ -199,9 +138,19 @@ async def _give_up(connection: asyncpg.Connection, generation: asyncpg.Record) -
 
 
 @asynccontextmanager
-async def holding(connection: asyncpg.Connection, lock: int) -> AsyncIterator[None]:
-    """Hold an advisory lock; it is freed with the connection, whatever happens."""
-    await connection.execute("SELECT pg_advisory_lock($1)", lock, timeout=None)
+async def holding(
+    connection: asyncpg.Connection, lock: int, *, ask_s: float | None = None
+) -> AsyncIterator[None]:
+    """Hold an advisory lock; it is freed with the connection, whatever happens.
+
+    Who waits in a statement is the next to have it, but keeps vacuum from what was deleted
+    meanwhile; who may have to wait for long asks again every `ask_s` seconds instead.
+    """
+    if ask_s is None:
+        await connection.execute("SELECT pg_advisory_lock($1)", lock, timeout=None)
+    else:
+        while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", lock):  # noqa: ASYNC110
+            await asyncio.sleep(ask_s)
     try:
         yield
     finally:
@@ -210,10 +159,12 @@ async def holding(connection: asyncpg.Connection, lock: int) -> AsyncIterator[No
 
 
 async def drain(connection: asyncpg.Connection, client: AsyncElasticsearch) -> int:
-    """Carry over everything that is in the outbox now."""
+    """Carry over everything that is in the outbox now, but not what comes meanwhile."""
     total, memory = 0, Memory()
-    while done := await sync_batch(connection, client, memory):
-        total += done
+    last = await connection.fetchval("SELECT max(id) FROM search.outbox")
+    is_left = "SELECT EXISTS (SELECT FROM search.outbox WHERE id <= $1)"
+    while last is not None and await connection.fetchval(is_left, last):
+        total += await sync_batch(connection, client, memory)
     return total
 
 
@@ -232,9 +183,10 @@ async def run(settings: Settings) -> None:
 
 
 async def _lead(settings: Settings) -> None:
-    connection = await raw_connection(settings, ROLE)
+    # Nothing may hang for ever: whoever reads no answer lets another lead.
+    connection = await raw_connection(settings, ROLE, command_timeout=STATEMENT_S)
     try:
-        async with holding(connection, LEADER_LOCK):
+        async with holding(connection, LEADER_LOCK, ask_s=STANDBY_S):
             logger.info("this process syncs")
             for problem in await lost_preconditions(connection):
                 logger.error("changes may be lost", extra={"problem": problem})
@@ -257,7 +209,7 @@ async def _follow(
             await retry(connection)
             retried_at = time.monotonic()
         try:
-            async with holding(connection, BATCH_LOCK):
+            async with holding(connection, BATCH_LOCK, ask_s=PAUSED_S):
                 done = await sync_batch(connection, client, memory)
             failures = 0
         except (ApiError, TransportError, NotTakenError) as error:

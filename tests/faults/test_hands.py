@@ -220,3 +220,17 @@ async def test_a_dropped_index_comes_back_by_itself(
 
     await until(is_back)
     await until(stage.is_synced)
+
+
+async def test_nothing_is_found_of_what_is_truncated(
+    stage: Stage, owner: asyncpg.Connection, client: AsyncElasticsearch
+) -> None:
+    await owner.execute("TRUNCATE events.events CASCADE")
+    settings = stage.settings.model_copy(update={"git_sha": SHA})
+    assert await run_open_request(settings) is not None
+    assert await held(client) == {}
+    answered = await stage.fetch(
+        "SELECT g.state FROM search.rebuild_requests r JOIN search.generations g "
+        "ON g.id = r.generation_id WHERE r.key LIKE 'truncate:%'"
+    )
+    assert [row["state"] for row in answered] == ["active"]
