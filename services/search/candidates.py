@@ -63,7 +63,7 @@ def statement(
         sources, score, exact = list(_browsing(made, query)), "0.0", "false"
     else:
         find = _alike if typos else _all_words
-        sources = list(find(made, query, words, in_names=in_names))
+        sources = [(each, "") for each in find(made, query, words, in_names=in_names)]
         score = " + ".join(_scores(made, query, words, typos=typos))
         exact = _exact(made, query)
     made.text = STATEMENT.format(
@@ -75,27 +75,30 @@ def statement(
         sources=" UNION ".join(
             SOURCE.format(
                 conditions=" AND ".join([f"({each})", *conditions]),
-                order=_first(made, query, words if "<%" in each else []),
+                order=order or _first(made, query, words if "<%" in each else []),
                 limit=CANDIDATES,
             )
-            for each in sources
+            for each, order in sources
         ),
     )
     return made
 
 
-def _browsing(made: Statement, query: SearchQuery) -> Iterator[str]:
+def _browsing(made: Statement, query: SearchQuery) -> Iterator[tuple[str, str]]:
     """By when they begin, so that an index is read from now on and not through all that was."""
     if query.period == "all":
-        yield "true"
+        yield "true", ""
         return
     now = made.bind(query.now, "timestamptz")
-    yield "starts_at IS NULL"
+    yield "starts_at IS NULL", ""
     if query.period == "past":
-        yield f"starts_at < {now}"
+        yield f"starts_at < {now}", ""
     else:
-        yield f"starts_at < {now} AND coalesce(ends_at, starts_at) >= {now}"
-        yield f"starts_at >= {now}"
+        # What is on, by an index that has none of what is over.
+        over = "coalesce(ends_at, starts_at)"
+        order = f"ORDER BY {over}" if query.order == "starts_at" else ""
+        yield f"starts_at < {now} AND {over} >= {now}", order
+        yield f"starts_at >= {now}", ""
 
 
 def _words(made: Statement, text: str | None) -> str:
