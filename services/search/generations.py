@@ -31,7 +31,10 @@ class RebuildError(Exception):
 
 @asynccontextmanager
 async def alone(connection: asyncpg.Connection) -> AsyncIterator[None]:
-    """Be the only one who builds, swaps or deletes; a lock that dies with the connection."""
+    """Be the only one who builds, swaps or deletes; a lock that dies with the connection.
+
+    Who has it already may take it again, and frees it as often.
+    """
     if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", REBUILD_LOCK):
         raise RebuildError("another rebuild is running")
     try:

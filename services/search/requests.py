@@ -9,6 +9,7 @@ from elasticsearch import AsyncElasticsearch
 
 from services.search.document import MAPPING_HASH
 from services.search.elastic import elastic_client, read_targets
+from services.search.generations import alone
 from services.search.preconditions import outrun_index
 from services.search.rebuild import Rebuild
 from services.search.sync import ROLE
@@ -49,13 +50,19 @@ async def request_rebuild(connection: asyncpg.Connection, key: str, reason: str)
 
 
 async def run_open_request(settings: Settings, **options: Any) -> int | None:
-    """Rebuild for the oldest open request; the generation's id, or None with none open."""
+    """Rebuild for the oldest open request; the generation's id, or None with none open.
+
+    RebuildError where another process rebuilds, or the new index must not be searched.
+    """
+    if settings.elasticsearch_url is None:
+        return None
     connection = await raw_connection(settings, ROLE)
     try:
-        request = await connection.fetchrow(OPEN)
-        if request is None or settings.elasticsearch_url is None:
-            return None
-        async with elastic_client(settings) as client:
+        # Read while nobody else rebuilds: the one before may have answered it.
+        async with alone(connection), elastic_client(settings) as client:
+            request = await connection.fetchrow(OPEN)
+            if request is None:
+                return None
             options["replicas"] = settings.elasticsearch_replicas
             # TRUNCATE says by itself that search is to be empty.
             options["force"] = options.get("force", False) or request["is_emptied"]
