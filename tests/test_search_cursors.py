@@ -125,6 +125,9 @@ async def test_an_old_cursor_shows_what_is_published_now(
     again = await ask(api, **asked, **{"page[after]": cursor})
     assert hidden not in ids(again)
     assert set(await follow(api, first)) == {*made} - {hidden}
+    # A page of the point in time leads on without it.
+    third = (await api.get(second["links"]["next"])).json()
+    assert {*ids(third)} == {*made} - {*ids(first)} - {*ids(second)}
 
 
 async def test_the_last_page_closes_its_point_in_time(
