@@ -90,8 +90,9 @@ async def rollback(settings: Settings, arguments: argparse.Namespace) -> None:
         sys.exit("There is no index to go back to: ELASTICSEARCH_URL is not set.")
     connection = await raw_connection(settings, ROLE)
     try:
-        async with elastic_client(settings) as client:
-            left, index = await roll_back(connection, client)
+        with tqdm(unit=" ids", desc="Comparing") as bar:
+            async with elastic_client(settings) as client:
+                left, index = await roll_back(connection, client, watch(bar))
     except RebuildError as error:
         sys.exit(f"Not rolled back: {error}.")
     finally:

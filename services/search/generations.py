@@ -12,7 +12,7 @@ from typing import Any
 import asyncpg
 from elasticsearch import AsyncElasticsearch
 
-from services.search.audit import AuditError, repair
+from services.search.audit import AuditError, Progress, repair, unseen
 from services.search.document import MAPPING_HASH
 from services.search.elastic import read_targets, swap
 from services.search.sync import BATCH_LOCK, NotTakenError, drain, holding
@@ -107,7 +107,9 @@ async def _is_resumable(client: AsyncElasticsearch, row: asyncpg.Record, git_sha
     )
 
 
-async def roll_back(connection: asyncpg.Connection, client: AsyncElasticsearch) -> tuple[str, str]:
+async def roll_back(
+    connection: asyncpg.Connection, client: AsyncElasticsearch, progress: Progress = unseen
+) -> tuple[str, str]:
     """Search the previous generation again; the index left and the index gone back to.
 
     RebuildError where there is none, or it is not current.
@@ -127,7 +129,7 @@ async def roll_back(connection: asyncpg.Connection, client: AsyncElasticsearch) 
         with contextlib.suppress(NotTakenError):
             await drain(connection, client)
         try:
-            audit, _ = await repair(connection, client, index)
+            audit, _ = await repair(connection, client, index, progress)
         except AuditError as error:
             raise RebuildError(str(error)) from error
         if audit.differing:
