@@ -29,6 +29,8 @@ SELECT id, name, searchable_location_name, starts_at, online, latitude, longitud
        {exact} AS is_exact, to_char(timezone({zone}, starts_at), 'YYYY-MM') AS month
 FROM events.findable WHERE id = ANY(ARRAY({sources}))
 """
+# A condition, and its own order where there are more than CANDIDATES.
+Source = tuple[str, str]
 SOURCE = "(SELECT id FROM events.findable WHERE {conditions} {order} LIMIT {limit})"
 
 
@@ -63,9 +65,9 @@ def statement(
         sources, score, exact = list(_browsing(made, query)), "0.0", "false"
     else:
         find = _alike if typos else _all_words
-        sources = [(each, "") for each in find(made, query, words, in_names=in_names)]
-        score = " + ".join(_scores(made, query, words, typos=typos))
+        sources = list(find(made, query, words, in_names=in_names))
         exact = _exact(made, query)
+        score = " + ".join(_scores(made, query, words, exact, typos=typos))
     made.text = STATEMENT.format(
         score=score,
         exact=exact,
@@ -76,7 +78,7 @@ def statement(
         sources=" UNION ".join(
             SOURCE.format(
                 conditions=" AND ".join([f"({each})", *conditions]),
-                order=order or _first(made, query, words if "<%" in each else []),
+                order=order or _first(made, query),
                 limit=CANDIDATES,
             )
             for each, order in sources
@@ -85,7 +87,7 @@ def statement(
     return made
 
 
-def _browsing(made: Statement, query: SearchQuery) -> Iterator[tuple[str, str]]:
+def _browsing(made: Statement, query: SearchQuery) -> Iterator[Source]:
     """By when they begin, so that an index is read from now on and not through all that was."""
     if query.period == "all":
         yield "true", ""
@@ -123,46 +125,51 @@ def _exact(made: Statement, query: SearchQuery) -> str:
 
 def _all_words(
     made: Statement, query: SearchQuery, words: list[str], *, in_names: bool
-) -> Iterator[str]:
+) -> Iterator[Source]:
     """By itself an exact name is found among any number of others that have its words."""
-    yield f"{_exact(made, query)} AND search_name <> ''"
+    yield f"{_exact(made, query)} AND search_name <> ''", ""
     if in_names:
         text = f"nullif({_words(made, ' '.join(words))}, '')"
-        yield f"search_name ~>=~ {text} AND search_name ~<~ ({text} || chr(1114111))"
+        yield f"search_name ~>=~ {text} AND search_name ~<~ ({text} || chr(1114111))", ""
     vector, text = (NAME_WORDS, "search_name") if in_names else ("search_words", "search_heads")
-    yield f"{vector} @@ {_tsquery(made, words)}"
+    yield f"{vector} @@ {_tsquery(made, words)}", ""
     parts = [word for word in words if len(word) >= LONG and max(word) >= UNSPACED]
     if parts:
         within = [f"{text} LIKE '%' || {_words(made, word)} || '%'" for word in parts]
         rest = [word for word in words if word not in parts]
         others = [f"{vector} @@ {_tsquery(made, rest)}"] if rest else []
-        yield " AND ".join([*within, *others])
+        yield " AND ".join([*within, *others]), ""
 
 
 def _alike(
     made: Statement, query: SearchQuery, words: list[str], *, in_names: bool
-) -> Iterator[str]:
+) -> Iterator[Source]:
     """Words like all of these in one stretch or each by itself; or, of several, all but one."""
 
     def is_like(text: str) -> str:
         found = f"{_words(made, text)} <% search_heads"
         return f"{found} AND {found.replace('heads', 'name')}" if in_names else found
 
-    yield is_like(" ".join(words))
+    # Of very many those that are most alike: the whole score would take too long.
+    order = ""
+    if query.order == "relevance":
+        similarity = f"public.word_similarity({_words(made, ' '.join(words))}, search_heads)"
+        order = f"ORDER BY {similarity} DESC, id"
+    yield is_like(" ".join(words)), order
     if len(words) > 1 and min(map(len, words)) >= LONG:
-        yield " AND ".join(map(is_like, words))
+        yield " AND ".join(map(is_like, words)), order
     if 2 < len(words) <= MANY:
         some = (_tsquery(made, words[:i] + words[i + 1 :]) for i in range(len(words)))
         vector = NAME_WORDS if in_names else "search_words"
-        yield f"{vector} @@ ({' || '.join(some)})"
+        yield f"{vector} @@ ({' || '.join(some)})", ""
 
 
 def _scores(
-    made: Statement, query: SearchQuery, words: list[str], *, typos: bool
+    made: Statement, query: SearchQuery, words: list[str], exact: str, *, typos: bool
 ) -> Iterator[str]:
     """The parts of the score: 3 for an exact name, up to 1 for anything else."""
     text, asked = _words(made, " ".join(words)), _tsquery(made, words)
-    yield f"CASE WHEN {_exact(made, query)} THEN 3 ELSE 0 END"
+    yield f"CASE WHEN {exact} THEN 3 ELSE 0 END"
     yield f"CASE WHEN starts_with(search_name, {text}) THEN 0.5 ELSE 0 END"
     in_name, in_heads = (
         f"to_tsvector('simple', {each}) @@ {asked}" for each in ("search_name", "search_heads")
@@ -181,11 +188,8 @@ def _scores(
         yield f"CASE WHEN {year} = ANY({years}) THEN 0.5 ELSE 0 END"
 
 
-def _first(made: Statement, query: SearchQuery, like: list[str]) -> str:
-    """Which come first where there are more than CANDIDATES; the score would take too long."""
-    if query.order == "relevance" and like:
-        similarity = f"public.word_similarity({_words(made, ' '.join(like))}, search_heads)"
-        return f"ORDER BY {similarity} DESC, id"
+def _first(made: Statement, query: SearchQuery) -> str:
+    """Which come first where there are more than CANDIDATES."""
     if query.order == "relevance":
         return ""
     if query.order == "distance" and query.near:

@@ -15,6 +15,7 @@ from services.search.typed import MAX_LENGTH, parse
 from shared.jsonapi.errors import BadRequest
 from shared.jsonapi.names import Names
 from shared.jsonapi.query import Query
+from shared.jsonapi.serving import query_string
 
 MAX_SIZE, MAX_RESULTS, MAX_CURSOR = 100, 10_000, 4000
 Schema = dict[str, Any]
@@ -182,7 +183,7 @@ def parse_suggestions(request: Request) -> tuple[SearchQuery, Query]:
 
 
 def _pairs(request: Request) -> list[tuple[str, str]]:
-    text = request.scope["query_string"].decode("ascii", "replace")
+    text = query_string(request)
     try:
         return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=20)
     except (UnicodeDecodeError, ValueError) as error:

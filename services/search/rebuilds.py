@@ -23,13 +23,14 @@ from shared.jsonapi.names import Names
 from shared.jsonapi.negotiation import negotiated
 from shared.jsonapi.query import Query, refuse_parameters
 from shared.jsonapi.reading import JSONAPI, page_links
+from shared.jsonapi.serving import query_string
 
 logger = logging.getLogger(__name__)
 
 
 def no_parameters(request: Request) -> None:
     """BadRequest for any."""
-    refuse_parameters(request.url.query)
+    refuse_parameters(query_string(request))
 
 
 # services/search/openapi.py describes these routes.
