@@ -17,10 +17,12 @@ from elasticsearch import AsyncElasticsearch
 from fastapi import FastAPI
 
 from dev.folders import ROOT
+from services.search import searching
 from services.search.elastic import elastic_client, read_targets
 from services.search.rebuild import Rebuild
 from services.search.requests import request_rebuild, run_open_request
 from services.search.sync import ROLE, drain
+from shared.breaker import Breaker
 from shared.db import raw_connection
 from shared.settings import Settings
 from tests.client import Account, Client
@@ -171,7 +173,23 @@ async def test_while_elasticsearch_is_away_search_answers_degraded(
     finally:
         await state.elastic.close()
         state.elastic = elastic
-        state.breakers["/v1/search/events"].failures = 0
+        state.breakers["/v1/search/events"] = Breaker()
+
+
+@pytest.mark.elasticsearch
+async def test_elasticsearch_that_refuses_a_search_is_asked_again(
+    api: Client, apps: dict[str, FastAPI], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Every moment of this clock is late enough to try once more.
+    clock = iter(range(0, 10_000, 1000))
+    breaker = Breaker(min_count=1, clock=lambda: next(clock))
+    breaker.record(failed=True)
+    monkeypatch.setitem(apps["search"].state.breakers, "/v1/search/events", breaker)
+    with monkeypatch.context() as patch:
+        patch.setattr(searching, "counted_body", lambda *_: {"query": {"nonsense": {}}})
+        assert (await search(api, "bilby"))["meta"]["degraded"]
+    breaker.clock = lambda: 0.0
+    assert not (await search(api, "bilby"))["meta"]["degraded"]
 
 
 @pytest.mark.elasticsearch

@@ -18,11 +18,12 @@ from services.search.openapi import describe_search
 from services.search.preconditions import LOST
 from services.search.rebuilds import router as rebuilds
 from services.search.routes import router
-from services.search.searching import Breaker
+from services.search.searching import BREAK_AFTER, BREAK_S
 from services.search.sync import ROLE
 from services.search.worker import RECONCILED_KEY
 from shared.app import create_app
 from shared.auth import keys_lifespan
+from shared.breaker import Breaker
 from shared.db import database_lifespan
 from shared.health import Check
 from shared.jsonapi.names import Names
@@ -37,7 +38,10 @@ CONNECTIONS = 50
 @asynccontextmanager
 async def _stores_lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
-    app.state.breakers = {path: Breaker() for path in (EVENTS_PATH, SUGGESTIONS_PATH)}
+    app.state.breakers = {
+        path: Breaker(min_count=BREAK_AFTER, open_s=BREAK_S)
+        for path in (EVENTS_PATH, SUGGESTIONS_PATH)
+    }
     app.state.elastic = None
     if settings.elasticsearch_url:
         app.state.elastic = elastic_client(settings, timeout_s=2, connections=CONNECTIONS)

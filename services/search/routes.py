@@ -14,7 +14,8 @@ from services.search.cursors import decode
 from services.search.fallback import search_postgres, suggest_postgres
 from services.search.found import Found
 from services.search.parameters import parse_search, parse_suggestions
-from services.search.searching import Breaker, search_elastic, suggest_elastic
+from services.search.searching import search_elastic, suggest_elastic
+from shared.breaker import Breaker
 from shared.etag import tagged_response
 from shared.jsonapi.negotiation import negotiated
 from shared.jsonapi.reading import JSONAPI
@@ -74,7 +75,7 @@ async def _found(
     """What Elasticsearch finds, or PostgreSQL where it cannot; whether it should have."""
     state = request.app.state
     breaker: Breaker = state.breakers[request.url.path]
-    if state.elastic is not None and breaker.allows():
+    if state.elastic is not None and not breaker.wait_s():
         try:
             found = await elastic()
             breaker.record(failed=False)
@@ -85,8 +86,7 @@ async def _found(
 
 
 def _note(breaker: Breaker, error: Exception) -> None:
-    # A request that Elasticsearch refuses says nothing against Elasticsearch.
+    # To refuse a request Elasticsearch must be there.
     is_refused = isinstance(error, ApiError) and error.status_code == 400
-    if not is_refused:
-        breaker.record(failed=True)
+    breaker.record(failed=not is_refused)
     logger.warning("Elasticsearch failed", extra={"error": str(error)})

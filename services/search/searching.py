@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -26,26 +25,6 @@ logger = logging.getLogger(__name__)
 ELASTIC_TIMEOUT_S = 0.8
 BREAK_AFTER, BREAK_S = 5, 15.0
 KEEP_ALIVE, MAX_AGE = "2m", timedelta(minutes=10)
-
-
-class Breaker:
-    """After BREAK_AFTER failures in a row Elasticsearch is asked once in BREAK_S seconds only."""
-
-    def __init__(self) -> None:
-        self.failures, self.closed_at = 0, 0.0
-
-    def allows(self) -> bool:
-        if self.failures < BREAK_AFTER:
-            return True
-        if time.monotonic() < self.closed_at:
-            return False
-        # Whoever comes first tries; the others wait for what comes of it.
-        self.closed_at = time.monotonic() + BREAK_S
-        return True
-
-    def record(self, *, failed: bool) -> None:
-        self.failures = self.failures + 1 if failed else 0
-        self.closed_at = time.monotonic() + BREAK_S
 
 
 async def search_elastic(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.breaker import MIN_COUNT, OPEN_S, WINDOW_S, Breaker
+from shared.breaker import MIN_COUNT, OPEN_S, WINDOW_S, Breaker
 
 
 class Clock:
