@@ -13,6 +13,7 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
 from shared.health import Check, Health, health_router
+from shared.http.forwarded import ForwardedMiddleware, Networks
 from shared.jsonapi.describing import add_description
 from shared.jsonapi.middleware import UncaughtErrorMiddleware, add_error_handlers
 from shared.limits import LimitsMiddleware
@@ -44,8 +45,8 @@ def create_app(  # noqa: PLR0913 - the parts of a process, by name
     `checkers` may be a function of the app, for checks of what the lifespans opened.
     `routes` are bare ones beside FastAPI's; `describe` gives the OpenAPI document of them.
     `middleware` is given from the innermost out; `outer` sees the answers to what failed or was
-    over a limit as well. The edge faces clients: it makes request ids
-    instead of believing theirs, and describes more than itself.
+    over a limit as well. The edge faces clients: it trusts TRUSTED_PROXIES where
+    the services trust the gateway, and describes more than itself.
     """
     app = FastAPI(
         title=f"Almanac {service}",
@@ -58,6 +59,8 @@ def create_app(  # noqa: PLR0913 - the parts of a process, by name
         lifespan=_in_order(lifespans),
     )
     app.state.settings = settings
+    trusted = settings.trusted_proxies if is_edge else settings.gateway_networks
+    app.state.trusted = Networks(trusted)
     app.state.health = Health(checkers(app) if callable(checkers) else checkers)
     app.router.routes.extend(routes)
     for router in (health_router(app.state.health), *routers):
@@ -72,7 +75,8 @@ def create_app(  # noqa: PLR0913 - the parts of a process, by name
     ]
     for each in (*middleware, *nets, *outer):
         app.add_middleware(each.cls, *each.args, **each.kwargs)
-    app.add_middleware(RequestIdMiddleware, believe=not is_edge)
+    app.add_middleware(RequestIdMiddleware)
+    app.add_middleware(ForwardedMiddleware, trusted=app.state.trusted)
     configure_sentry(settings, service)
     return app
 

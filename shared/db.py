@@ -6,12 +6,13 @@ from typing import Annotated, Any, TypeVar
 
 import asyncpg
 from fastapi import Depends, FastAPI, Request
-from sqlalchemy import MetaData, text
+from sqlalchemy import MetaData, event, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as SQLTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
 
+from shared.http.deadline import check_deadline
 from shared.jsonapi.errors import ServiceUnavailable
 from shared.pool import ReadPool
 from shared.settings import Settings
@@ -115,6 +116,7 @@ class Database:
             pool_timeout=settings.database_timeout_s,
             pool_pre_ping=True,
         )
+        event.listen(self.engine.sync_engine, "before_cursor_execute", _before_statement)
         self.session = async_sessionmaker(self.engine, expire_on_commit=False)
         self.pool = ReadPool(
             lambda: raw_connection(
@@ -140,7 +142,9 @@ class Database:
                 with outage_as_503():
                     async with self.session(info={"is_retry": is_retry}) as session:
                         async with session.begin():
-                            return await work(session)
+                            result = await work(session)
+                            check_deadline()
+                            return result
             except DBAPIError as error:
                 if _sqlstate(error) not in CONFLICTS:
                     raise
@@ -173,6 +177,29 @@ def database_lifespan(role: str) -> Callable[[FastAPI], AbstractAsyncContextMana
     return lifespan
 
 
+class Connection(asyncpg.Connection):  # type: ignore[misc]
+    """A connection that begins no statement after the deadline of its request.
+
+    SQLAlchemy prepares its statements, which pass by these methods: see `_before_statement`.
+    """
+
+    async def fetch(self, *args: Any, **options: Any) -> Any:
+        check_deadline()
+        return await super().fetch(*args, **options)
+
+    async def fetchrow(self, *args: Any, **options: Any) -> Any:
+        check_deadline()
+        return await super().fetchrow(*args, **options)
+
+    async def fetchval(self, *args: Any, **options: Any) -> Any:
+        check_deadline()
+        return await super().fetchval(*args, **options)
+
+
+def _before_statement(*arguments: object) -> None:
+    check_deadline()
+
+
 async def raw_connection(
     settings: Settings, role: str | None, **options: Any
 ) -> asyncpg.Connection:
@@ -184,6 +211,7 @@ async def raw_connection(
         str(settings.database_url),
         timeout=settings.database_timeout_s,
         server_settings=session,
+        connection_class=Connection,
         **options,
     )
 
@@ -193,6 +221,7 @@ async def _session(request: Request) -> AsyncIterator[AsyncSession]:
     with outage_as_503():
         async with database.session() as session, session.begin():
             yield session
+            check_deadline()
 
 
 # The function scope ends before the answer is sent, so a client never hears of a change that

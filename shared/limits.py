@@ -1,6 +1,6 @@
-"""Limits of a request's URL and header fields, so that what is over them is a document as well.
+"""What every request is refused for: too long a URL, too large header fields, a coded body.
 
-Far beyond them the server refuses a request before any app sees it.
+A head that is far larger never reaches an app: shared/http/protocol.py ends its connection.
 """
 
 from collections.abc import Iterable
@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from shared.jsonapi.errors import (
     JSONAPIError,
     RequestHeaderFieldsTooLarge,
+    UnsupportedMediaType,
     URITooLong,
     error_response,
 )
@@ -19,7 +20,7 @@ MAX_HEADERS_BYTES = 32 * 1024
 
 
 class LimitsMiddleware:
-    """Answers 414 and 431."""
+    """Answers 414, 415 and 431."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -39,10 +40,23 @@ def _excess(scope: Scope) -> JSONAPIError | None:
     length = len(path) + bool(query) + len(query)
     if length > MAX_URL_BYTES and length - _bracket_bytes(query) > MAX_URL_BYTES:
         return URITooLong(f"The path and query string are longer than {MAX_URL_BYTES} bytes.")
-    size = 0
+    size, coding = 0, b"identity"
     for name, value in scope["headers"]:
         size += len(name) + len(value)
-    return None if size <= MAX_HEADERS_BYTES else _too_large(scope["headers"])
+        if name == b"content-encoding":
+            coding = value
+    if size > MAX_HEADERS_BYTES:
+        return _too_large(scope["headers"])
+    return None if coding.lower() == b"identity" else _coded()
+
+
+def _coded() -> UnsupportedMediaType:
+    """RFC 9110 §12.5.3: Accept-Encoding in the answer says which codings are taken."""
+    return UnsupportedMediaType(
+        "Send the body as it is, without a Content-Encoding.",
+        source={"header": "Content-Encoding"},
+        headers={"Accept-Encoding": "identity"},
+    )
 
 
 def _bracket_bytes(query: bytes) -> int:

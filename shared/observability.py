@@ -2,7 +2,6 @@
 
 import logging
 import random
-import re
 import sys
 import time
 from contextvars import ContextVar
@@ -17,7 +16,6 @@ from shared.settings import Settings
 request_id_var: ContextVar[str | None] = ContextVar("request_id", default=None)
 access_log = logging.getLogger("almanac.access")
 
-SAFE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}\Z")
 PROBES = {"/livez", "/readyz", "/health-check", "/health-check/"}
 _STANDARD = {*logging.makeLogRecord({}).__dict__, "message", "asctime", "taskName"}
 
@@ -70,21 +68,18 @@ def configure_sentry(settings: Settings, service: str) -> None:
 
 
 class RequestIdMiddleware:
-    """Give the request an id, echo it, and write the access log line.
+    """Give the request an id unless a trusted proxy did, echo it, write the access log line."""
 
-    Services believe a well-formed `X-Request-Id`, which comes from the gateway; it does not.
-    """
-
-    def __init__(self, app: ASGIApp, *, believe: bool = True) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self.believe = believe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        request_id = (self.believe and _given_id(scope)) or f"{random.getrandbits(128):032x}"
-        scope.setdefault("state", {})["request_id"] = request_id
+        state = scope.setdefault("state", {})
+        request_id: str = state.get("request_id") or f"{random.getrandbits(128):032x}"
+        state["request_id"] = request_id
         token = request_id_var.set(request_id)
         started, status = time.perf_counter(), 500
 
@@ -100,14 +95,6 @@ class RequestIdMiddleware:
         finally:
             _log_request(scope, status, time.perf_counter() - started)
             request_id_var.reset(token)
-
-
-def _given_id(scope: Scope) -> str | None:
-    for name, value in scope["headers"]:
-        if name == b"x-request-id" and SAFE_REQUEST_ID.match(value):
-            given: bytes = value
-            return given.decode()
-    return None
 
 
 def _log_request(scope: Scope, status: int, elapsed_s: float) -> None:

@@ -1,11 +1,9 @@
-"""`python -m shared.server MODULE --port N` runs the app of a module: one process, one loop.
-
-Keep-alive is longer than the gateway's, so that it never reuses a connection being closed.
-"""
+"""`python -m shared.server MODULE --port N` runs the app of a module: one process, one loop."""
 
 import argparse
 import gc
 import importlib
+import resource
 import socket
 import sys
 from types import FrameType
@@ -14,6 +12,9 @@ import uvicorn
 from pydantic import ValidationError
 from starlette.types import ASGIApp
 
+from shared.http.config import Config
+from shared.http.forwarded import Networks
+from shared.http.protocol import HTTPProtocol
 from shared.observability import configure_logging
 from shared.settings import Settings, get_settings
 
@@ -49,26 +50,25 @@ def main() -> None:
     except ValidationError as error:
         sys.exit(f"The environment does not fit shared/settings.py: {error}")
     configure_logging(settings)
+    raise_file_limit(settings)
     build_app = importlib.import_module(arguments.module).build_app
     Server(server_config(build_app(settings), arguments.host, arguments.port, settings)).run()
 
 
-def server_config(app: ASGIApp, host: str, port: int, settings: Settings) -> uvicorn.Config:
-    """How uvicorn serves each of our apps.
+def server_config(app: ASGIApp, host: str, port: int, settings: Settings) -> Config:
+    """How uvicorn serves each of our apps; `app.state.trusted` are the proxies in front of it."""
+    trusted = getattr(getattr(app, "state", None), "trusted", Networks(()))
+    return Config(app, settings, http=HTTPProtocol, host=host, port=port, trusted=trusted)
 
-    It rewrites no client address from X-Forwarded-For: whoever sends one is not believed.
-    """
-    return uvicorn.Config(
-        app,
-        host=host,
-        port=port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=settings.graceful_shutdown_s,
-    )
+
+def raise_file_limit(settings: Settings) -> None:
+    """Allow a descriptor for each connection and for each that it may need to a service."""
+    wanted = 2 * settings.max_connections + 256
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 if __name__ == "__main__":

@@ -4,11 +4,21 @@ One class, so that compose, manifests and `make run` use the same names everywhe
 """
 
 from functools import cache
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PostgresDsn, RedisDsn
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, PostgresDsn, RedisDsn
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+def _split(value: Any) -> Any:
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+# In the environment: 10.0.0.0/8, fd00::/8
+Networks = Annotated[list[IPv4Network | IPv6Network], NoDecode, BeforeValidator(_split)]
+LOOPBACK = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 
 
 class Settings(BaseSettings):
@@ -50,10 +60,27 @@ class Settings(BaseSettings):
     api_propogate_uncaught_exceptions: bool = False
     max_body_bytes: int = Field(default=1024 * 1024, ge=1)
 
+    # What one connection, one client and all of them may cost a process.
+    max_connections: int = Field(default=4096, ge=1)
+    max_connections_per_client: int = Field(default=1024, ge=1)
+    header_timeout_s: float = Field(default=10.0, gt=0)
+    body_timeout_s: float = Field(default=30.0, gt=0)
+    min_bytes_per_s: int = Field(default=500, ge=0)
+    keep_alive_s: int = Field(default=75, ge=1)
+
+    # Who is believed about the client of a request: by the gateway, and by the services.
+    trusted_proxies: Networks = []
+    gateway_networks: Networks = list(LOOPBACK)
+
     # Gateway.
     cors_origins: list[str] = ["*"]
+    request_timeout_s: float = Field(default=30.0, gt=0)
+    max_bodies_bytes: int = Field(default=64 * 1024 * 1024, ge=1)
     upstream_connect_timeout_s: float = Field(default=2.0, gt=0)
     upstream_read_timeout_s: float = Field(default=30.0, gt=0)
+    upstream_max_requests: int = Field(default=64, ge=1)
+    upstream_max_waiting: int = Field(default=256, ge=0)
+    upstream_wait_s: float = Field(default=2.0, ge=0)
 
     graceful_shutdown_s: int = Field(default=30, ge=0)
 

@@ -12,7 +12,7 @@ from gateway.app import build_app
 from shared.app import create_app
 from shared.limits import MAX_HEADERS_BYTES, MAX_URL_BYTES
 from shared.settings import Settings
-from tests.test_gateway import serve
+from tests.serving import serve
 
 SETTINGS = Settings(environment="test", log_level="ERROR")
 

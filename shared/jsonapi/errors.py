@@ -115,6 +115,10 @@ class NotAcceptable(_StatusError):
     fixed = (406, "Not Acceptable")
 
 
+class RequestTimeout(_StatusError):
+    fixed = (408, "Request Timeout")
+
+
 class Conflict(_StatusError):
     fixed = (409, "Conflict")
 
@@ -149,6 +153,10 @@ class TooManyRequests(_StatusError):
 
 class RequestHeaderFieldsTooLarge(_StatusError):
     fixed = (431, "Request Header Fields Too Large")
+
+
+class Unimplemented(_StatusError):
+    fixed = (501, "Not Implemented")
 
 
 class BadGateway(_StatusError):

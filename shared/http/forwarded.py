@@ -1,0 +1,104 @@
+"""What a trusted proxy says of a request: its client, scheme and id, and the time that is left.
+
+The gateway believes TRUSTED_PROXIES, the services believe GATEWAY_NETWORKS. From anybody else
+these headers are ignored.
+"""
+
+import asyncio
+import ipaddress
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from shared.http.deadline import deadline_var
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+SAFE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}\Z")
+MILLISECONDS = re.compile(rb"[0-9]{1,9}\Z")
+
+
+class Networks:
+    """A set of networks, asked with `address in networks`."""
+
+    def __init__(self, networks: Sequence[Network]) -> None:
+        self.networks = tuple(networks)
+        self._has = lru_cache(maxsize=4096)(self._look)
+
+    def __contains__(self, address: str) -> bool:
+        return bool(self.networks) and self._has(address)
+
+    def _look(self, address: str) -> bool:
+        found = address_of(address)
+        return found is not None and any(found in network for network in self.networks)
+
+
+def address_of(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address that a proxy wrote, with or without brackets and a port; None for others.
+
+    An IPv4 address that is written as IPv6 (RFC 4291 §2.5.5.2) is the IPv4 address.
+    """
+    host = text.strip()
+    if host.startswith("["):
+        host = host[1:].partition("]")[0]
+    elif host.count(":") == 1:
+        host = host.partition(":")[0]
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def client_of(peer: str, forwarded_for: Sequence[bytes], trusted: Networks) -> str:
+    """The address of the client: the rightmost of X-Forwarded-For that is not trusted.
+
+    `forwarded_for` are the values of the header in the order of its lines. What does not parse
+    was not written by a trusted proxy, nor was anything to the left of it: the client is then
+    the trusted address after it.
+    """
+    client = peer
+    hops = ",".join(value.decode("latin-1") for value in forwarded_for).split(",")
+    for hop in reversed(hops):
+        address = address_of(hop)
+        if address is None or client not in trusted:
+            break
+        client = str(address)
+    return client
+
+
+class ForwardedMiddleware:
+    """Puts what a trusted peer says of a request into its scope, and sets its deadline."""
+
+    def __init__(self, app: ASGIApp, *, trusted: Networks) -> None:
+        self.app, self.trusted = app, trusted
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        peer = scope.get("client") if scope["type"] == "http" else None
+        if peer is None or peer[0] not in self.trusted:
+            await self.app(scope, receive, send)
+            return
+        token = deadline_var.set(self._believe(scope, peer[0]))
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            deadline_var.reset(token)
+
+    def _believe(self, scope: Scope, peer: str) -> float | None:
+        """Take over what the headers say; returns the deadline, in the loop's time."""
+        hops: list[bytes] = []
+        deadline = None
+        for name, value in scope["headers"]:
+            if name == b"x-forwarded-for":
+                hops.append(value)
+            elif name == b"x-forwarded-proto" and value in (b"http", b"https"):
+                scope["scheme"] = value.decode()
+            elif name == b"x-request-id" and SAFE_REQUEST_ID.match(value):
+                scope.setdefault("state", {})["request_id"] = value.decode()
+            elif name == b"x-request-timeout-ms" and MILLISECONDS.match(value):
+                deadline = asyncio.get_running_loop().time() + int(value) / 1000
+        if hops:
+            scope["client"] = (client_of(peer, hops, self.trusted), 0)
+        return deadline
