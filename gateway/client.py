@@ -1,11 +1,11 @@
-"""The client's side of a request: its body as it arrives, and whether it is still there."""
+"""The client's side of a request: its body, received whole, and whether it still waits."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
 
-import httpx
 from starlette.types import Receive
+
+from shared.jsonapi.errors import ContentTooLarge, ServiceUnavailable
 
 WATCH_AFTER_S = 0.05
 DISCARD_BYTES, DISCARD_S = 16 * 1024 * 1024, 5.0
@@ -15,46 +15,59 @@ class ClientGone(Exception):
     """Nobody waits for the answer any more."""
 
 
-class BodyTooLarge(Exception):
-    """The client sends more than it may."""
+class BodyBudget:
+    """The bytes of request bodies that the process holds, and may hold."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes, self.held = max_bytes, 0
+
+    def take(self, size: int) -> None:
+        """Count what has arrived; ServiceUnavailable where it is too much."""
+        if self.held + size > self.max_bytes:
+            detail = "Too many large requests are being received; try again."
+            raise ServiceUnavailable(detail, headers={"Retry-After": "1", "Connection": "close"})
+        self.held += size
 
 
-class ClientBody(httpx.AsyncByteStream):
-    """The body as it arrives, counted, since a chunked one does not say its length.
+class ClientBody:
+    """The body of one request; `release` gives back its part of the budget."""
 
-    aiohttp passes on what iterating raises as a failure of the service: `raise_if_failed` says
-    whose it was.
-    """
-
-    def __init__(self, receive: Receive, limit: int) -> None:
-        self.receive = receive
-        self.limit = limit
+    def __init__(self, receive: Receive, max_bytes: int, budget: BodyBudget) -> None:
+        self.receive, self.max_bytes, self.budget = receive, max_bytes, budget
+        self.size = 0
         self.is_complete = False
-        self.failure: ClientGone | BodyTooLarge | None = None
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        size = 0
+    async def read(self, length: int | None) -> bytes:
+        """The whole body, counted while it arrives, since a chunked one does not say its length.
+
+        Raises ContentTooLarge, ServiceUnavailable beyond the budget, and ClientGone.
+        """
+        if length is not None and length > self.max_bytes:
+            raise self._too_large()
+        chunks: list[bytes] = []
         while not self.is_complete:
             message = await self.receive()
-            chunk = message.get("body", b"")
-            size += len(chunk)
             if message["type"] == "http.disconnect":
-                self.failure = ClientGone()
-                raise self.failure
-            # What is too large may be complete as well: then nothing is left to discard.
+                raise ClientGone
             self.is_complete = not message.get("more_body", False)
-            if size > self.limit:
-                self.failure = BodyTooLarge()
-                raise self.failure
-            if chunk:
-                yield chunk
+            chunk: bytes = message.get("body", b"")
+            if self.size + len(chunk) > self.max_bytes:
+                raise self._too_large()
+            self.budget.take(len(chunk))
+            self.size += len(chunk)
+            chunks.append(chunk)
+        return b"".join(chunks)
 
-    def raise_if_failed(self) -> None:
-        if self.failure:
-            raise self.failure
+    def _too_large(self) -> ContentTooLarge:
+        detail = f"The body is larger than {self.max_bytes} bytes."
+        return ContentTooLarge(detail, headers={"Connection": "close"})
+
+    def release(self) -> None:
+        self.budget.held -= self.size
+        self.size = 0
 
     async def discard(self) -> None:
-        """Read on for a while: a client that is still sending would see a reset, not the 413."""
+        """Read on for a while: a client that still sends would see a reset, not the answer."""
         size = 0
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DISCARD_S):
@@ -65,16 +78,16 @@ class ClientBody(httpx.AsyncByteStream):
 
 
 class ClientWatch:
-    """Cancels the task of a request when its client goes.
+    """Cancels the task of a request, whose body was received, when its client goes.
 
-    It begins late, since most answers are quick, and after the body, which is read from the
-    same channel. It must be stopped before the answer is complete, which looks like a leaving.
+    It begins late, since most answers are quick. It must be stopped before the answer is
+    complete, which looks like a leaving.
     """
 
-    def __init__(self, body: ClientBody) -> None:
+    def __init__(self, receive: Receive) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self.body = body
+        self.receive = receive
         self.is_gone = False
         self._request: asyncio.Task[None] = task
         self._watcher: asyncio.Task[None] | None = None
@@ -90,14 +103,10 @@ class ClientWatch:
             self._watcher.cancel()
 
     def _begin(self) -> None:
-        loop = self._request.get_loop()
-        if self.body.is_complete:
-            self._watcher = loop.create_task(self._watch())
-        else:
-            self._timer = loop.call_later(WATCH_AFTER_S, self._begin)
+        self._watcher = self._request.get_loop().create_task(self._watch())
 
     async def _watch(self) -> None:
-        while (await self.body.receive())["type"] != "http.disconnect":
+        while (await self.receive())["type"] != "http.disconnect":
             pass
         self.is_gone = True
         self._request.cancel()

@@ -4,20 +4,24 @@ from collections.abc import Iterable
 
 from starlette.types import Scope
 
+from shared.http.config import HEADERS
+
 RawHeaders = list[tuple[bytes, bytes]]
 
 HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer "
     b"transfer-encoding upgrade".split()
 )
-# What only this gateway may say; a client that says it is not believed. The server has
-# answered Expect already.
+# What this gateway says itself, by its own connection or that of a trusted proxy
+# (shared/http/forwarded.py). The server has answered Expect already.
 OURS = frozenset(
     b"expect forwarded host x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-prefix "
-    b"x-forwarded-proto x-forwarded-uri x-real-ip x-request-id".split()
+    b"x-forwarded-proto x-forwarded-uri x-real-ip x-request-id x-request-timeout-ms".split()
 )
 NOT_TO_SERVICES = HOP_BY_HOP | OURS
-NOT_TO_CLIENTS = HOP_BY_HOP | {b"date", b"server", b"x-request-id"}
+# The server says these itself for every answer.
+SERVER = {name.lower().encode() for name, _ in HEADERS}
+NOT_TO_CLIENTS = HOP_BY_HOP | SERVER | {b"date", b"server", b"x-request-id"}
 
 
 def request_headers(scope: Scope) -> RawHeaders:

@@ -6,7 +6,8 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
-from gateway.proxy import FAILURES, upstreams
+from gateway.proxy import upstreams
+from gateway.upstream import FAILURES
 from shared.health import Check
 
 TIMEOUT = {"connect": 1.0, "read": 2.5}

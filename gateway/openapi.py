@@ -9,7 +9,8 @@ import httpx
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 
-from gateway.proxy import FAILURES, upstreams
+from gateway.proxy import upstreams
+from gateway.upstream import FAILURES
 
 router = APIRouter(include_in_schema=False)
 

@@ -1,12 +1,12 @@
-"""The proxy: a bare ASGI middleware that streams requests to the service of their path.
+"""The proxy: a bare ASGI middleware that hands requests on to the service of their path.
 
-httpx is the interface, aiohttp the transport under it; bodies pass undecoded both ways
+A request is received whole before a service is asked, an answer is streamed. httpx is the
+interface, aiohttp the transport under it; bodies pass undecoded both ways
 (docs/adr/0003-gateway.md).
 """
 
 import asyncio
 import logging
-import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -16,32 +16,22 @@ from fastapi import FastAPI
 from httpx_aiohttp import AiohttpTransport
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.breaker import Breaker
-from gateway.client import BodyTooLarge, ClientBody, ClientGone, ClientWatch
-from gateway.headers import RawHeaders, request_headers, response_headers
+from gateway.client import BodyBudget, ClientBody, ClientGone, ClientWatch
+from gateway.headers import request_headers, response_headers
 from gateway.operations import has_operations, service_of_operations
-from gateway.routes import service_of
-from shared.jsonapi.errors import (
-    BadGateway,
-    ContentTooLarge,
-    GatewayTimeout,
-    JSONAPIError,
-    ServiceUnavailable,
-    error_response,
-)
+from gateway.routes import Route, route_of
+from gateway.upstream import FAILURES, Upstream
+from shared.http.deadline import deadline_var
+from shared.jsonapi.errors import JSONAPIError, error_response
 from shared.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-# Services keep idle connections for 75 s, so none is closed just as it is used again.
+# Services keep idle connections for longer, so that none is closed just as it is used again.
 KEEP_ALIVE_S = 30
-MAX_CONNECTIONS = 200
-SMALL = 64 * 1024
-LOST = (httpx.TransportError, OSError)
-# The transport leaves an answer that is no HTTP as an error of aiohttp.
-FAILURES = (*LOST, aiohttp.ClientError)
 # Not in the standard, but what access logs show for a client that did not wait.
 CLIENT_CLOSED_REQUEST = 499
+EXPECTS = (b"expect", b"100-continue")
 
 
 async def _send_once(
@@ -58,9 +48,13 @@ async def _send_once(
 
 @asynccontextmanager
 async def transport_lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Open `app.state.transport`, the pooled connections to the services."""
+    """Open `app.state.transport`, the pooled connections to the services.
+
+    It has no limit of its own: an `Upstream` bounds what its service is asked at once, and the
+    server the answers that slow clients are taking.
+    """
     session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, keepalive_timeout=KEEP_ALIVE_S),
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S),
         cookie_jar=aiohttp.DummyCookieJar(),
         skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
         middlewares=(_send_once,),
@@ -88,153 +82,92 @@ class ProxyMiddleware:
     """Sends what a service has a path for to that service; the app answers the rest."""
 
     def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
-        self.app = app
-        self.upstreams = upstreams(settings)
-        self.breakers = {name: Breaker() for name in self.upstreams}
-        self.max_body_bytes = settings.max_body_bytes
+        self.app, self.settings = app, settings
+        urls = upstreams(settings)
+        self.upstreams = {name: Upstream(name, url, settings) for name, url in urls.items()}
+        self.budget = BodyBudget(settings.max_bodies_bytes)
         self.timeout = {
             "connect": settings.upstream_connect_timeout_s,
             "read": settings.upstream_read_timeout_s,
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        service = None
+        route = None
         if scope["type"] == "http":
-            service = service_of(scope["path"], _raw_path(scope))
-        if service is None:
+            route = route_of(scope["path"], _raw_path(scope))
+        if route is None:
             await self.app(scope, receive, send)
             return
-        body = ClientBody(receive, self.max_body_bytes)
-        watch = ClientWatch(body)
+        body = ClientBody(receive, self.settings.max_body_bytes, self.budget)
         try:
-            await self._proxy(service, scope, body, watch, send)
+            content = await _content(scope, body)
+            await self._proxy(route, scope, content, receive, send)
         except ClientGone:
             await _note_client_gone(send)
+        except JSONAPIError as error:
+            # A client that expects 100 (Continue) has not sent its body yet.
+            if not body.is_complete and EXPECTS not in scope["headers"]:
+                await body.discard()
+            answer = error_response([error], scope["state"]["request_id"])
+            await answer(scope, receive, send)
+        finally:
+            body.release()
+
+    async def _proxy(
+        self, route: Route, scope: Scope, content: bytes | None, receive: Receive, send: Send
+    ) -> None:
+        """Ask the service and pass its answer on, unless the client goes."""
+        watch = ClientWatch(receive)
+        try:
+            upstream = self.upstreams[route.service]
+            if has_operations(scope):
+                upstream = self.upstreams[service_of_operations(content or b"")]
+            request = self._request(upstream, scope, content)
+            transport = scope["app"].state.transport
+            response, small = await upstream.ask(
+                transport, request, route.pattern, self._deadline()
+            )
+            await _pass_on(response, small, watch, send)
         except asyncio.CancelledError:
             if not watch.is_gone:
                 raise
             watch.take_back()
-            await _note_client_gone(send)
+            raise ClientGone from None
         finally:
             watch.stop()
 
-    async def _proxy(
-        self, service: str, scope: Scope, body: ClientBody, watch: ClientWatch, send: Send
-    ) -> None:
-        try:
-            service, request = await self._request(service, scope, body)
-            response, content = await self._ask(service, request, body, scope)
-        except (JSONAPIError, BodyTooLarge) as error:
-            watch.stop()
-            if isinstance(error, BodyTooLarge):
-                await body.discard()
-                error = self._too_large()
-            answer = error_response([error], scope["state"]["request_id"])
-            await answer(scope, body.receive, send)
-            return
-        await _pass_on(response, content, watch, send)
+    def _deadline(self) -> float:
+        """When the answer must have begun, whatever is waited for and repeated until then."""
+        deadline = asyncio.get_running_loop().time() + self.settings.request_timeout_s
+        told = deadline_var.get()
+        return deadline if told is None else min(told, deadline)
 
-    async def _request(
-        self, service: str, scope: Scope, body: ClientBody
-    ) -> tuple[str, httpx.Request]:
-        """The request, and its service, which operations decide."""
-        headers = request_headers(scope)
-        content = await self._content(scope, headers, body)
-        if has_operations(scope):
-            service = service_of_operations(content or b"")
+    def _request(self, upstream: Upstream, scope: Scope, content: bytes | None) -> httpx.Request:
         path, query = _raw_path(scope), scope["query_string"]
-        url = self.upstreams[service] + (path + b"?" + query if query else path).decode("latin-1")
-        stream = None if body.is_complete else body
-        request = httpx.Request(
-            scope["method"], url, headers=headers, content=content, stream=stream
-        )
+        url = upstream.url + (path + b"?" + query if query else path).decode("latin-1")
+        headers = request_headers(scope)
+        request = httpx.Request(scope["method"], url, headers=headers, content=content)
         request.extensions["timeout"] = self.timeout
-        return service, request
+        return request
 
-    async def _content(self, scope: Scope, headers: RawHeaders, body: ClientBody) -> bytes | None:
-        """A body that is small or decides about the service, whole; None for others and none."""
-        length = next((int(value) for name, value in headers if name == b"content-length"), None)
-        is_chunked = any(name == b"transfer-encoding" for name, _ in scope["headers"])
-        if length is not None and length > self.max_body_bytes:
-            raise BodyTooLarge
-        is_large = is_chunked or (length is not None and length > SMALL)
-        if is_large and not has_operations(scope):
-            return None
-        if is_large or length:
-            return b"".join([chunk async for chunk in body])
-        body.is_complete = True
-        return None
 
-    async def _ask(
-        self, service: str, request: httpx.Request, body: ClientBody, scope: Scope
-    ) -> tuple[httpx.Response, bytes | None]:
-        """The response, and its body where that is small."""
-        breaker = self.breakers[service]
-        if wait_s := breaker.wait_s():
-            detail = f"The {service} service is failing and is left alone for a moment."
-            raise ServiceUnavailable(detail, headers={"Retry-After": str(math.ceil(wait_s))})
-        try:
-            response = await _send(scope["app"].state.transport, request)
-            content = await _read_small(response)
-        except FAILURES as error:
-            body.raise_if_failed()
-            breaker.record(failed=True)
-            raise _failure(service, error) from error
-        breaker.record(failed=False)
-        return response, content
-
-    def _too_large(self) -> ContentTooLarge:
-        return ContentTooLarge(
-            f"The body is larger than {self.max_body_bytes} bytes.",
-            headers={"Connection": "close"},
-        )
+async def _content(scope: Scope, body: ClientBody) -> bytes | None:
+    """The whole body, or None where the request has none."""
+    length, is_chunked = None, False
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            length = int(value)
+        elif name == b"transfer-encoding":
+            is_chunked = True
+    if length or is_chunked:
+        return await body.read(length)
+    body.is_complete = True
+    return None
 
 
 def _raw_path(scope: Scope) -> bytes:
     raw_path: bytes | None = scope.get("raw_path")
     return raw_path or scope["path"].encode()
-
-
-async def _send(transport: httpx.AsyncBaseTransport, request: httpx.Request) -> httpx.Response:
-    """Try once more only what cannot have changed anything, after a lost connection."""
-    is_repeatable = request.method in ("GET", "HEAD")
-    is_repeatable = is_repeatable and not isinstance(request.stream, ClientBody)
-    try:
-        return await transport.handle_async_request(request)
-    except LOST as error:
-        if not is_repeatable or _is_timeout(error):
-            raise
-    return await transport.handle_async_request(request)
-
-
-async def _read_small(response: httpx.Response) -> bytes | None:
-    """A small body whole, so that a service that dies in it is a 502; None for others."""
-    length = response.headers.get("content-length", "")
-    if not length.isdigit() or int(length) > SMALL:
-        return None
-    stream = _stream(response)
-    try:
-        return b"".join([chunk async for chunk in stream])
-    finally:
-        await stream.aclose()
-
-
-def _is_timeout(error: Exception) -> bool:
-    # The transport calls a lost connection a ConnectTimeout; the cause tells them apart.
-    return isinstance(error.__cause__ or error, TimeoutError)
-
-
-def _failure(service: str, error: Exception) -> JSONAPIError:
-    logger.warning("upstream failed", extra={"upstream": service, "error": repr(error)})
-    if _is_timeout(error):
-        return GatewayTimeout(f"The {service} service did not answer in time.")
-    detail = f"The {service} service cannot be reached."
-    return BadGateway(detail, headers={"Retry-After": "5"})
-
-
-def _stream(response: httpx.Response) -> httpx.AsyncByteStream:
-    assert isinstance(response.stream, httpx.AsyncByteStream)
-    return response.stream
 
 
 async def _pass_on(
@@ -247,7 +180,8 @@ async def _pass_on(
         await send(start)
         await send({"type": "http.response.body", "body": content})
         return
-    stream = _stream(response)
+    stream = response.stream
+    assert isinstance(stream, httpx.AsyncByteStream)
     try:
         await send(start)
         async for chunk in stream:
@@ -256,7 +190,7 @@ async def _pass_on(
         await send({"type": "http.response.body", "body": b""})
     except FAILURES as error:
         # It is too late for an error document; the server closes the connection instead.
-        logger.warning("upstream failed in its body", extra={"error": repr(error)})
+        logger.warning("upstream failed in its body", extra={"error": type(error).__name__})
     finally:
         await stream.aclose()
 

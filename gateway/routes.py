@@ -2,11 +2,20 @@
 
 import re
 from collections.abc import Collection
+from typing import NamedTuple
 
 from shared.jsonapi.references import OPERATIONS
 
 ONE = "/[^/]+"
 REST = f"(?:{ONE})*"
+
+
+class Route(NamedTuple):
+    """Which paths a service has."""
+
+    pattern: str
+    service: str
+
 
 # The sub-resources of an event that the faq service keeps come before the event itself. The
 # operations of a POST may lead to another service (gateway/operations.py).
@@ -38,7 +47,7 @@ PATHS = {
     "users": "auth",
 }
 
-_TABLE = [(re.compile(pattern), service) for pattern, service in ROUTES]
+_TABLE = [(re.compile(pattern), Route(pattern, service)) for pattern, service in ROUTES]
 # What one server takes for a separator and another for a part of a name has no path here.
 _DOTS = re.compile(r"/\.\.?(?:/|\Z)|[\\\x00-\x1f\x7f]")
 _ENCODED_SLASH = re.compile(rb"%2f|%5c", re.IGNORECASE)
@@ -56,11 +65,11 @@ def check_routes(services: Collection[str], routes: Collection[tuple[str, str]] 
         seen.add(pattern)
 
 
-def service_of(path: str, raw_path: bytes) -> str | None:
-    """The name of the service that has this path, or None."""
+def route_of(path: str, raw_path: bytes) -> Route | None:
+    """The route of this path, or None."""
     if _DOTS.search(path) or _ENCODED_SLASH.search(raw_path):
         return None
-    for pattern, service in _TABLE:
+    for pattern, route in _TABLE:
         if pattern.fullmatch(path):
-            return service
+            return route
     return None

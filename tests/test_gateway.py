@@ -2,32 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import httpx
 import pytest
-import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from dev.servers import free_port
 from gateway.app import build_app
-from shared.server import server_config
 from shared.settings import Settings
-
-
-@asynccontextmanager
-async def serve(app: ASGIApp, port: int) -> AsyncIterator[None]:
-    settings = Settings(graceful_shutdown_s=1)
-    server = uvicorn.Server(server_config(app, "127.0.0.1", port, settings))
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-    task = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110 - uvicorn offers nothing else to wait for
-        await asyncio.sleep(0.01)
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        await task
+from tests.serving import serve
 
 
 class Upstream:

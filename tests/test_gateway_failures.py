@@ -14,9 +14,10 @@ from starlette.types import Receive, Scope, Send
 
 from dev.servers import free_port
 from gateway.app import build_app
-from gateway.breaker import MIN_COUNT
+from shared.breaker import MIN_COUNT
 from shared.settings import Settings
-from tests.test_gateway import Upstream, serve
+from tests.serving import serve
+from tests.test_gateway import Upstream
 
 
 @asynccontextmanager
@@ -172,28 +173,22 @@ async def test_a_client_that_leaves_in_its_body_is_no_failure_of_ours(
     assert [r for r in caplog.records if r.msg == "uncaught exception"] == []
 
 
-async def test_requests_are_streamed() -> None:
-    port, first = free_port(), asyncio.Event()
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
-        more = True
-        while more:
-            message = await receive()
-            more = message.get("more_body", False)
-            first.set()
-        await send({"type": "http.response.start", "status": 204, "headers": []})
-        await send({"type": "http.response.body", "body": b""})
+async def test_a_service_is_asked_once_a_request_is_whole() -> None:
+    port, upstream, last = free_port(), Upstream(), asyncio.Event()
 
     async def chunks() -> AsyncIterator[bytes]:
         yield b"first"
-        await first.wait()
+        await last.wait()
         yield b"second"
 
-    async with serve(app, port), gateway_before(port) as gateway, asyncio.timeout(5):
-        answer = await gateway.post("/v1/events", content=chunks())
-    assert answer.status_code == 204
+    async with serve(upstream, port), gateway_before(port) as gateway, asyncio.timeout(5):
+        asking = asyncio.create_task(gateway.post("/v1/events", content=chunks()))
+        assert (await gateway.get("/v1/events")).status_code == 200
+        assert [scope["method"] for scope, _ in upstream.requests] == ["GET"]
+        last.set()
+        assert (await asking).status_code == 200
+    assert upstream.requests[-1][1] == b"firstsecond"
+    assert upstream.header("content-length") == ["11"]
 
 
 async def test_a_compressed_body_keeps_its_length() -> None:

@@ -11,7 +11,8 @@ import pytest
 from dev.servers import free_port
 from gateway.app import build_app
 from shared.settings import Settings
-from tests.test_gateway import Upstream, serve
+from tests.serving import serve
+from tests.test_gateway import Upstream
 
 ATOMIC = 'application/vnd.api+json;ext="https://jsonapi.org/ext/atomic"'
 EVENT: dict[str, Any] = {"op": "add", "data": {"type": "event", "attributes": {"name": "é"}}}
