@@ -44,9 +44,9 @@ def create_app(  # noqa: PLR0913 - the parts of a process, by name
     `lifespans` open in order and close in reverse; they put what they open on `app.state`.
     `checkers` may be a function of the app, for checks of what the lifespans opened.
     `routes` are bare ones beside FastAPI's; `describe` gives the OpenAPI document of them.
-    `middleware` is given from the innermost out; `outer` sees the answers to what failed or was
-    over a limit as well. The edge faces clients: it trusts TRUSTED_PROXIES where
-    the services trust the gateway, and describes more than itself.
+    `middleware` is given from the innermost out; `outer` sees answers to what failed or was over
+    a limit as well. The edge faces clients: it trusts TRUSTED_PROXIES where the services trust
+    the gateway, and describes more than itself.
     """
     app = FastAPI(
         title=f"Almanac {service}",
@@ -59,8 +59,9 @@ def create_app(  # noqa: PLR0913 - the parts of a process, by name
         lifespan=_in_order(lifespans),
     )
     app.state.settings = settings
-    trusted = settings.trusted_proxies if is_edge else settings.gateway_networks
-    app.state.trusted = Networks(trusted)
+    app.state.trusted = Networks(
+        settings.trusted_proxies if is_edge else settings.gateway_networks
+    )
     app.state.health = Health(checkers(app) if callable(checkers) else checkers)
     app.router.routes.extend(routes)
     for router in (health_router(app.state.health), *routers):
@@ -68,17 +69,25 @@ def create_app(  # noqa: PLR0913 - the parts of a process, by name
     if describe is not None:
         add_description(app, describe)
     add_error_handlers(app)
-    propagate = settings.api_propogate_uncaught_exceptions
-    nets = [
-        Middleware(UncaughtErrorMiddleware, propagate=propagate),
-        Middleware(LimitsMiddleware),
-    ]
-    for each in (*middleware, *nets, *outer):
+    for each in _middleware(app, inner=middleware, outer=outer):
         app.add_middleware(each.cls, *each.args, **each.kwargs)
-    app.add_middleware(RequestIdMiddleware)
-    app.add_middleware(ForwardedMiddleware, trusted=app.state.trusted)
     configure_sentry(settings, service)
     return app
+
+
+def _middleware(
+    app: FastAPI, *, inner: Sequence[Middleware], outer: Sequence[Middleware]
+) -> list[Middleware]:
+    """What every request passes, from the innermost out."""
+    propagate = app.state.settings.api_propogate_uncaught_exceptions
+    return [
+        *inner,
+        Middleware(UncaughtErrorMiddleware, propagate=propagate),
+        Middleware(LimitsMiddleware),
+        *outer,
+        Middleware(RequestIdMiddleware),
+        Middleware(ForwardedMiddleware, trusted=app.state.trusted),
+    ]
 
 
 def _in_order(lifespans: Sequence[Lifespan]) -> Lifespan:

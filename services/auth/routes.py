@@ -67,7 +67,7 @@ SIGN_IN: dict[str, Any] = {
                 }
             },
         },
-        **error_references(400, 401, 413, 414, 429, 431, 500, 502, 503, 504),
+        **error_references(400, 401, 408, 413, 414, 415, 429, 431, 500, 502, 503, 504),
     },
 }
 JWKS: dict[str, Any] = {

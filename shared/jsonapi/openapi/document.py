@@ -30,7 +30,7 @@ from shared.jsonapi.responses import MEDIA_TYPE
 
 MAX_LINKAGE = 1000
 ALWAYS = (400, 401, 406, 414, 429, 431, 500, 502, 503, 504)
-WITH_BODY = (403, 404, 409, 413, 415, 422)
+WITH_BODY = (403, 404, 408, 409, 413, 415, 422)
 READ: list[Schema] = [{}, {"bearer": []}]
 SIGNED_IN: list[Schema] = [{"bearer": []}]
 VERBS = {"patch": "replace", "post": "addTo", "delete": "removeFrom"}
@@ -218,7 +218,7 @@ class _Paths:
             f"Delete one of {self.resource.path}",
             found,
             {"204": {"description": "It is gone.", "headers": gone}},
-            (403, 404, 409, 413, 415, *errors),
+            (403, 404, 408, 409, 413, 415, *errors),
             security=SIGNED_IN,
         )
 
