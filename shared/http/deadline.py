@@ -16,4 +16,4 @@ def check_deadline() -> None:
     """GatewayTimeout once the deadline of this request has passed: begin no further statement."""
     deadline = deadline_var.get()
     if deadline is not None and asyncio.get_running_loop().time() >= deadline:
-        raise GatewayTimeout("The time for this request is over; nothing was changed by it.")
+        raise GatewayTimeout("The time for this request is over.")
