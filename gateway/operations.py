@@ -12,7 +12,7 @@ from starlette.types import Scope
 
 from gateway.routes import PATHS, TYPES
 from shared.jsonapi.errors import BadRequest
-from shared.jsonapi.references import OPERATIONS, path_of
+from shared.jsonapi.references import MAX_OPERATIONS, OPERATIONS, path_of
 
 # Its answer is as good as any where the operations name no type.
 ANY_SERVICE = "events"
@@ -52,7 +52,8 @@ def _operations(body: bytes) -> list[Any]:
     except orjson.JSONDecodeError:
         return []
     operations = document.get("atomic:operations") if isinstance(document, dict) else None
-    return operations if isinstance(operations, list) else []
+    # More of them are refused by whichever service gets them.
+    return operations[:MAX_OPERATIONS] if isinstance(operations, list) else []
 
 
 def _named(operation: Any) -> tuple[str, str | None] | None:

@@ -16,7 +16,8 @@ from starlette.responses import Response
 from shared.jsonapi.errors import BadRequest, PreconditionFailed, PreconditionRequired
 from shared.jsonapi.responses import MEDIA_TYPE
 
-TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
+# One tag, and what separates it from the next: empty elements are allowed (RFC 9110 §5.6.1.2).
+TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*+)"\s*+(?:,[,\s]*+|\Z)')
 VERSION = re.compile(r"(\d{1,19})(?:-[0-9a-f]{40}(?:-gzip)?)?\Z")
 
 
@@ -46,15 +47,14 @@ def parse_tags(value: str, header: str) -> list[Tag] | None:
     """The tags of If-Match or If-None-Match; None stands for `*`. Garbage is a 400."""
     if value.strip() == "*":
         return None
-    tags, rest = [], value.strip().strip(",").strip()
-    while rest:
-        match = TAG.match(rest)
-        rest = rest[match.end() :].lstrip() if match else "?"
-        if not match or (rest and not rest.startswith(",")):
+    tags, text, at = [], value.strip(", \t"), 0
+    while at < len(text):
+        match = TAG.match(text, at)
+        if match is None:
             detail = f'{header} must be `*` or a list of quoted tags such as "3-1f0c…".'
             raise BadRequest(detail, source={"header": header})
         tags.append(Tag(match[2], match[1] is not None))
-        rest = rest.lstrip(", \t")
+        at = match.end()
     return tags
 
 

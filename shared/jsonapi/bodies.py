@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from shared.auth import Viewer
 from shared.jsonapi.errors import (
+    MAX_ERRORS,
     BadRequest,
     Conflict,
     ErrorGroup,
@@ -16,10 +17,11 @@ from shared.jsonapi.errors import (
     JSONAPIError,
     UnprocessableContent,
 )
+from shared.jsonapi.references import MAX_OPERATIONS
 from shared.jsonapi.resource import ADMIN_ONLY, Attribute, Registry, Relationship, Resource
 from shared.jsonapi.strict import escape
 
-MAX_MEMBERS, MAX_OPERATIONS = 1000, 100
+MAX_MEMBERS = 1000
 
 
 @dataclass
@@ -35,11 +37,15 @@ class Changes:
 
 
 class BodyReader:
-    """Reads the resource object of one request; collects errors instead of stopping."""
+    """Reads the resource object of one request; collects errors instead of stopping.
+
+    Of more than MAX_ERRORS errors it only counts the rest, in `more`.
+    """
 
     def __init__(self, registry: Registry, resource: Resource, viewer: Viewer) -> None:
         self.registry, self.resource, self.viewer = registry, resource, viewer
         self.errors: list[JSONAPIError] = []
+        self.more = 0
 
     def read(self, document: dict[str, Any], *, row_id: str | None) -> Changes:
         """The changes of a POST (`row_id` None) or of a PATCH of that row; raises ErrorGroup."""
@@ -55,7 +61,7 @@ class BodyReader:
             else:
                 changes.members[name] = ids
         if self.errors:
-            raise ErrorGroup(self.errors)
+            raise ErrorGroup(self.errors, self.more)
         return changes
 
     def _check_identity(self, data: dict[str, Any], row_id: str | None) -> None:
@@ -84,19 +90,34 @@ class BodyReader:
         return {key: value for key, value in members.items() if not key.startswith("@")}
 
     def _add(self, error: type[Any], detail: str, pointer: str) -> None:
-        self.errors.append(error(detail, source={"pointer": pointer}))
+        if self._has_room():
+            self.errors.append(error(detail, source={"pointer": pointer}))
+
+    def _has_room(self) -> bool:
+        """Whether one error more is to be shown; if not, it is counted."""
+        is_full = len(self.errors) >= MAX_ERRORS
+        self.more += is_full
+        return not is_full
+
+    def _add_unknown(self, what: str, wire: str) -> None:
+        # There may be a hundred thousand of them: nothing is written for one that is not shown.
+        if self._has_room():
+            detail = f"{self.resource.type} has no {what} {wire!r}."
+            pointer = f"/data/{what}s/{escape(wire)}"
+            source = {"pointer": pointer}
+            self.errors.append(UnprocessableContent(detail, source=source))
 
     def _attributes(self, data: dict[str, Any], *, partial: bool) -> Iterator[tuple[str, Any]]:
         members = self._members(data, "attributes")
         given = set()
         for wire, value in members.items():
             name = self.registry.names.python(wire)
-            pointer = f"/data/attributes/{escape(wire)}"
             attribute = self.resource.fields.get(name or "")
             if attribute is None:
-                detail = f"{self.resource.type} has no attribute {wire!r}."
-                self._add(UnprocessableContent, detail, pointer)
-            elif self._may_set(attribute, pointer):
+                self._add_unknown("attribute", wire)
+                continue
+            pointer = f"/data/attributes/{escape(wire)}"
+            if self._may_set(attribute, pointer):
                 given.add(attribute.name)
                 yield from self._validated(attribute, value, pointer)
         for attribute in self.resource.fields.values():
@@ -143,24 +164,30 @@ class BodyReader:
         members = self._members(data, "relationships")
         for wire, value in members.items():
             link = self.resource.links.get(self.registry.names.python(wire) or "")
-            pointer = f"/data/relationships/{escape(wire)}"
             if link is None:
-                detail = f"{self.resource.type} has no relationship {wire!r}."
-                self._add(UnprocessableContent, detail, pointer)
-            elif not (link.writable or (link.required and link.is_column and not partial)):
+                self._add_unknown("relationship", wire)
+                continue
+            pointer = f"/data/relationships/{escape(wire)}"
+            if not (link.writable or (link.required and link.is_column and not partial)):
                 self._add(Forbidden, "This relationship cannot be set here.", pointer)
             elif not isinstance(value, dict) or "data" not in value:
                 self._add(BadRequest, "A relationship needs `data`.", pointer)
             else:
-                try:
-                    yield link.name, linked_ids(self.registry, link, value["data"], pointer)
-                except JSONAPIError as error:
-                    self.errors.append(error)
+                yield from self._linked(link, value["data"], pointer)
         for link in self.resource.relationships:
             wire = self.registry.names.wire(link.name)
             if link.required and link.is_column and not partial and wire not in members:
                 parent = "/data/relationships" if "relationships" in data else "/data"
                 self._add(UnprocessableContent, f"The relationship {wire} is required.", parent)
+
+    def _linked(
+        self, link: Relationship, data: Any, pointer: str
+    ) -> Iterator[tuple[str, list[int]]]:
+        try:
+            yield link.name, linked_ids(self.registry, link, data, pointer)
+        except JSONAPIError as error:
+            if self._has_room():
+                self.errors.append(error)
 
 
 def linked_ids(registry: Registry, link: Relationship, data: Any, pointer: str) -> list[int]:

@@ -10,6 +10,10 @@ from shared.jsonapi.responses import DocumentResponse
 
 Source = Mapping[str, str]
 
+# A document has at most so many errors and then one that counts the rest, and of a detail, which
+# may repeat what the client sent, so many characters.
+MAX_ERRORS, MAX_DETAIL = 50, 1000
+
 
 class JSONAPIError(Exception):
     """One error object and the HTTP status that it is answered with.
@@ -32,7 +36,7 @@ class JSONAPIError(Exception):
     ) -> None:
         super().__init__(detail)
         self.source = source
-        self.detail = detail
+        self.detail = detail if len(detail) <= MAX_DETAIL else f"{detail[:MAX_DETAIL]}…"
         self.title = title
         self.status = status
         self.code = code or title.lower().replace(" ", "-")
@@ -56,11 +60,14 @@ class JSONAPIError(Exception):
 
 
 class ErrorGroup(Exception):
-    """Several errors answered together, for instance all violations of one body."""
+    """Several errors answered together, for instance all violations of one body.
 
-    def __init__(self, errors: Sequence[JSONAPIError]) -> None:
-        super().__init__("; ".join(error.detail for error in errors))
-        self.errors = errors
+    `more` is how many others were counted without an error object being made for them.
+    """
+
+    def __init__(self, errors: Sequence[JSONAPIError], more: int = 0) -> None:
+        super().__init__("; ".join(error.detail for error in errors[:MAX_ERRORS]))
+        self.errors, self.more = errors, more
 
 
 def below(error: JSONAPIError | ErrorGroup, pointer: str) -> ErrorGroup:
@@ -68,7 +75,7 @@ def below(error: JSONAPIError | ErrorGroup, pointer: str) -> ErrorGroup:
     errors = error.errors if isinstance(error, ErrorGroup) else [error]
     for each in errors:
         each.source = {"pointer": pointer + (each.source or {}).get("pointer", "")}
-    return ErrorGroup(errors)
+    return ErrorGroup(errors, error.more if isinstance(error, ErrorGroup) else 0)
 
 
 class _StatusError(JSONAPIError):
@@ -182,12 +189,20 @@ def errors_document(
 
 
 def error_response(
-    errors: Sequence[JSONAPIError], request_id: str | None = None
+    errors: Sequence[JSONAPIError], request_id: str | None = None, more: int = 0
 ) -> DocumentResponse:
-    """The answer to a failed request: the common status, else the most general one (109)."""
-    statuses = {error.status for error in errors}
+    """The answer to a failed request: the common status, else the most general one (109).
+
+    It shows MAX_ERRORS errors, and says how many others there are with the `more` of a group.
+    """
+    more += len(errors[MAX_ERRORS:])
+    statuses = {error.status for error in errors[:MAX_ERRORS]}
     general = 500 if max(statuses) >= 500 else 400
     status = statuses.pop() if len(statuses) == 1 else general
+    errors = errors[:MAX_ERRORS]
+    if more:
+        detail = f"There are {more} more errors; mend these first."
+        errors = [*errors, JSONAPIError(None, detail, "More Errors", status)]
     headers = {name: value for error in errors for name, value in error.headers.items()}
     headers.setdefault("Cache-Control", "no-store")
     headers.setdefault("Vary", "Accept")

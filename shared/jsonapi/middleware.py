@@ -63,8 +63,8 @@ def _request_id(scope: Scope) -> str | None:
 def add_error_handlers(app: FastAPI) -> None:
     """Render every error that a handler, a dependency or the framework raises."""
 
-    def answer(request: Request, *errors: JSONAPIError) -> Response:
-        return error_response(errors, _request_id(request.scope))
+    def answer(request: Request, *errors: JSONAPIError, more: int = 0) -> Response:
+        return error_response(errors, _request_id(request.scope), more)
 
     async def one(request: Request, error: Exception) -> Response:
         assert isinstance(error, JSONAPIError)
@@ -72,7 +72,7 @@ def add_error_handlers(app: FastAPI) -> None:
 
     async def group(request: Request, error: Exception) -> Response:
         assert isinstance(error, ErrorGroup)
-        return answer(request, *error.errors)
+        return answer(request, *error.errors, more=error.more)
 
     async def framework(request: Request, error: Exception) -> Response:
         assert isinstance(error, StarletteHTTPException)

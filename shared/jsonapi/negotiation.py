@@ -17,18 +17,25 @@ from shared.jsonapi.errors import (
 from shared.jsonapi.responses import MEDIA_TYPE
 from shared.jsonapi.strict import find_fault
 
-PARAMETER = re.compile(r';\s*([\w!#$&^+.-]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;,\s]*)')
-MEDIA_RANGE = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*")+')
+# A quoted string (RFC 9110 §5.6.4), or all that follows a quote which is never closed: a scanner
+# that tried again behind such a quote would take quadratic time.
+QUOTED = r'"(?:[^"\\]++|\\.?)*+"?'
+PARAMETER = re.compile(rf";\s*+([\w!#$&^+.-]++)\s*+=\s*+({QUOTED}|[^;,\s]*+)", re.DOTALL)
+MEDIA_RANGE = re.compile(rf'(?:[^,"]++|{QUOTED})++', re.DOTALL)
+RANGES = (MEDIA_TYPE, "application/*", "*/*")
 ATOMIC = "https://jsonapi.org/ext/atomic"
 CURSOR_PAGINATION = "https://jsonapi.org/profiles/ethanresnick/cursor-pagination"
 
 
+def _name(media_type: str) -> str:
+    return media_type.partition(";")[0].strip().lower()
+
+
 def _parse(media_type: str) -> tuple[str, dict[str, str]]:
-    name = media_type.partition(";")[0].strip().lower()
     parameters = {key.lower(): value.strip('"') for key, value in PARAMETER.findall(media_type)}
     # What is no name with a value, as `; charset`, is a parameter of no meaning here.
     rest = PARAMETER.sub("", media_type.partition(";")[1] + media_type.partition(";")[2])
-    return name, parameters | ({rest: ""} if rest.strip(" \t;") else {})
+    return _name(media_type), parameters | ({rest: ""} if rest.strip(" \t;") else {})
 
 
 @lru_cache(maxsize=256)
@@ -39,7 +46,8 @@ def accepted_profiles(accept: str, extension: str | None) -> frozenset[str] | No
     """
     if not accept.strip():
         return frozenset()
-    found = [_profiles(part, extension) for part in MEDIA_RANGE.findall(accept)]
+    ranges = [each for each in MEDIA_RANGE.findall(accept) if _name(each) in RANGES]
+    found = [_profiles(each, extension) for each in ranges]
     acceptable = [profiles for profiles in found if profiles is not None]
     return frozenset().union(*acceptable) if acceptable else None
 
@@ -48,11 +56,11 @@ def _profiles(media_range: str, extension: str | None) -> frozenset[str] | None:
     name, parameters = _parse(media_range)
     if re.fullmatch(r"0(\.0{0,3})?", parameters.pop("q", "1")):
         return None
-    if name in ("*/*", "application/*"):
+    if name != MEDIA_TYPE:
         return frozenset()
     extensions = set(parameters.get("ext", "").split())
     wanted = {extension} if extension else set()
-    if name != MEDIA_TYPE or parameters.keys() - {"ext", "profile"} or extensions != wanted:
+    if parameters.keys() - {"ext", "profile"} or extensions != wanted:
         return None
     profiles = parameters.get("profile", "").split()
     return frozenset(profile.rstrip("/") for profile in profiles)
@@ -122,7 +130,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
         ) from error
     if not isinstance(document, dict):
         raise BadRequest("The body must be a JSON object.", source={"pointer": ""})
-    if fault := find_fault(body):
+    if fault := find_fault(body, document):
         raise BadRequest(fault[1], source={"pointer": fault[0]})
     return document
 

@@ -19,6 +19,7 @@ from shared.jsonapi.changes import change, change_linkage, create
 from shared.jsonapi.endpoints import item_plan_of
 from shared.jsonapi.errors import BadRequest, ErrorGroup, JSONAPIError, NotFound, below
 from shared.jsonapi.idempotency import idempotent
+from shared.jsonapi.lids import Lids, data_with_ids, with_id
 from shared.jsonapi.locks import lock_operations
 from shared.jsonapi.negotiation import ATOMIC, body_of, media_type, negotiate, parse_object
 from shared.jsonapi.objects import PREFIX
@@ -90,7 +91,7 @@ class _Run:
 
     writer: Writer
     request: Request
-    lids: dict[tuple[str, str], str] = field(default_factory=dict)
+    lids: Lids = field(default_factory=dict)
 
     async def one(self, number: int, operation: Any) -> bytes:
         """The result of one operation."""
@@ -109,7 +110,7 @@ class _Run:
             raise BadRequest("The operation needs `data`.", source={"pointer": ""})
         if target.link:
             return await self._linkage(target, target.link, operation)
-        data = self._with_ids(operation.get("data"), "/data", is_new=op == "add")
+        data = data_with_ids(operation, self.lids, is_new=op == "add")
         if op == "add":
             return await self._add(target, operation["data"], data)
         assert target.row_id is not None
@@ -147,7 +148,7 @@ class _Run:
         if not link.writable or (not link.to_many and method != "PATCH"):
             raise BadRequest("This relationship cannot be changed so.", source={"pointer": ""})
         assert target.row_id is not None
-        data = self._with_ids(operation["data"], "/data")
+        data = data_with_ids(operation, self.lids)
         holds = self._precondition(operation, target.resource)
         registry = self.writer.registry
         await change_linkage(
@@ -185,8 +186,7 @@ class _Run:
             raise BadRequest("The operation needs `ref` or `href`.", source={"pointer": ""})
         if operation["op"] == "add":
             return Target(self._resource(data, "/data"))
-        data = self._with_ids(data, "/data")
-        row_id = data.get("id")
+        row_id = data_with_ids(operation, self.lids).get("id")
         if not isinstance(row_id, str):
             raise BadRequest("`data` needs its `id`, a string.", source={"pointer": "/data"})
         return Target(self._resource(data, "/data"), row_id)
@@ -208,7 +208,10 @@ class _Run:
         if ("id" in ref) == ("lid" in ref):
             raise BadRequest("`ref` needs an `id` or a `lid`.", source={"pointer": "/ref"})
         resource = self._resource(ref, "/ref")
-        row_id = self._with_ids(ref, "/ref").get("id")
+        try:
+            row_id = with_id(ref, self.lids).get("id")
+        except BadRequest as error:
+            raise below(error, "/ref") from error
         if not isinstance(row_id, str):
             raise BadRequest("The `id` must be a string.", source={"pointer": "/ref/id"})
         name = ref.get("relationship")
@@ -243,43 +246,6 @@ class _Run:
                 resource = by_path[path]
                 return Target(resource, row_id, self._link(resource, name, "/href"))
         raise NotFound(f"There is nothing to {op} at {href!r}.", source=source)
-
-    def _with_ids(self, node: Any, pointer: str, *, is_new: bool = False) -> Any:
-        """The same with the id for each `lid`; a new resource keeps its own lid out of it."""
-        if isinstance(node, list):
-            return [self._with_ids(each, f"{pointer}/{i}") for i, each in enumerate(node)]
-        if not isinstance(node, dict):
-            return node
-        node = dict(node)
-        if "lid" in node:
-            self._resolve(node, f"{pointer}/lid", is_new=is_new)
-        links = node.get("relationships")
-        if isinstance(links, dict):
-            node["relationships"] = {
-                name: {
-                    **link,
-                    "data": self._with_ids(link["data"], f"{pointer}/relationships/{name}/data"),
-                }
-                if isinstance(link, dict) and "data" in link
-                else link
-                for name, link in links.items()
-            }
-        return node
-
-    def _resolve(self, node: dict[str, Any], pointer: str, *, is_new: bool) -> None:
-        """Put the id in the place of a lid; a new resource may only take one that is free."""
-        lid, source = node.pop("lid"), {"pointer": pointer}
-        if not isinstance(lid, str):
-            raise BadRequest("A lid must be a string.", source=source)
-        if is_new:
-            if any(lid == other for _, other in self.lids):
-                raise BadRequest(f"The lid {lid!r} is taken already.", source=source)
-            return
-        known = self.lids.get((str(node.get("type")), lid))
-        if known is None:
-            detail = f"No earlier operation made a {node.get('type')} of lid {lid!r}."
-            raise BadRequest(detail, source=source)
-        node["id"] = known
 
     def _precondition(
         self, operation: dict[str, Any], resource: Resource, *, delete: bool = False

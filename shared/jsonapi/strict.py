@@ -1,9 +1,15 @@
-"""Faults of JSON that parsers let pass: a name given twice, and nesting without end."""
+"""Faults of JSON that parsers let pass: a name given twice, nesting and values without end."""
 
 import json
+import re
+from collections.abc import Callable
 from typing import Any
 
-MAX_DEPTH = 32
+# A hundred operations with a thousand identifiers have a tenth of these values.
+MAX_DEPTH, MAX_VALUES = 32, 120_000
+STRING = re.compile(rb'"[^"\\]*+(?:(?:\\.)++[^"\\]*+)*+"')
+TOO_DEEP = f"The body is nested more than {MAX_DEPTH} deep."
+TOO_MANY = f"The body has more than {MAX_VALUES} values."
 
 
 class _Repeated(dict[str, Any]):
@@ -22,29 +28,63 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return repeated
 
 
-def find_fault(text: bytes) -> tuple[str, str] | None:
-    """(pointer, what is wrong there) of the first fault of a text that is JSON, or None."""
-    try:
-        return _walk(json.loads(text, object_pairs_hook=_object), "", 1)
-    except RecursionError:
-        return "", f"The body is nested more than {MAX_DEPTH} deep."
-    except ValueError:
-        return "", "The body has a number that is too long."
+def find_fault(text: bytes, document: dict[str, Any]) -> tuple[str, str] | None:
+    """(pointer, what is wrong there) of one fault of a JSON text, or None.
+
+    `document` is what a parser made of the text. Where a name is given twice the parser has kept
+    one of the two, so the text has more names than the document.
+    """
+    level: list[Any] = [document]
+    depth = values = names = 0
+    while level:
+        depth += 1
+        if depth > MAX_DEPTH:
+            return _pointer_to(document, lambda _, at: at > MAX_DEPTH), TOO_DEEP
+        children: list[Any] = []
+        for node in level:
+            if type(node) is dict:
+                names += len(node)
+                children.extend(node.values())
+            else:
+                children.extend(node)
+            if values + len(children) > MAX_VALUES:
+                return "", TOO_MANY
+        values += len(children)
+        level = [child for child in children if type(child) is dict or type(child) is list]
+    given = b"".join(STRING.split(text)).count(b":")
+    if given > MAX_VALUES:
+        return "", TOO_MANY
+    return None if given == names else _find_repeated(text)
 
 
-def _walk(node: Any, pointer: str, depth: int) -> tuple[str, str] | None:
-    if isinstance(node, _Repeated):
-        return pointer, f"The name {node.name!r} is given twice."
-    if depth > MAX_DEPTH and isinstance(node, dict | list):
-        return pointer, f"The body is nested more than {MAX_DEPTH} deep."
-    if isinstance(node, dict):
-        items = [(escape(name), each) for name, each in node.items()]
-    elif isinstance(node, list):
-        items = [(str(i), each) for i, each in enumerate(node)]
-    else:
+def _find_repeated(text: bytes) -> tuple[str, str]:
+    document = json.loads(text, object_pairs_hook=_object)
+    name = ""
+
+    def is_repeated(node: Any, _: int) -> bool:
+        nonlocal name
+        name = getattr(node, "name", "")
+        return isinstance(node, _Repeated)
+
+    pointer = _pointer_to(document, is_repeated)
+    return pointer, f"The name {name!r} is given twice."
+
+
+def _pointer_to(document: Any, is_wanted: Callable[[Any, int], bool]) -> str:
+    """The pointer to the first object or list that is wanted; its depth counts from 1."""
+
+    def tokens(node: Any, depth: int) -> list[str] | None:
+        if is_wanted(node, depth):
+            return []
+        items = node.items() if isinstance(node, dict) else enumerate(node)
+        for name, child in items:
+            if isinstance(child, dict | list):
+                found = tokens(child, depth + 1)
+                if found is not None:
+                    return [*found, escape(str(name))]
         return None
-    faults = (_walk(each, f"{pointer}/{name}", depth + 1) for name, each in items)
-    return next((fault for fault in faults if fault), None)
+
+    return "".join(f"/{token}" for token in reversed(tokens(document, 1) or []))
 
 
 def escape(token: str) -> str:
