@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from services.events.models import Event, Profile, Role
 from shared.auth import User, Viewer
 from shared.jsonapi.errors import Forbidden
-from shared.jsonapi.fields import URL, Documented, Instant
+from shared.jsonapi.fields import URL, Documented, Instant, bounded_markup
 from shared.jsonapi.resource import (
     AdminOnly,
     ReadOnly,
@@ -43,7 +43,12 @@ def _sanitised(html: str) -> str:
 
 
 Text = Annotated[str, StringConstraints(max_length=500)]
-HTML = Annotated[str, StringConstraints(max_length=100_000), AfterValidator(_sanitised)]
+HTML = Annotated[
+    str,
+    StringConstraints(max_length=100_000),
+    AfterValidator(bounded_markup),
+    AfterValidator(_sanitised),
+]
 Timezone = Annotated[
     str,
     AfterValidator(_known_timezone),

@@ -90,18 +90,19 @@ class BodyReader:
         return {key: value for key, value in members.items() if not key.startswith("@")}
 
     def _add(self, error: type[Any], detail: str, pointer: str) -> None:
-        if self._has_room():
-            self.errors.append(error(detail, source={"pointer": pointer}))
+        self._append(error(detail, source={"pointer": pointer}))
 
-    def _has_room(self) -> bool:
-        """Whether one error more is to be shown; if not, it is counted."""
-        is_full = len(self.errors) >= MAX_ERRORS
-        self.more += is_full
-        return not is_full
+    def _append(self, error: JSONAPIError) -> None:
+        if len(self.errors) < MAX_ERRORS:
+            self.errors.append(error)
+        else:
+            self.more += 1
 
     def _add_unknown(self, what: str, wire: str) -> None:
         # There may be a hundred thousand of them: nothing is written for one that is not shown.
-        if self._has_room():
+        if len(self.errors) >= MAX_ERRORS:
+            self.more += 1
+        else:
             detail = f"{self.resource.type} has no {what} {wire!r}."
             pointer = f"/data/{what}s/{escape(wire)}"
             source = {"pointer": pointer}
@@ -110,9 +111,9 @@ class BodyReader:
     def _attributes(self, data: dict[str, Any], *, partial: bool) -> Iterator[tuple[str, Any]]:
         members = self._members(data, "attributes")
         given = set()
+        by_wire = {self.registry.names.wire(a.name): a for a in self.resource.fields.values()}
         for wire, value in members.items():
-            name = self.registry.names.python(wire)
-            attribute = self.resource.fields.get(name or "")
+            attribute = by_wire.get(wire)
             if attribute is None:
                 self._add_unknown("attribute", wire)
                 continue
@@ -162,8 +163,11 @@ class BodyReader:
         self, data: dict[str, Any], *, partial: bool
     ) -> Iterator[tuple[str, list[int]]]:
         members = self._members(data, "relationships")
+        by_wire = {
+            self.registry.names.wire(link.name): link for link in self.resource.relationships
+        }
         for wire, value in members.items():
-            link = self.resource.links.get(self.registry.names.python(wire) or "")
+            link = by_wire.get(wire)
             if link is None:
                 self._add_unknown("relationship", wire)
                 continue
@@ -186,8 +190,7 @@ class BodyReader:
         try:
             yield link.name, linked_ids(self.registry, link, data, pointer)
         except JSONAPIError as error:
-            if self._has_room():
-                self.errors.append(error)
+            self._append(error)
 
 
 def linked_ids(registry: Registry, link: Relationship, data: Any, pointer: str) -> list[int]:

@@ -20,6 +20,9 @@ RFC3339 = re.compile(
     r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
 )
 # What a browser would repair is refused: the text is kept as it is given.
+# HTML is parsed in the time of its tags by how many of them are open, and each `&` that is no
+# reference costs more than the one before.
+MAX_TAGS, MAX_REFERENCES = 2000, 10_000
 URL_TEXT = re.compile(r"https?://[^\s<>\"{}|\\^`\x00-\x1f\x7f]+", re.IGNORECASE)
 
 _http_url = TypeAdapter(HttpUrl)
@@ -51,6 +54,15 @@ def _is_url(value: str) -> str:
         raise ValueError("give an absolute http or https URL")
     _http_url.validate_python(value)
     return value
+
+
+def bounded_markup(html: str) -> str:
+    """The same HTML; ValueError where it is made to keep a parser busy."""
+    if html.count("<") > MAX_TAGS:
+        raise ValueError(f"at most {MAX_TAGS} tags")
+    if html.count("&") > MAX_REFERENCES:
+        raise ValueError(f"at most {MAX_REFERENCES} character references")
+    return html
 
 
 def _whole(value: Any) -> Any:

@@ -10,15 +10,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy import String, and_, cast, literal, not_, or_
+from sqlalchemy import ColumnElement, String, and_, cast, literal, not_, or_
 
 from shared.jsonapi.errors import BadRequest
-from shared.jsonapi.scope import Condition, Scope
+from shared.jsonapi.scope import COMPARISON, TEXT_MATCH, VALUE, Condition, Scope
 
 MAX_DEPTH, MAX_NODES, MAX_FILTER_VALUES, MAX_PATH = 10, 100, 100, 3
+# LIKE compares a text with itself at each place: what it looks for must be short.
+MAX_LIKE = 100
 TOKEN = re.compile(
-    r"\s*(?:'(?P<text>(?:[^']|'')*)'|(?P<bare>-?\d[\d.eE+-]*|(?:true|false|null)(?=\s*[,)]))"
-    r"|(?P<name>[A-Za-z][\w.-]*)|(?P<mark>[(),]))"
+    r"\s*+(?:'(?P<text>(?:[^']++|'')*+)'|(?P<bare>-?\d[\d.eE+-]*+|(?:true|false|null)(?=\s*[,)]))"
+    r"|(?P<name>[A-Za-z][\w.-]*+)|(?P<mark>[(),]))"
 )
 COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
     "equals": lambda column, value: column == value,
@@ -40,6 +42,7 @@ def field_filter(scope: Scope, key: str, parameter: str, values: Sequence[str]) 
     def condition(inner: Scope) -> Condition:
         if inner.attribute(last) is None and (link := inner.link(last)):
             ids = [_identifier(parameter, value) for value in values]
+            inner.spend(VALUE * len(ids))
             return inner.exists(link, lambda end: end.source.c.id.in_(ids))
         return any_of(inner, last, parameter, values)
 
@@ -62,6 +65,7 @@ def any_of(scope: Scope, wire: str, parameter: str, values: Sequence[str]) -> Co
     name = scope.attribute(wire)
     if name is None:
         raise bad(parameter, f"{wire!r} is not a field to filter by.")
+    scope.spend(VALUE * len(values))
     return scope.source.c[name].in_([_value(scope, name, parameter, each) for each in values])
 
 
@@ -178,6 +182,7 @@ def _test(scope: Scope, wire: str, function: str, constants: Sequence[str | None
     name = scope.attribute(wire)
     if name is None:
         raise bad("filter", f"{wire!r} is not a field to filter by.")
+    scope.spend(TEXT_MATCH if function in TEXT_MATCHES else COMPARISON)
     column = scope.source.c[name]
     if function == "isNull" or (function == "equals" and constants == [None]):
         return column.is_(None)
@@ -185,17 +190,24 @@ def _test(scope: Scope, wire: str, function: str, constants: Sequence[str | None
         raise bad("filter", f"{function} takes no null.")
     texts = [text for text in constants if text is not None]
     if function in TEXT_MATCHES:
-        if not isinstance(column.type, String):
-            raise bad("filter", f"{wire!r} is no text.")
-        escaped = re.sub(r"([\\%_])", r"\\\1", texts[0])
-        return cast(column, String).ilike(TEXT_MATCHES[function].format(escaped), escape="\\")
+        return _like(column, wire, function, texts[0])
     values = [_value(scope, name, "filter", text) for text in texts]
     if function == "any":
+        scope.spend(VALUE * len(values))
         return column.in_(values)
     if function == "between":
         return column.between(*values)
     compared: Condition = COMPARISONS[function](column, literal(values[0], column.type))
     return compared
+
+
+def _like(column: ColumnElement[Any], wire: str, function: str, text: str) -> Condition:
+    if not isinstance(column.type, String):
+        raise bad("filter", f"{wire!r} is no text.")
+    if len(text) > MAX_LIKE:
+        raise bad("filter", f"{function} takes at most {MAX_LIKE} characters.")
+    escaped = re.sub(r"([\\%_])", r"\\\1", text)
+    return cast(column, String).ilike(TEXT_MATCHES[function].format(escaped), escape="\\")
 
 
 def bad(parameter: str, detail: str) -> BadRequest:

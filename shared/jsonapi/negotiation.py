@@ -87,11 +87,11 @@ async def body_of(request: Request, extension: str | None = None) -> bytes:
     has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
     if not has_body and extension is None:
         return b""
-    _check_content_type(headers.get("content-type", ""), extension)
+    check_content_type(headers.get("content-type", ""), extension)
     return await read_body(request)
 
 
-def _check_content_type(content_type: str, extension: str | None) -> None:
+def check_content_type(content_type: str, extension: str | None) -> None:
     name, parameters = _parse(content_type)
     extensions = set(parameters.get("ext", "").split())
     wanted = {extension} if extension else set()

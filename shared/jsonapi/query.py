@@ -13,12 +13,14 @@ from shared.jsonapi.errors import BadRequest
 from shared.jsonapi.filters import MAX_FILTER_VALUES, FunctionFilter, bad, field_filter
 from shared.jsonapi.negotiation import CURSOR_PAGINATION
 from shared.jsonapi.resource import Registry, Resource
-from shared.jsonapi.scope import Scope
+from shared.jsonapi.scope import SORT_PATH, Budget, Scope
 
-NAME = r"[a-zA-Z0-9](?:[a-zA-Z0-9_-]*[a-zA-Z0-9])?"
-FAMILY = re.compile(rf"({NAME})((?:\[(?:{NAME}(?:\.{NAME})*)?\])*)\Z")
+# Runs of letters and digits with dashes and underscores between them, never tried in another way.
+NAME = r"[a-zA-Z0-9]++(?:[_-]++[a-zA-Z0-9]++)*+"
+FAMILY = re.compile(rf"({NAME})((?:\[(?:{NAME}(?:\.{NAME})*+)?+\])*+)\Z")
 DEFAULT_SIZE, MAX_SIZE, MAX_OFFSET, MAX_LINKAGE = 20, 100, 1_000_000, 1000
 MAX_INCLUDE_DEPTH, MAX_INCLUDES, MAX_PARAMETERS = 3, 10, 100
+MAX_SORT_KEYS, MAX_FIELDS = 10, 100
 __all__ = ["MAX_FILTER_VALUES", "Query", "SortKey", "parse_query", "refuse_parameters"]
 
 
@@ -72,7 +74,7 @@ def parse_query(  # noqa: PLR0913 - where, for whom, and how pages are asked for
     `linkage` is a collection of identifiers: it has pages only. `profile` says that Accept asks
     for cursor pagination.
     """
-    scope = Scope(registry, resource, resource.table, viewer)
+    scope = Scope(registry, resource, resource.table, viewer, Budget())
     return _Parser(scope, collection, linkage, profile).parse(_pairs(text))
 
 
@@ -85,7 +87,7 @@ def refuse_parameters(text: str) -> None:
 def _pairs(text: str) -> list[tuple[str, str]]:
     """(name, value) of each parameter, decoded as a form is (checklist 100)."""
     pairs: list[tuple[str, str]] = []
-    for part in text.split("&"):
+    for part in filter(None, text.split("&")):
         raw = unquote_plus(part.partition("=")[0], errors="replace")
         if len(pairs) >= MAX_PARAMETERS:
             raise bad(raw, f"At most {MAX_PARAMETERS} parameters.")
@@ -100,10 +102,12 @@ def _pairs(text: str) -> list[tuple[str, str]]:
 
 class _Parser:
     def __init__(self, scope: Scope, collection: bool, linkage: bool, profile: bool) -> None:
+        assert scope.budget is not None
+        self.budget = scope.budget
         self.scope, self.collection, self.linkage = scope, collection, linkage
         self.registry, self.resource = scope.registry, scope.resource
         self.query = Query(size=MAX_LINKAGE if linkage else DEFAULT_SIZE)
-        self.profile = profile
+        self.profile, self.sort_points = profile, 0
 
     def parse(self, pairs: list[tuple[str, str]]) -> Query:
         self.query.raw = pairs
@@ -117,7 +121,12 @@ class _Parser:
             match = FAMILY.match(name)
             if match is None:
                 raise bad(name, f"{name} is not a parameter name of JSON:API.")
+            self.budget.parameter = name
             self._dispatch(match[1], re.findall(r"\[([^\[\]]*)\]", match[2]), name, values)
+        if self.query.count:
+            # All rows that match are looked for once more, in no order.
+            self.budget.parameter = "page[count]"
+            self.budget.spend(self.budget.spent - self.sort_points)
         return self.query
 
     def _choose_paging(self, given: dict[str, list[str]]) -> None:
@@ -137,7 +146,7 @@ class _Parser:
             case "include", []:
                 self._include(value)
             case "sort", [] if collection:
-                self.query.sort = [self._sort_key(part) for part in value.split(",")]
+                self._sort(value.split(","))
             case "filter", [] if collection:
                 self.query.filters.append(FunctionFilter(value).condition(self.scope))
             case "filter", [key] if collection and key:
@@ -186,14 +195,22 @@ class _Parser:
         if resource is None:
             raise bad(parameter, f"There is no type {type_name!r} in these documents.")
         known = self.registry.wire_fields(resource)
-        for wire in filter(None, value.split(",")):
+        names = [wire for wire in value.split(",") if wire]
+        if len(names) > MAX_FIELDS:
+            raise bad(parameter, f"At most {MAX_FIELDS} fields.")
+        for wire in names:
             if wire not in known:
                 raise bad(parameter, f"{type_name} has no field {wire!r}.")
-        self.query.fields[resource.type] = [known[w] for w in value.split(",") if w]
+        self.query.fields[resource.type] = [known[wire] for wire in names]
 
     def _include(self, value: str) -> None:
         paths: dict[tuple[str, ...], None] = {}
         asked = [path for path in value.split(",") if path or value]
+        if len(asked) > MAX_INCLUDES or any(
+            path.count(".") >= MAX_INCLUDE_DEPTH for path in asked
+        ):
+            detail = f"At most {MAX_INCLUDES} paths, each at most {MAX_INCLUDE_DEPTH} deep."
+            raise bad("include", detail)
         for path in asked:
             scope_resource, names = self.resource, []
             for segment in path.split("."):
@@ -204,14 +221,21 @@ class _Parser:
                 names.append(link.name)
                 paths[tuple(names)] = None
                 scope_resource = self.registry.target(link)
-            if len(names) > MAX_INCLUDE_DEPTH or len(asked) > MAX_INCLUDES:
-                detail = f"At most {MAX_INCLUDES} paths, each at most {MAX_INCLUDE_DEPTH} deep."
-                raise bad("include", detail)
         self.query.include = list(paths)
+
+    def _sort(self, parts: list[str]) -> None:
+        if len(parts) > MAX_SORT_KEYS:
+            raise self._unsortable(f"At most {MAX_SORT_KEYS} keys.")
+        before = self.budget.spent
+        self.query.sort = [self._sort_key(part) for part in parts]
+        self.sort_points = self.budget.spent - before
 
     def _sort_key(self, part: str) -> SortKey:
         wire = part.removeprefix("-")
         *path, last = wire.split(".")
+        if path:
+            # It is looked up for all rows, where a filter often stops at the first that matches.
+            self.scope.spend(SORT_PATH)
         try:
             expression = self._expression(self.scope, path, last)
         except BadRequest as error:

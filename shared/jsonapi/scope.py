@@ -12,19 +12,56 @@ from sqlalchemy import ColumnElement, FromClause, Select, and_, literal, select
 from sqlalchemy.sql.util import ClauseAdapter
 
 from shared.auth import Viewer
+from shared.jsonapi.errors import BadRequest
 from shared.jsonapi.resource import Registry, Relationship, Resource
 
 Condition = ColumnElement[bool]
 
+# What the parts of a filter or sort cost PostgreSQL, in points: one is about a fifth of a
+# millisecond for 5,000 rows (docs/adr/0010-budget-of-filters.md).
+COMPARISON, VALUE, TEXT_MATCH, SUBQUERY, SORT_PATH = 1, 1, 30, 65, 100
+MAX_POINTS = 500
+
+
+@dataclass
+class Budget:
+    """The points that filters and sorts of a request have spent; `parameter` is being read."""
+
+    parameter: str = ""
+    spent: int = 0
+
+    def spend(self, points: int) -> None:
+        """BadRequest where the points are more than are left."""
+        self.spent += points
+        if self.spent > MAX_POINTS:
+            detail = (
+                f"The filters and sorts of a request may cost {MAX_POINTS} points, and up to here "
+                f"they cost {self.spent}: {COMPARISON} for a comparison and {VALUE} for each of "
+                f"several values, {TEXT_MATCH} for contains, startsWith and endsWith, {SUBQUERY} "
+                "for a relationship, twice as much within one and three times within two, and "
+                f"{SORT_PATH} more for a sort through relationships."
+            )
+            raise BadRequest(detail, source={"parameter": self.parameter})
+
 
 @dataclass(frozen=True)
 class Scope:
-    """Rows of `resource` as `source`; `viewer` is who asks."""
+    """Rows of `resource` as `source`; `viewer` is who asks.
+
+    `depth` is how many relationships lead here. Without a `budget` nothing is counted.
+    """
 
     registry: Registry
     resource: Resource
     source: FromClause
     viewer: Viewer
+    budget: Budget | None = None
+    depth: int = 0
+
+    def spend(self, points: int) -> None:
+        """Count what a part of a filter costs here; BadRequest where it is too much."""
+        if self.budget is not None:
+            self.budget.spend(points * (self.depth + 1))
 
     def attribute(self, wire: str) -> str | None:
         """The readable attribute of this wire name, or `id`."""
@@ -39,10 +76,11 @@ class Scope:
 
     def enter(self, link: Relationship) -> tuple["Scope", Condition]:
         """(the scope of what is related, the condition that joins it to a row of this one)."""
+        self.spend(SUBQUERY)
         target = self.registry.target(link)
         alias = target.table.alias()
         readable = ClauseAdapter(alias).traverse(target.readable(self.viewer))
-        inner = Scope(self.registry, target, alias, self.viewer)
+        inner = Scope(self.registry, target, alias, self.viewer, self.budget, self.depth + 1)
         held = None if link.column is None else self.source.c[link.column.key]
         return inner, related(link, alias, self.source.c.id, held) & readable
 

@@ -14,9 +14,9 @@ from shared.jsonapi.openapi.resources import (
     shown_resource,
     type_of,
 )
+from shared.jsonapi.references import MAX_OPERATIONS
 from shared.jsonapi.resource import Relationship, Resource
 
-MAX_OPERATIONS = 100
 META: Schema = {"type": "object", "properties": {"if-match": TAGS}}
 LINK_OPS = {"post": "add", "patch": "update", "delete": "remove"}
 

@@ -7,13 +7,16 @@ from shared.jsonapi.openapi.attributes import value_schema
 from shared.jsonapi.openapi.components import Components, Schema, array, pascal
 from shared.jsonapi.openapi.resources import ID
 from shared.jsonapi.query import (
+    MAX_FIELDS,
     MAX_FILTER_VALUES,
     MAX_INCLUDE_DEPTH,
     MAX_INCLUDES,
     MAX_OFFSET,
     MAX_SIZE,
+    MAX_SORT_KEYS,
 )
 from shared.jsonapi.resource import Relationship, Resource
+from shared.jsonapi.scope import MAX_POINTS
 
 TAG = r'(W/)?"[!#-~]*"'
 # `*`, or a list that may have empty elements (RFC 9110 §5.6.1.2, §13.1).
@@ -70,7 +73,7 @@ def field_parameters(components: Components) -> Iterator[Schema]:
             components,
             components.name(resource, "Fields"),
             f"fields[{components.registry.wire_type(resource)}]",
-            array({"enum": names}),
+            array({"enum": names}, maxItems=MAX_FIELDS),
             description="The fields to show of this type, separated by commas.",
         )
 
@@ -97,7 +100,7 @@ def sort_parameter(components: Components, resource: Resource) -> Schema:
         components,
         components.name(resource, "Sort"),
         "sort",
-        array({"enum": both}, minItems=1),
+        array({"enum": both}, minItems=1, maxItems=MAX_SORT_KEYS),
         description="Keys in order; a minus turns one round. Nulls come last either way.",
     )
 
@@ -120,7 +123,8 @@ def filter_parameters(components: Components, resource: Resource) -> Iterator[Sc
         "filter",
         {"type": "string", "format": "jsonapi-filter", "minLength": 1},
         description=f"A function of fields and constants, of {OPERATORS}. For instance "
-        "`and(equals(id,'1'),not(isNull(id)))`.",
+        "`and(equals(id,'1'),not(isNull(id)))`. All filters and sorts of a request may cost "
+        f"{MAX_POINTS} points.",
     )
 
 
