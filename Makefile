@@ -69,6 +69,10 @@ conformance: .venv/.installed ## The JSON:API score of every service, then schem
 test-faults: .venv/.installed ## Kill, stop and cut off everything, for fifteen minutes; ARGS='--seed 7 -k oracle' for a part
 	@$(BIN)/python -m pytest tests/faults $(ARGS)
 
+.PHONY: test-hostile
+test-hostile: .venv/.installed ## Send what is made to stop or to fool a service; ARGS='-k linear' for a part
+	@$(BIN)/python -m pytest tests/hostile $(ARGS)
+
 .PHONY: fuzz
 fuzz: .venv/.installed ## schemathesis against every service; ARGS='events --seed 7 --max-examples 20' for more
 	@$(BIN)/python -m tests.openapi.fuzz $(ARGS)
