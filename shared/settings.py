@@ -53,6 +53,9 @@ class Settings(BaseSettings):
     jwt_audience: str = "almanac"
     access_token_ttl_s: int = Field(default=24 * 3600, ge=60)
     verify_on_sign_up: bool = False
+    # Passwords that auth hashes at a time, and how many more requests may wait for it.
+    hashing_slots: int = Field(default=1, ge=1)
+    hashing_max_waiting: int = Field(default=32, ge=0)
 
     # Wire. The second name keeps the historical spelling, which existing deployments set.
     dasherize_api: bool = True

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from services.auth.keys import SigningKeys
+from services.auth.passwords import hashing_lifespan
 from services.auth.resources import user_resource
 from services.auth.routes import describe_me, me_route, router
 from shared.app import create_app
@@ -35,5 +36,5 @@ def build_app(settings: Settings | None = None) -> FastAPI:
         routes=[me_route(registry), *resource_routes(registry)],
         describe=lambda: describe_me(describe(registry, etag=settings.etag)),
         checkers=lambda app: database_checks(app, "services.auth"),
-        lifespans=[database_lifespan("almanac_auth"), _keys_lifespan],
+        lifespans=[database_lifespan("almanac_auth"), _keys_lifespan, hashing_lifespan],
     )

@@ -9,7 +9,15 @@ from services.auth.models import User as Account
 from services.auth.passwords import hash_password
 from shared.auth import User, Viewer
 from shared.jsonapi.fields import URL, Instant
-from shared.jsonapi.resource import AdminOnly, ReadOnly, Resource, Row, Values, WriteOnly
+from shared.jsonapi.resource import (
+    AdminOnly,
+    Computed,
+    ReadOnly,
+    Resource,
+    Row,
+    Values,
+    WriteOnly,
+)
 
 # Dialects of patterns differ in which control characters are blanks; none has a place here.
 _PART = r"[^@\s\x00-\x1f\x7f-\x9f\ufeff]+"
@@ -48,9 +56,7 @@ def _readable(viewer: Viewer) -> ColumnElement[bool]:
 def user_resource(*, verify_on_sign_up: bool) -> Resource:
     """The type `user`; a changed email address is to be verified again."""
 
-    async def to_columns(current: Row, values: Values) -> Values:
-        if "password" in values:
-            values["password_hash"] = await hash_password(values.pop("password"))
+    def to_columns(current: Row, values: Values) -> Values:
         if "email" in values and values["email"].lower() != current.get("email", "").lower():
             values.setdefault("is_verified", verify_on_sign_up)
         return values
@@ -65,5 +71,6 @@ def user_resource(*, verify_on_sign_up: bool) -> Resource:
         creatable_by_anyone=True,
         soft_delete=True,
         to_columns=to_columns,
+        computed={"password": Computed("password_hash", hash_password)},
         violations={"uq_users_email": ("email", "There is an account of this address already.")},
     )

@@ -4,12 +4,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
-from sqlalchemy import select
+from sqlalchemy import select, update
 from starlette.routing import BaseRoute, Route
 
 from services.auth.keys import SigningKeys
 from services.auth.models import User as Account
-from services.auth.passwords import is_password
+from services.auth.passwords import Hashing
 from shared.auth import require_user
 from shared.db import Database, outage_as_503
 from shared.jsonapi.endpoints import item_response
@@ -103,9 +103,16 @@ async def sign_in(request: Request, credentials: Credentials) -> JSONResponse:
     with outage_as_503():
         async with database.session() as session:
             account = (await session.execute(query)).one_or_none()
-    known = await is_password(password, account.password_hash if account else None)
+    hashing: Hashing = request.app.state.hashing
+    kept = account.password_hash if account else None
+    known, renewed = await hashing.verify(request, password, kept)
     if account is None or not known:
         raise Unauthorized("The email address or the password is wrong.")
+    if renewed is not None:
+        with outage_as_503():
+            async with database.session() as session, session.begin():
+                same = (Account.id == account.id) & (Account.password_hash == kept)
+                await session.execute(update(Account).where(same).values(password_hash=renewed))
     keys: SigningKeys = request.app.state.keys
     token = {"access_token": keys.access_token(account.id)}
     return JSONResponse(token, headers={"Cache-Control": "no-store"})

@@ -45,7 +45,7 @@ class UncaughtErrorMiddleware:
         try:
             await self.app(scope, receive, watched_send)
         except ClientDisconnect:
-            logger.info("the client went before its body was whole")
+            logger.info("the client went before it was answered")
         except Exception as error:
             logger.exception("uncaught exception")
             sentry_sdk.capture_exception(error)

@@ -70,7 +70,7 @@ def run_operations(registry: Registry) -> Handler:
             refuse_parameters(query_string(request))
             operations = operations_of(parse_object(body))
             await lock_operations(writer.session)
-            run = _Run(writer, request)
+            run = _Run(writer, request, is_alone=len(operations) == 1)
             results = [await run.one(n, each) for n, each in enumerate(operations)]
             document = b"{%b,%b}" % (
                 member("jsonapi", JSONAPI),
@@ -91,12 +91,20 @@ class _Run:
 
     writer: Writer
     request: Request
+    is_alone: bool
     lids: Lids = field(default_factory=dict)
 
     async def one(self, number: int, operation: Any) -> bytes:
         """The result of one operation."""
         try:
-            return await self._one(operation)
+            result = await self._one(operation)
+            if self.writer.computed and not self.is_alone:
+                detail = (
+                    "This operation sets an attribute that is hashed, so it must be the only one "
+                    "of its request."
+                )
+                raise BadRequest(detail, source={"pointer": ""})
+            return result
         except (JSONAPIError, ErrorGroup) as error:
             raise below(error, f"/atomic:operations/{number}") from error
 

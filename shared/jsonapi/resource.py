@@ -13,6 +13,7 @@ from pydantic import BaseModel, TypeAdapter
 from sqlalchemy import ColumnElement, Table, false, inspect
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
+from starlette.requests import Request
 
 from shared.auth import User, Viewer
 from shared.db import Base
@@ -106,6 +107,18 @@ class Relationship:
 
 
 @dataclass(frozen=True)
+class Computed:
+    """A column of text that is computed from an attribute and costs too much for a transaction.
+
+    `compute` is given the request and the value. It runs outside the transaction, and only when
+    there is no other reason to refuse the request (docs/adr/0013-hashing.md).
+    """
+
+    column: str
+    compute: Callable[[Request, Any], Awaitable[str]]
+
+
+@dataclass(frozen=True)
 class Violation:
     """A rule that a row would break, and the attribute that breaks it."""
 
@@ -118,7 +131,7 @@ def _nothing_to_check(current: Row, changes: Values, user: Viewer) -> tuple[()]:
     return ()
 
 
-async def _as_they_are(current: Row, values: Values) -> Values:
+def _as_they_are(current: Row, values: Values) -> Values:
     return values
 
 
@@ -134,9 +147,10 @@ class Resource:
     `changeable` and `deletable` who may change it. All are SQL conditions, so that the same
     rule holds for primary data, included resources, linkage, filters and counts.
     `check` yields every violation of the row as it would become. `to_columns` maps validated
-    attributes to columns, given the present row or `{}`. `after_create` adds rows in the same
-    transaction. `violations` names the field and the detail of a constraint's violation:
-    `{"uq_users_email": ("email", "…")}`.
+    attributes to columns, given the present row or `{}`. `computed` has, by their names, the
+    attributes of which a column keeps only what a slow function makes of them, such as a hash.
+    `after_create` adds rows in the same transaction. `violations` names the field and the detail
+    of a constraint's violation: `{"uq_users_email": ("email", "…")}`.
     `identifier` is a column that may stand for the id in URLs, never all digits.
     `precondition` says which writes need an If-Match, and are 428 without one.
     A resource without a `path` is part of other documents only.
@@ -159,7 +173,8 @@ class Resource:
     methods: frozenset[str] = frozenset({"list", "read", "create", "update", "delete"})
     precondition: Literal["optional", "required", "required-for-delete"] = "optional"
     check: Callable[[Row, Values, Viewer], Iterable[Violation]] = _nothing_to_check
-    to_columns: Callable[[Row, Values], Awaitable[Values]] = _as_they_are
+    to_columns: Callable[[Row, Values], Values] = _as_they_are
+    computed: Mapping[str, Computed] = field(default_factory=dict)
     after_create: Callable[[AsyncSession, int, Viewer], Awaitable[None]] = _nothing_to_add
 
     @cached_property

@@ -13,10 +13,14 @@ from shared.db import Database, driver_connection
 from shared.etag import check_version
 from shared.jsonapi.errors import MethodNotAllowed
 from shared.jsonapi.reading import Reader
-from shared.jsonapi.resource import Registry, Resource
+from shared.jsonapi.resource import Computed, Registry, Resource
 from shared.jsonapi.writing import Precondition, Writer
 
 Handler = Callable[[Request], Awaitable[Response]]
+
+
+class _NotComputed(Exception):
+    """Rolls a transaction back that has put a placeholder into a computed column."""
 
 
 class Endpoint:
@@ -57,16 +61,29 @@ async def in_transaction(
     *,
     by_anyone: bool = False,
 ) -> Response:
-    """The answer of `work`, given once its transaction is committed."""
+    """The answer of `work`, given once its transaction is committed.
+
+    Where the work misses a computed column, the transaction has found no reason to refuse the
+    request: it is rolled back, the column is computed without a connection, and all is done anew.
+    """
     user_id = await claimed_id(request)
     if not by_anyone and user_id is None:
         require_user(None)
     database: Database = request.app.state.database
+    computed: dict[tuple[Computed, Any], str | None] = {}
 
     async def begun(session: Any) -> Response:
         viewer = await load_viewer(await driver_connection(session), user_id)
-        return await work(Writer(session, registry, viewer))
+        response = await work(Writer(session, registry, viewer, computed))
+        if None in computed.values():
+            raise _NotComputed
+        return response
 
+    try:
+        return await database.in_transaction(begun)
+    except _NotComputed:
+        for column, value in computed:
+            computed[column, value] = await column.compute(request, value)
     return await database.in_transaction(begun)
 
 

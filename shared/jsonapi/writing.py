@@ -4,7 +4,7 @@ The same functions serve the endpoints of a resource and atomic operations.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import delete, func, insert, select, update
@@ -25,7 +25,7 @@ from shared.jsonapi.errors import (
 from shared.jsonapi.items import item_condition, item_parameter
 from shared.jsonapi.locks import lock_family, lock_item
 from shared.jsonapi.reading import not_found
-from shared.jsonapi.resource import Registry, Relationship, Resource, Row
+from shared.jsonapi.resource import Computed, Registry, Relationship, Resource, Row
 
 # The version that the statement must still find, or None for any; raises what speaks against it.
 Precondition = Callable[[int], int | None]
@@ -33,11 +33,16 @@ Precondition = Callable[[int], int | None]
 
 @dataclass(frozen=True)
 class Writer:
-    """One transaction of one viewer."""
+    """One transaction of one viewer.
+
+    `computed` has the values of computed columns, by what they are computed from. None means
+    that one is still to be computed: the transaction must be rolled back and repeated then.
+    """
 
     session: AsyncSession
     registry: Registry
     viewer: Viewer
+    computed: dict[tuple[Computed, Any], str | None] = field(default_factory=dict)
 
 
 async def remove(
@@ -92,7 +97,7 @@ async def insert_row(writer: Writer, resource: Resource, changes: Changes) -> in
         await lock_family(session, link, changes.linked[link.name])
     await check_targets(writer, resource, changes)
     check_rules(registry, resource, {}, changes, writer.viewer)
-    columns = await resource.to_columns({}, dict(changes.values)) | _keys(resource, changes)
+    columns = _columns(writer, resource, {}, changes) | _keys(resource, changes)
     statement = insert(resource.table).values(**columns).returning(resource.table.c.id)
     try:
         row_id = int((await session.execute(statement)).scalar_one())
@@ -120,7 +125,7 @@ async def update_row(
         await check_targets(writer, resource, changes)
     check_rules(writer.registry, resource, row, changes, writer.viewer)
     keys = _keys(resource, changes)
-    columns = await resource.to_columns(row, dict(changes.values)) | keys
+    columns = _columns(writer, resource, row, changes) | keys
     if not columns and changes.members:
         columns = {"version": resource.table.c.version}
     if not columns:
@@ -201,6 +206,16 @@ async def check_target_of(
         if not found[each]:
             detail = f"You may not change {target.type} {each}, nor what belongs to it."
             raise Forbidden(detail, source=source)
+
+
+def _columns(writer: Writer, resource: Resource, row: Row, changes: Changes) -> dict[str, Any]:
+    columns = resource.to_columns(row, dict(changes.values))
+    for name in resource.computed.keys() & columns.keys():
+        computed = resource.computed[name]
+        known = writer.computed.setdefault((computed, columns.pop(name)), None)
+        # The empty text is never committed: it lets the statement meet every other constraint.
+        columns[computed.column] = known or ""
+    return columns
 
 
 def _keys(resource: Resource, changes: Changes) -> dict[str, Any]:

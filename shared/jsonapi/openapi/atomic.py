@@ -46,12 +46,22 @@ def operations_item(components: Components) -> Schema:
         "post": {
             "operationId": f"apply{components.service}Operations",
             "summary": "Apply several operations, all or none",
+            **_alone(components, resources),
             "tags": ["operations"],
             "parameters": [idempotency_key(components)],
             "requestBody": {"required": True, "content": {ATOMIC_TYPE: {"schema": body_schema}}},
             "responses": {"200": _results(components, resources)},
         }
     }
+
+
+def _alone(components: Components, resources: list[Resource]) -> Schema:
+    """Which attributes an operation may set only where it is the only one."""
+    names = [f"`{components.wire(name)}`" for each in resources for name in each.computed]
+    if not names:
+        return {}
+    detail = f"An operation that sets {' or '.join(names)} must be the only one of its request."
+    return {"description": detail}
 
 
 def _results(components: Components, resources: list[Resource]) -> Schema:
