@@ -1,10 +1,12 @@
-"""How Alembic reaches the database: as the owner, with a lock timeout, one upgrade at a time."""
+"""How Alembic reaches the database: as the owner, with a lock timeout, one command at a time."""
 
 import asyncio
+import sys
 
 from alembic import context
 from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import NullPool
 from sqlalchemy.sql.schema import SchemaItem
 
 import services.auth.models
@@ -12,10 +14,20 @@ import services.events.models
 import services.faq.models
 import services.search.models  # noqa: F401 - the four imports fill Base.metadata
 from shared.db import Base, raw_connection
+from shared.migrations import head, is_ahead, known_revisions
 from shared.settings import Settings
 
 SCHEMAS = {"auth", "events", "faq", "search"}
 UPGRADE_LOCK = 7_254_001
+ASK_S = 0.5
+SESSION = {
+    # A migration that does not get its lock soon gives way to those who wait behind it.
+    "lock_timeout": "5s",
+    # Building an index may take longer than what the database or its user allow others.
+    "statement_timeout": "0",
+    # A statement whose client was killed ends within this time, and frees the locks.
+    "client_connection_check_interval": "2s",
+}
 
 
 def include_name(name: str | None, type_: str, parents: object) -> bool:
@@ -33,9 +45,6 @@ def include_object(
 
 
 def migrate(connection: Connection) -> None:
-    connection.execute(text("SET lock_timeout = '5s'"))
-    connection.execute(text(f"SELECT pg_advisory_lock({UPGRADE_LOCK})"))
-    connection.commit()
     context.configure(
         connection=connection,
         target_metadata=Base.metadata,
@@ -45,22 +54,42 @@ def migrate(connection: Connection) -> None:
         compare_server_default=False,
         transaction_per_migration=True,
     )
-    try:
-        with context.begin_transaction():
-            context.run_migrations()
-    finally:
-        connection.rollback()
-        connection.execute(text(f"SELECT pg_advisory_unlock({UPGRADE_LOCK})"))
-        connection.commit()
+    revisions = context.get_context().get_current_heads()
+    connection.commit()
+    config, known = context.config, known_revisions(context.config)
+    if config.attributes["command"] == "upgrade" and is_ahead(revisions, head(config), known):
+        at = ", ".join(revisions)
+        sys.stderr.write(f"Nothing to do: the database is at revision {at}, ahead of this code.\n")
+        return
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+async def take_turn(connection: AsyncConnection) -> None:
+    """Hold the lock of all migration commands until the connection is closed or lost.
+
+    It is asked for again and again: a statement that waits would hold a snapshot, and CREATE
+    INDEX CONCURRENTLY in the command that runs would wait for that in turn.
+    """
+    is_told = False
+    while not await connection.scalar(text(f"SELECT pg_try_advisory_lock({UPGRADE_LOCK})")):
+        await connection.rollback()
+        if not is_told:
+            sys.stderr.write("Another migration command runs; waiting until it has ended.\n")
+            is_told = True
+        await asyncio.sleep(ASK_S)
+    await connection.commit()
 
 
 async def main(settings: Settings) -> None:
     engine = create_async_engine(
-        "postgresql+asyncpg://", async_creator=lambda: raw_connection(settings, None)
+        "postgresql+asyncpg://",
+        async_creator=lambda: raw_connection(settings, None, server_settings=SESSION),
+        poolclass=NullPool,
     )
     async with engine.connect() as connection:
+        await take_turn(connection)
         await connection.run_sync(migrate)
-    await engine.dispose()
 
 
 asyncio.run(main(context.config.attributes["settings"]))

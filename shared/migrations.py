@@ -1,27 +1,31 @@
 """Migrations: one command that runs them, one check that they were run.
 
-`python -m shared.migrations upgrade` holds an advisory lock, so that two deployments at once
+Each command holds an advisory lock, so that two at once wait for each other and two deployments
 do the work once.
 """
 
 import argparse
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 
+import asyncpg
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from fastapi import FastAPI
 from sqlalchemy import inspect, select, text
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.orm import Mapper
 
 from shared.db import Base
 from shared.health import Check
 from shared.settings import Settings, get_settings
 
+LOCK_NOT_AVAILABLE = "55P03"
+# Connections, the login, the name of the database, a server that starts or stops.
+UNREACHABLE = ("08", "28", "3D", "57P")
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -42,9 +46,29 @@ def head(config: Config) -> str:
     return heads[0]
 
 
+def known_revisions(config: Config) -> frozenset[str]:
+    """Every revision that this code has."""
+    scripts = ScriptDirectory.from_config(config)
+    return frozenset(script.revision for script in scripts.walk_revisions())
+
+
+def is_ahead(revisions: Collection[str], expected: str, known: frozenset[str]) -> bool:
+    """Whether a newer release has migrated a database that is at these revisions.
+
+    It has revisions that this code does not know, and beside them at most our head.
+    """
+    unknown = set(revisions) - known
+    return bool(unknown) and set(revisions) - unknown <= {expected}
+
+
 def migrations_checker(app: FastAPI, package: str) -> Callable[[], Awaitable[tuple[bool, str]]]:
-    """health_check_migrations: the revision is the head, and every model of the package reads."""
-    expected = head(alembic_config(app.state.settings))
+    """health_check_migrations: the database is not behind, and every model of the package reads.
+
+    A newer release migrates before its predecessor has ended, and so does one that is rolled
+    back: a database that is ahead passes as long as the models can be read.
+    """
+    config = alembic_config(app.state.settings)
+    expected, known = head(config), known_revisions(config)
     mappers = sorted(
         (m for m in Base.registry.mappers if m.class_.__module__.startswith(package)),
         key=lambda mapper: mapper.class_.__name__,
@@ -52,12 +76,20 @@ def migrations_checker(app: FastAPI, package: str) -> Callable[[], Awaitable[tup
 
     async def check() -> tuple[bool, str]:
         async with app.state.database.engine.connect() as connection:
-            revision = await connection.scalar(text("SELECT version_num FROM alembic_version"))
-            if revision != expected:
-                return False, f"database is at revision {revision}, this code needs {expected}"
+            try:
+                found = await connection.scalars(text("SELECT version_num FROM alembic_version"))
+            except ProgrammingError:
+                return False, f"database has no alembic_version, this code needs {expected}"
+            revisions = sorted(found)
+            ahead = is_ahead(revisions, expected, known)
+            if revisions != [expected] and not ahead:
+                at = ", ".join(revisions) or "none"
+                return False, f"database is at revision {at}, this code needs {expected}"
             for mapper in mappers:
                 if not await _can_read(connection.execute, mapper):
                     return False, f"{mapper.class_.__name__} model out of date with migrations"
+        if ahead:
+            return True, f"database is ahead of {expected} and every model reads"
         return True, "database up to date with migrations"
 
     return check
@@ -79,9 +111,7 @@ def database_checks(app: FastAPI, package: str) -> list[Check]:
 async def _can_read(execute: Callable[..., Awaitable[object]], mapper: Mapper[object]) -> bool:
     try:
         await execute(select(*inspect(mapper).columns).limit(1))
-    except DBAPIError as error:
-        if error.connection_invalidated:
-            raise
+    except ProgrammingError:
         return False
     return True
 
@@ -101,14 +131,27 @@ def main() -> None:
         run_command(get_settings(), arguments.command, argument)
     except CommandError as error:
         sys.exit(f"Migrations failed: {error}")
-    except (OSError, SQLAlchemyError, ValueError) as error:
-        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-        sys.exit(f"Migrations failed: {reason}. Is DATABASE_URL right, and PostgreSQL up?")
+    except (OSError, SQLAlchemyError, asyncpg.PostgresError, ValueError) as error:
+        sys.exit(f"Migrations failed: {_reason(error)}")
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong in a line, and what to do where that is known."""
+    cause = getattr(error, "orig", None) or error
+    reason = str(cause).partition("\n")[0] or type(cause).__name__
+    sqlstate = str(getattr(cause, "sqlstate", None) or "")
+    if sqlstate == LOCK_NOT_AVAILABLE:
+        return f"{reason}. Others use what is to change: run it again when they have ended."
+    is_lost = isinstance(error, DBAPIError) and error.connection_invalidated
+    if is_lost or isinstance(error, OSError) or sqlstate.startswith(UNREACHABLE):
+        return f"{reason}. Is DATABASE_URL right, and PostgreSQL up?"
+    return reason
 
 
 def run_command(settings: Settings, name: str, argument: str = "") -> None:
     """Carry out one command of the command line."""
     config = alembic_config(settings)
+    config.attributes["command"] = name
     match name:
         case "upgrade":
             command.upgrade(config, head(config))
