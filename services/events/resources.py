@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Annotated, Literal
 
-import nh3
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 from sqlalchemy import ColumnElement, insert, literal, or_, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -13,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from services.events.models import Event, Profile, Role
 from shared.auth import User, Viewer
 from shared.jsonapi.errors import Forbidden
-from shared.jsonapi.fields import URL, Documented, Instant, bounded_markup
+from shared.jsonapi.fields import HTML, URL, Documented, Instant
 from shared.jsonapi.resource import (
     AdminOnly,
     ReadOnly,
@@ -23,8 +22,6 @@ from shared.jsonapi.resource import (
     Values,
     Violation,
 )
-
-TAGS = set("a b br center em i li ol p span strike strong sub sup u ul".split())
 
 
 @cache
@@ -38,17 +35,7 @@ def _known_timezone(name: str) -> str:
     return name
 
 
-def _sanitised(html: str) -> str:
-    return nh3.clean(html, tags=TAGS)
-
-
 Text = Annotated[str, StringConstraints(max_length=500)]
-HTML = Annotated[
-    str,
-    StringConstraints(max_length=100_000),
-    AfterValidator(bounded_markup),
-    AfterValidator(_sanitised),
-]
 Timezone = Annotated[
     str,
     AfterValidator(_known_timezone),

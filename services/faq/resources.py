@@ -8,7 +8,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from services.faq.models import EventView, Faq, FaqType, access
 from shared.auth import User, Viewer
-from shared.jsonapi.fields import Instant, Int32
+from shared.jsonapi.fields import HTML, Instant, Int32
 from shared.jsonapi.resource import Predicate, ReadOnly, Relationship, Resource, UserPredicate
 
 Line = Annotated[str, StringConstraints(min_length=1, max_length=500, strip_whitespace=True)]
@@ -18,7 +18,7 @@ class FaqAttributes(BaseModel):
     """The attributes in the order in which documents show them."""
 
     question: Line
-    answer: Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
+    answer: Annotated[HTML, StringConstraints(min_length=1, max_length=20_000)]
     position: Int32 = 0
     created_at: ReadOnly[Instant]
     updated_at: ReadOnly[Instant]

@@ -16,6 +16,7 @@ from shared.jsonapi.openapi.answers import (
     jsonapi_object,
     not_modified,
 )
+from shared.jsonapi.openapi.attributes import described_text
 from shared.jsonapi.openapi.components import Components, Schema, array, closed
 from shared.jsonapi.openapi.parameters import idempotency_key, preconditions
 from shared.jsonapi.resource import Registry
@@ -126,7 +127,7 @@ def _suggestions(components: Components) -> Schema:
         {
             "type": {"const": "suggestion"},
             "id": STRING,
-            "attributes": closed({components.wire(n): schema for n, schema in shown.items()}),
+            "attributes": _attributes(components, shown),
             "relationships": closed({"event": closed(event)}),
         }
     )
@@ -192,11 +193,15 @@ def _found_event(components: Components) -> Schema:
         {
             "type": {"const": "event"},
             "id": STRING,
-            "attributes": closed({components.wire(n): schema for n, schema in shown.items()}),
+            "attributes": _attributes(components, shown),
             "links": closed({"self": URI}),
             "meta": _event_meta(components),
         }
     )
+
+
+def _attributes(components: Components, shown: dict[str, Schema]) -> Schema:
+    return closed({components.wire(name): described_text(each) for name, each in shown.items()})
 
 
 def _rebuild(components: Components) -> Schema:
@@ -214,7 +219,7 @@ def _rebuild(components: Components) -> Schema:
         {
             "type": {"const": "rebuild"},
             "id": UUID,
-            "attributes": closed({components.wire(n): each for n, each in attributes.items()}),
+            "attributes": _attributes(components, attributes),
             "links": closed({"self": URI}),
         }
     )
@@ -235,7 +240,7 @@ def _status(components: Components) -> Schema:
         {
             "type": {"const": "search-status"},
             "id": {"const": "current"},
-            "attributes": closed({components.wire(n): each for n, each in attributes.items()}),
+            "attributes": _attributes(components, attributes),
             "links": closed({"self": URI}),
         }
     )

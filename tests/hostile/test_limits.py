@@ -7,8 +7,8 @@ import orjson
 import pytest
 
 from shared.jsonapi.errors import MAX_ERRORS
-from shared.jsonapi.fields import MAX_REFERENCES, MAX_TAGS
 from shared.jsonapi.filters import MAX_LIKE
+from shared.jsonapi.html import MAX_AMPERSANDS, MAX_TAGS
 from shared.jsonapi.query import MAX_FIELDS, MAX_SORT_KEYS
 from shared.jsonapi.strict import MAX_DEPTH, MAX_VALUES
 from tests.client import MEDIA_TYPE, PASSWORD, Account, Client
@@ -228,7 +228,7 @@ async def test_a_text_to_look_for_has_a_limit(api: Client, function: str) -> Non
         assert answer.status_code == status, answer.text
 
 
-@pytest.mark.parametrize(("part", "limit"), [("<b>", MAX_TAGS), ("& ", MAX_REFERENCES)])
+@pytest.mark.parametrize(("part", "limit"), [("<b>", MAX_TAGS), ("& ", MAX_AMPERSANDS)])
 async def test_html_has_a_limit_of_tags_and_references(
     api: Client, user: Account, part: str, limit: int
 ) -> None:

@@ -10,6 +10,8 @@ from shared.jsonapi.resource import Attribute, Resource
 
 TEMPLATE = "#/components/schemas/{model}"
 LIMITS = ("minLength", "maxLength", "pattern")
+HTML_TEXT = "HTML; it is cleaned before it is stored, so that a page may show it as it is."
+PLAIN_TEXT = "Plain text: escape it where it is shown in HTML."
 
 
 class _Generator(GenerateJsonSchema):
@@ -45,7 +47,18 @@ def attribute_schema(components: Components, attribute: Attribute, mode: JsonSch
     )
     for name, definition in schema.pop("$defs", {}).items():
         components.schema(name, definition)
-    return schema
+    return described_text(schema)
+
+
+def described_text(schema: Schema) -> Schema:
+    """The schema of an attribute; that of a text says whether it is HTML or plain."""
+    types = schema.get("type")
+    is_text = types == "string" or (isinstance(types, list) and "string" in types)
+    if not is_text or schema.keys() & {"enum", "const", "format"}:
+        return schema
+    media_type = schema.get("contentMediaType", "text/plain")
+    description = HTML_TEXT if media_type == "text/html" else PLAIN_TEXT
+    return {**schema, "contentMediaType": media_type, "description": description}
 
 
 def shown_attributes(components: Components, resource: Resource) -> Schema:
