@@ -1,15 +1,30 @@
-"""Two databases of the same rows; the second lacks those that a stranger may not know of."""
+"""Databases of the same rows: with hidden ones, without any, and with a single private event.
+
+What a stranger is told by the first is right if the second tells the same; and if the third does
+where the identifier of that event is asked for.
+"""
 
 import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, NamedTuple
 
 import asyncpg
+import httpx
+from fastapi import FastAPI
 
+from services.events.app import build_app as build_events
+from services.faq.app import build_app as build_faq
+from services.search.app import build_app as build_search
 from shared.migrations import run_command
 from shared.settings import Settings
+from tests.client import Account, Client
 
 SHOWN, DRAFT, PRIVATE, DELETED = range(1, 7), range(7, 11), range(11, 15), range(15, 19)
 HIDDEN_EVENTS = [*DRAFT, *PRIVATE, *DELETED]
 ORGANIZER, DELETED_ORGANIZER = 11, 12
+# The private event whose identifier a stranger knows.
+KNOWN = PRIVATE[0]
 # The constants make hidden rows first and last in every order, and equal to shown ones.
 FILL = """
 INSERT INTO auth.users (id, email, password_hash, deleted_at) OVERRIDING SYSTEM VALUE
@@ -55,25 +70,76 @@ FROM generate_series(1, 18) AS n, generate_series(1, 4) AS i
 """
 REMOVE = """
 DELETE FROM events.events
-WHERE state = 'draft' OR privacy = 'private' OR deleted_at IS NOT NULL;
+WHERE (state = 'draft' OR privacy = 'private' OR deleted_at IS NOT NULL) AND id <> {kept};
 DELETE FROM faq.faqs WHERE deleted_at IS NOT NULL;
 DELETE FROM events.roles WHERE user_id = 12;
 DELETE FROM auth.users WHERE id = 12;
 """
 
 
-def two_databases(settings: Settings, owner: int, stranger: int) -> tuple[Settings, Settings]:
-    """Settings of (the database with hidden rows, the one without them)."""
+def identifier(event: int) -> str:
+    return f"abcdef{event:02}"
+
+
+class States(NamedTuple):
+    """Clients by service: of the databases with hidden rows, without, and with KNOWN alone."""
+
+    full: dict[str, Client]
+    less: dict[str, Client]
+    known: dict[str, Client]
+    owner: Account
+    stranger: Account
+
+
+def make_databases(settings: Settings, owner: int, stranger: int) -> list[Settings]:
+    """Settings of the databases in the order of States."""
     base = str(settings.database_url).rsplit("/", 1)[0]
-    names = ("almanac_hidden", "almanac_without")
-    asyncio.run(_run(settings, [f"DROP DATABASE IF EXISTS {n} WITH (FORCE)" for n in names]))
-    asyncio.run(_run(settings, [f"CREATE DATABASE {names[0]}"]))
-    full, less = (settings.model_copy(update={"database_url": f"{base}/{name}"}) for name in names)
-    run_command(full, "upgrade")
-    asyncio.run(_fill(full, owner, stranger))
-    asyncio.run(_run(settings, [f"CREATE DATABASE {names[1]} TEMPLATE {names[0]}"]))
-    asyncio.run(_run(less, [REMOVE]))
-    return full, less
+    kept = {"almanac_hidden": None, "almanac_without": 0, "almanac_known": KNOWN}
+    asyncio.run(_run(settings, [f"DROP DATABASE IF EXISTS {n} WITH (FORCE)" for n in kept]))
+    made = []
+    for name, event in kept.items():
+        # Search has one index for all of them: it answers from PostgreSQL here.
+        changed = {"database_url": f"{base}/{name}", "elasticsearch_url": None}
+        made.append(settings.model_copy(update=changed))
+        template = "" if event is None else "TEMPLATE almanac_hidden"
+        asyncio.run(_run(settings, [f"CREATE DATABASE {name} {template}"]))
+        if event is None:
+            run_command(made[0], "upgrade")
+            asyncio.run(_fill(made[0], owner, stranger))
+        else:
+            asyncio.run(_run(made[-1], [REMOVE.format(kept=event)]))
+    return made
+
+
+@asynccontextmanager
+async def running(
+    databases: list[Settings], apps: Mapping[str, FastAPI], owner: Account, stranger: Account
+) -> AsyncIterator[States]:
+    """The services of each database, which take the tokens of the accounts."""
+    builders = {"events": build_events, "faq": build_faq, "search": build_search}
+    async with AsyncExitStack() as stack:
+        clients: list[dict[str, Client]] = []
+        for settings in databases:
+            clients.append({})
+            for name, build in builders.items():
+                app = build(settings)
+                await stack.enter_async_context(app.router.lifespan_context(app))
+                app.state.keys = apps[name].state.keys
+                clients[-1][name] = await stack.enter_async_context(Client(app))
+        full, less, known = clients
+        yield States(full, less, known, owner, stranger)
+
+
+def told(answer: httpx.Response) -> tuple[int, str | None, Any]:
+    """What an answer says, less the ids of errors and the cursors of searches."""
+    document, tag = answer.json(), answer.headers.get("etag")
+    for error in document.get("errors", ()):
+        del error["id"]
+    if "engine" in document.get("meta", ()):
+        tag = None
+        for found in document["data"]:
+            found.get("meta", {}).pop("page", None)
+    return answer.status_code, tag, document
 
 
 async def _run(settings: Settings, statements: list[str]) -> None:

@@ -8,6 +8,11 @@ import pytest
 from tests.client import Account, Client, pointers
 
 
+def identified(event: dict[str, Any]) -> str:
+    """The path of an event by its identifier."""
+    return f"/v1/events/{event['attributes']['identifier']}"
+
+
 async def test_a_created_event_is_a_draft_only_its_people_see(
     api: Client, user: Account, stranger: Account, admin: Account
 ) -> None:
@@ -77,14 +82,69 @@ async def test_descriptions_are_sanitised(api: Client, user: Account) -> None:
     assert event["attributes"]["description"] == "<b>Hi</b>"
 
 
-async def test_private_events_are_read_by_link_and_listed_nowhere(
-    api: Client, user: Account, stranger: Account
+async def test_private_events_are_read_by_identifier_and_listed_nowhere(
+    api: Client, user: Account, stranger: Account, admin: Account
 ) -> None:
     event = await api.event(user, privacy="private")
-    assert (await api.get(event["links"]["self"])).status_code == 200
+    by_id, by_identifier = event["links"]["self"], identified(event)
+    for by, status in ((user, 200), (admin, 200), (stranger, 404), (None, 404)):
+        assert (await api.get(by_id, by=by)).status_code == status
+        shown = await api.get(by_identifier, by=by)
+        assert shown.status_code == 200
+        # A link that the viewer could not follow is not given.
+        links = shown.json()["links"], shown.json()["data"]["links"]
+        expected = by_id if status == 200 else by_identifier
+        assert links == ({"self": expected}, {"self": expected})
     mine = f"/v1/events?filter[owner]={user.id}"
     assert (await api.get(mine, by=stranger)).json()["data"] == []
     assert len((await api.get(mine, by=user)).json()["data"]) == 1
+
+
+async def test_the_state_decides_what_an_identifier_opens(
+    api: Client, user: Account, stranger: Account
+) -> None:
+    event = await api.event(user, privacy="private", state="draft")
+    path = identified(event)
+    for changes, status in (
+        ({}, 404),
+        ({"state": "published"}, 200),
+        ({"privacy": "public"}, 200),
+        ({"privacy": "private"}, 200),
+        ({"state": "draft"}, 404),
+    ):
+        if changes:
+            assert (await api.update(event, changes, by=user)).status_code == 200
+        for by in (stranger, None):
+            for below in ("", "/owner", "/relationships/owner", "/faqs", "/relationships/faqs"):
+                assert (await api.get(path + below, by=by)).status_code == status, below
+    await api.update(event, {"state": "published"}, by=user)
+    assert (await api.delete(path, by=user)).status_code == 204
+    assert (await api.get(path)).status_code == 404
+
+
+async def test_writing_does_not_tell_a_stranger_which_numbers_are_private_events(
+    api: Client, user: Account, stranger: Account
+) -> None:
+    event = await api.event(user, privacy="private")
+    missing = {**event, "id": "999999999"}
+    people = {"data": [{"type": "user", "id": str(stranger.id)}]}
+    faq = {"question": "Where?", "answer": "There."}
+    for there in (event, missing):
+        path = f"/v1/events/{there['id']}"
+        organizers = f"{path}/relationships/organizers"
+        refused = [
+            await api.update(there, {"name": "Mine"}, by=stranger),
+            await api.delete(path, by=stranger),
+            await api.request("POST", organizers, people, by=stranger),
+            await api.create("faq", faq, by=stranger, event=("event", there["id"])),
+        ]
+        assert [answer.status_code for answer in refused] == [404] * 4
+    changed = {"data": {"type": "event", "id": event["id"], "attributes": {"name": "Mine"}}}
+    by_identifier = [
+        await api.request("PATCH", identified(event), changed, by=stranger),
+        await api.delete(identified(event), by=stranger),
+    ]
+    assert [answer.status_code for answer in by_identifier] == [403] * 2
 
 
 async def test_only_its_people_change_an_event_and_only_the_owner_deletes_it(

@@ -28,7 +28,7 @@ def _readable(viewer: Viewer) -> ColumnElement[bool]:
 async def service(apps: dict[str, FastAPI], settings: Settings) -> AsyncIterator[Client]:
     links = {**FAQ.links, "faq_type": replace(FAQ.links["faq_type"], implied=False)}
     faq = replace(FAQ, relationships=tuple(links.values()))
-    kind = replace(FAQ_TYPE, readable=_readable, listed=None)
+    kind = replace(FAQ_TYPE, readable=_readable, opened=None)
     registry = Registry([faq, kind, EVENT], dasherize=True)
     app = create_app(
         "faq",

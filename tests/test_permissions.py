@@ -1,35 +1,35 @@
 """Nothing that a stranger may ask tells of drafts, private and deleted rows (a property)."""
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 from urllib.parse import quote
 
-import httpx
 import pytest
 from fastapi import FastAPI
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from services.events.app import build_app as build_events
-from services.faq.app import build_app as build_faq
 from shared.settings import Settings
 from tests.client import MEDIA_TYPE, Account, Client
-from tests.hidden_rows import DELETED, DRAFT, HIDDEN_EVENTS, SHOWN, two_databases
+from tests.hidden_rows import (
+    DELETED,
+    DRAFT,
+    HIDDEN_EVENTS,
+    KNOWN,
+    PRIVATE,
+    SHOWN,
+    States,
+    identifier,
+    make_databases,
+    running,
+    told,
+)
 
 PROFILE = "https://jsonapi.org/profiles/ethanresnick/cursor-pagination"
 PAGES = 3
-
-
-class States(NamedTuple):
-    """Clients by service: of the database with hidden rows, and of the one without them."""
-
-    full: dict[str, Client]
-    less: dict[str, Client]
-    owner: Account
-    stranger: Account
 
 
 @pytest.fixture(scope="module")
@@ -43,27 +43,16 @@ async def reader(api: Client) -> Account:
 
 
 @pytest.fixture(scope="module")
-def databases(settings: Settings, owner: Account, reader: Account) -> tuple[Settings, Settings]:
-    return two_databases(settings, owner.id, reader.id)
+def databases(settings: Settings, owner: Account, reader: Account) -> list[Settings]:
+    return make_databases(settings, owner.id, reader.id)
 
 
 @pytest.fixture(scope="module")
 async def states(
-    apps: dict[str, FastAPI],
-    databases: tuple[Settings, Settings],
-    owner: Account,
-    reader: Account,
+    apps: dict[str, FastAPI], databases: list[Settings], owner: Account, reader: Account
 ) -> AsyncIterator[States]:
-    async with AsyncExitStack() as stack:
-        clients: list[dict[str, Client]] = []
-        for settings in databases:
-            built = {"events": build_events(settings), "faq": build_faq(settings)}
-            clients.append({})
-            for name, app in built.items():
-                await stack.enter_async_context(app.router.lifespan_context(app))
-                app.state.keys = apps[name].state.keys
-                clients[-1][name] = await stack.enter_async_context(Client(app))
-        yield States(clients[0], clients[1], owner, reader)
+    async with running(databases, apps, owner, reader) as states:
+        yield states
 
 
 @dataclass(frozen=True)
@@ -204,10 +193,13 @@ class Asked(NamedTuple):
     accept: str
 
 
+OPENED = [each for each in COLLECTIONS if each[2].startswith("/v1/events/")]
+
+
 @st.composite
-def requests(draw: st.DrawFn) -> Asked:
-    service, kind, path = draw(st.sampled_from(COLLECTIONS))
-    event = draw(st.sampled_from([*SHOWN, *SHOWN, DRAFT[0], DELETED[0]]))
+def requests(draw: st.DrawFn, collections: Sequence[tuple[str, str, str]]) -> Asked:
+    service, kind, path = draw(st.sampled_from(collections))
+    event = draw(st.sampled_from([*SHOWN, *SHOWN, DRAFT[0], PRIVATE[0], DELETED[0]]))
     type_ = draw(st.sampled_from([2 * event, 2 * event - 1]))
     query = draw(queries(kind))
     if draw(st.booleans()):
@@ -216,39 +208,39 @@ def requests(draw: st.DrawFn) -> Asked:
         query.append(("page[count]", "true"))
     text = "&".join(f"{quote(name)}={quote(value)}" for name, value in query)
     accept = draw(st.sampled_from([MEDIA_TYPE, f'{MEDIA_TYPE}; profile="{PROFILE}"']))
+    if collections is OPENED:
+        path = path.format(event=identifier(KNOWN))
     return Asked(service, f"{path.format(event=event, type=type_)}?{text}", accept)
 
 
-def told(answer: httpx.Response) -> tuple[int, str | None, Any]:
-    """What an answer says, less the ids of errors."""
-    document = answer.json()
-    for error in document.get("errors", ()):
-        del error["id"]
-    return answer.status_code, answer.headers.get("etag"), document
-
-
-async def check_equal(states: States, asked: Asked, by: Account | None) -> None:
-    """The same pages, one after the other, with and without the hidden rows."""
+async def check_equal(
+    states: States, asked: Asked, by: Account | None, other: dict[str, Client] | None = None
+) -> None:
+    """The same pages, one after the other, with and without what is hidden from the viewer."""
     path: str | None = asked.path
     for _ in range(PAGES):
         if path is None:
             return
         headers = {"Accept": asked.accept}
+        client = (other or states.less)[asked.service]
         full = told(await states.full[asked.service].get(path, by=by, headers=headers))
-        less = told(await states.less[asked.service].get(path, by=by, headers=headers))
+        less = told(await client.get(path, by=by, headers=headers))
         assert full == less, (path, by)
         assert full[0] in (200, 400, 404), full
         path = full[2].get("links", {}).get("next")
 
 
-@examples(
-    max_examples=80,
+drawn = partial(
+    examples,
     derandomize=True,
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
-@given(asked=requests())
+
+
+@drawn(max_examples=80)
+@given(asked=requests(COLLECTIONS))
 async def test_a_strangers_answers_are_those_of_a_database_without_hidden_rows(
     states: States, asked: Asked
 ) -> None:
@@ -256,8 +248,15 @@ async def test_a_strangers_answers_are_those_of_a_database_without_hidden_rows(
         await check_equal(states, asked, by)
 
 
+@drawn(max_examples=40)
+@given(asked=requests(OPENED))
+async def test_an_identifier_opens_its_event_and_no_other(states: States, asked: Asked) -> None:
+    for by in (None, states.stranger):
+        await check_equal(states, asked, by, states.known)
+
+
 async def test_single_resources_and_linkage_tell_nothing_of_hidden_rows(states: States) -> None:
-    for event in (*SHOWN, *DRAFT, *DELETED):
+    for event in (*SHOWN, *DRAFT, *PRIVATE, *DELETED):
         asked = [Asked("events", f"/v1/events/{event}?include=owner,organizers", MEDIA_TYPE)]
         for name in ("organizers", "coorganizers"):
             path = f"/v1/events/{event}/relationships/{name}?page[count]=true"

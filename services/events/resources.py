@@ -88,14 +88,14 @@ def _has_role(user: User, *roles: str) -> ColumnElement[bool]:
 
 
 def _readable(viewer: Viewer) -> ColumnElement[bool]:
-    published = Event.state == "published"
-    seen = published if viewer is None else or_(published, _has_role(viewer))
+    public = (Event.state == "published") & (Event.privacy == "public")
+    seen = public if viewer is None else or_(public, _has_role(viewer))
     return Event.deleted_at.is_(None) & seen
 
 
-def _listed(viewer: Viewer) -> ColumnElement[bool]:
-    public = (Event.state == "published") & (Event.privacy == "public")
-    return public if viewer is None else or_(public, _has_role(viewer))
+def _opened(identifier: ColumnElement[str]) -> ColumnElement[bool]:
+    published = Event.deleted_at.is_(None) & (Event.state == "published")
+    return published & (Event.identifier == identifier)
 
 
 def _owned(user: User) -> ColumnElement[bool]:
@@ -159,7 +159,7 @@ EVENT = Resource(
         Relationship(name="faq_types", target="faq-type", to_many=True),
     ),
     readable=_readable,
-    listed=_listed,
+    opened=_opened,
     changeable=_has_role,
     deletable=_owned,
     soft_delete=True,

@@ -9,7 +9,14 @@ from sqlalchemy.orm import InstrumentedAttribute
 from services.faq.models import EventView, Faq, FaqType, access
 from shared.auth import User, Viewer
 from shared.jsonapi.fields import HTML, Instant, Int32
-from shared.jsonapi.resource import Predicate, ReadOnly, Relationship, Resource, UserPredicate
+from shared.jsonapi.resource import (
+    OpenedPredicate,
+    Predicate,
+    ReadOnly,
+    Relationship,
+    Resource,
+    UserPredicate,
+)
 
 Line = Annotated[str, StringConstraints(min_length=1, max_length=500, strip_whitespace=True)]
 
@@ -54,15 +61,23 @@ def _allowed(
     return rows.correlate_except(access).exists()
 
 
-def _seen_with(event_id: InstrumentedAttribute[Any], *, listed: bool = False) -> Predicate:
-    """Rows of events that the viewer may read, or that collections show."""
+def _seen_with(event_id: InstrumentedAttribute[Any]) -> Predicate:
+    """Rows of events that the viewer may read."""
 
     def rule(viewer: Viewer) -> ColumnElement[bool]:
-        public = access.c.is_listed if listed else access.c.is_public
         if viewer is None:
-            return _allowed(event_id, public)
+            return _allowed(event_id, access.c.is_listed)
         mine = true() if viewer.is_admin else access.c.user_id == viewer.id
-        return _allowed(event_id, public, mine)
+        return _allowed(event_id, access.c.is_listed, mine)
+
+    return rule
+
+
+def _opened_with(event_id: InstrumentedAttribute[Any]) -> OpenedPredicate:
+    """Rows of the published event that has the identifier."""
+
+    def rule(identifier: ColumnElement[str]) -> ColumnElement[bool]:
+        return _allowed(event_id, access.c.is_public & (access.c.identifier == identifier))
 
     return rule
 
@@ -80,6 +95,10 @@ def _readable_faq(viewer: Viewer) -> ColumnElement[bool]:
     return Faq.deleted_at.is_(None) & _seen_with(Faq.event_id)(viewer)
 
 
+def _opened_faq(identifier: ColumnElement[str]) -> ColumnElement[bool]:
+    return Faq.deleted_at.is_(None) & _opened_with(Faq.event_id)(identifier)
+
+
 EVENT = Resource(
     type="event",
     model=EventView,
@@ -92,6 +111,7 @@ EVENT = Resource(
         Relationship(name="faq_types", target="faq-type", to_many=True, inverse=FaqType.event_id),
     ),
     readable=_seen_with(EventView.id),
+    opened=_opened_with(EventView.id),
     changeable=_run_with(EventView.id),
 )
 
@@ -114,7 +134,7 @@ FAQ = Resource(
         ),
     ),
     readable=_readable_faq,
-    listed=_seen_with(Faq.event_id, listed=True),
+    opened=_opened_faq,
     changeable=_run_with(Faq.event_id),
     soft_delete=True,
     violations={
@@ -137,7 +157,7 @@ FAQ_TYPE = Resource(
         ),
     ),
     readable=_seen_with(FaqType.event_id),
-    listed=_seen_with(FaqType.event_id, listed=True),
+    opened=_opened_with(FaqType.event_id),
     changeable=_run_with(FaqType.event_id),
     violations={"uq_faq_types_name": ("name", "The event has a type of this name already.")},
 )

@@ -42,6 +42,7 @@ from shared.jsonapi.serving import (
     precondition_of,
     query_string,
     reading,
+    reading_item,
 )
 from shared.jsonapi.statements import any_viewer, compile_statement
 from shared.jsonapi.writing import Writer, remove
@@ -131,8 +132,7 @@ def list_resources(registry: Registry, resource: Resource) -> Handler:
                 query = parse_query(
                     text, registry, resource, asking, collection=True, profile=profile
                 )
-                shown = and_(resource.readable(asking), resource.list_filter(asking))
-                return page_plan(registry, resource, query, shown, asking)
+                return page_plan(registry, resource, query, resource.readable(asking), asking)
 
             key = ("list", resource.type, text, viewer_kind(reader.viewer), profile)
             plan = plan_of(registry, key, make)
@@ -149,24 +149,24 @@ def read_resource(registry: Registry, resource: Resource) -> Handler:
         negotiate(request)
         row_id = request.path_params["id"]
 
-        async def work(reader: Reader) -> Response:
+        async def work(reader: Reader, resource: Resource) -> Response:
             return await item_response(request, reader, resource, row_id)
 
-        return await reading(request, registry, work)
+        return await reading_item(request, registry, resource, work)
 
     return handle
 
 
 def read_related(registry: Registry, resource: Resource, link: Relationship) -> Handler:
-    target, name = registry.target(link), registry.names.wire(link.name)
+    name = registry.names.wire(link.name)
 
     async def handle(request: Request) -> Response:
         profile, text = negotiate(request), query_string(request)
 
-        async def work(reader: Reader) -> Response:
+        async def work(reader: Reader, resource: Resource) -> Response:
+            registry, target = reader.registry, reader.registry.target(link)
             parent_id = await parent_of(reader, resource, request.path_params["id"])
-            reader.parameters = {"parent_id": parent_id}
-            path = f"{resource_path(resource, parent_id)}/{name}"
+            path = f"{reader.path(resource, parent_id)}/{name}"
 
             def make() -> Plan:
                 asking = any_viewer(reader.viewer)
@@ -182,13 +182,16 @@ def read_related(registry: Registry, resource: Resource, link: Relationship) -> 
             body = await read_page(reader, plan, target, path, single=not link.to_many)
             return page_response(request, body, plan)
 
-        return await reading(request, registry, work)
+        return await reading_item(request, registry, resource, work)
 
     return handle
 
 
 async def parent_of(reader: Reader, resource: Resource, row_id: str) -> int:
-    """The id of the row that a URL names; NotFound where the viewer may not read it."""
+    """The id of the row that a URL names, for the statements of what is related to it too.
+
+    NotFound where the viewer may not read it.
+    """
     parameters = item_parameter(resource, row_id)
 
     def make() -> Any:
@@ -203,7 +206,9 @@ async def parent_of(reader: Reader, resource: Resource, row_id: str) -> int:
     rows = await statement.fetch(reader.connection, viewer_id=viewer_id, **parameters)
     if not rows:
         raise not_found(resource, row_id)
-    return int(rows[0][0])
+    parent_id = int(rows[0][0])
+    reader.parameters = {**parameters, "parent_id": parent_id}
+    return parent_id
 
 
 def create_resource(registry: Registry, resource: Resource) -> Handler:

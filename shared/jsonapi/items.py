@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, String, and_, bindparam
+from sqlalchemy import BigInteger, ColumnElement, and_, bindparam
 
 from shared.jsonapi.reading import not_found
 from shared.jsonapi.resource import Resource
+from shared.jsonapi.statements import ROW_NAME
 
 ROW_ID: Any = bindparam("row_id", None, type_=BigInteger)
-ROW_NAME: Any = bindparam("row_name", None, type_=String)
 
 
 def item_parameter(resource: Resource, row_id: str) -> dict[str, Any]:

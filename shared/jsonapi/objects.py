@@ -70,7 +70,7 @@ class Objects:
             isinstance(slot, str) or slot.is_of_row for slot in self._slots
         )
         named = None if fields is None else tuple(sorted(fields))
-        self.kind = (resource.type, named, self._is_of_row)
+        self.kind = (resource.type, named, self._is_of_row, registry.is_opened)
 
     def show_linkage(self, link: Relationship, limit: int) -> None:
         """Read the linkage itself, at most so many ids, for a document that is about it."""
@@ -90,7 +90,7 @@ class Objects:
         if shown:
             text += f',"relationships":{{{",".join(shown)}}}'
         if self.resource.path:
-            text += f',"links":{{"self":"{resource_path(self.resource, ID)}"}}'
+            text += f',"links":{{"self":"{self._path()}"}}'
         if self.resource.has_version:
             text += f',"meta":{{"version":{self._slot("version")}'
             if self.with_cursor:
@@ -102,6 +102,11 @@ class Objects:
         self._slots.append(name)
         return SLOT
 
+    def _path(self) -> str:
+        """The row's own path, with a place for its id, or for the identifier that opened it."""
+        name = self._slot("identifier") if self.registry.is_opened else ID
+        return resource_path(self.resource, name)
+
     def _wire(self, link: Relationship) -> str:
         return self.registry.names.wire(link.name)
 
@@ -110,8 +115,9 @@ class Objects:
             return ""
         members = []
         if self.resource.path:
-            path, name = resource_path(self.resource, ID), self._wire(link)
-            self_, related = f"{path}/relationships/{name}", f"{path}/{name}"
+            name = self._wire(link)
+            self_ = f"{self._path()}/relationships/{name}"
+            related = f"{self._path()}/{name}"
             members.append(f'"links":{{"self":"{self_}","related":"{related}"}}')
         if link.is_column or link in self.linked:
             members.append(f'"data":{self._slot(link)}')
@@ -120,13 +126,22 @@ class Objects:
     def stored(self) -> list[ColumnElement[Any]]:
         """The columns of the table that `columns` takes from its source."""
         names = ["id", "version"] if self.resource.has_version else ["id"]
+        if "identifier" in self._slots:
+            names.append(self._identifier_key)
         keys = [link.column.key for link in self._links() if link.column is not None]
         return [self.resource.table.c[n] for n in dict.fromkeys([*names, *self.attributes, *keys])]
+
+    @property
+    def _identifier_key(self) -> str:
+        assert self.resource.identifier is not None
+        return str(self.resource.identifier.key)
 
     def columns(
         self, viewer: Viewer, source: FromClause, *, of_one: bool = False
     ) -> list[ColumnElement[Any]]:
         """`id`, `version`, `attributes`, and `_<name>` for each linkage: an id or an array.
+
+        Where links need it, `identifier` is among them.
 
         The source has the rows: the table of the type, or a subquery of some of it. Where it is
         `of_one` row, the version that is known is told without its id.
@@ -134,6 +149,8 @@ class Objects:
         columns: list[ColumnElement[Any]] = [source.c.id.label("id")]
         if self.resource.has_version:
             columns.append(source.c.version.label("version"))
+        if "identifier" in self._slots:
+            columns.append(source.c[self._identifier_key].label("identifier"))
         columns.append(self._rendered(source, of_one=of_one).label("attributes"))
         scope = Scope(self.registry, self.resource, source, viewer)
         for link in self._links():
@@ -191,6 +208,8 @@ class Objects:
                 parts.append(b"%d" % row["version"])
             elif slot == "cursor":
                 parts.append(cursor.encode())
+            elif slot == "identifier":
+                parts.append(row["identifier"].encode())
             else:
                 assert isinstance(slot, Relationship)
                 parts.append(linkage(self.registry, slot, ids_of(row, slot)))

@@ -39,6 +39,11 @@ class Reader:
     is_known: bool = True
     parameters: dict[str, Any] = field(default_factory=dict)
 
+    def path(self, resource: Resource, row_id: int) -> str:
+        """The path of the row that the request names, by its identifier if only that opens it."""
+        is_opened = self.registry.is_opened
+        return resource_path(resource, self.parameters["row_name"] if is_opened else row_id)
+
     async def rows(
         self, statement: Statement, objects: Objects, hints: Sequence[int], **given: Any
     ) -> Loaded:
@@ -158,7 +163,7 @@ async def read_item(
 
     def make() -> bytes:
         data = objects.render(row, fragment)
-        links = {"self": plan.query.link(resource_path(resource, row["id"]))}
+        links = {"self": plan.query.link(reader.path(resource, row["id"]))}
         return document(plan.query, links, data, included)
 
     return reader.document(objects, row["id"], (row, included), make), row

@@ -25,7 +25,7 @@ from shared.jsonapi.serving import (
     in_transaction,
     precondition_of,
     query_string,
-    reading,
+    reading_item,
 )
 from shared.jsonapi.statements import any_viewer
 
@@ -50,10 +50,10 @@ def read_linkage(registry: Registry, resource: Resource, link: Relationship) -> 
         negotiate(request)
         row_id = request.path_params["id"]
 
-        async def work(reader: Reader) -> Response:
+        async def work(reader: Reader, resource: Resource) -> Response:
             return await linkage_response(request, reader, resource, link, row_id)
 
-        return await reading(request, registry, work)
+        return await reading_item(request, registry, resource, work)
 
     return handle
 
@@ -98,7 +98,7 @@ async def linkage_document(
     query, registry = plan.query, reader.registry
     ((row, _),) = rows.values()
     name = registry.names.wire(link.name)
-    parent = resource_path(resource, row["id"])
+    parent = reader.path(resource, row["id"])
     path = f"{parent}/relationships/{name}"
     ids, meta = list(ids_of(row, link)), {}
     links: dict[str, Any] = {"self": query.link(path)}

@@ -5,8 +5,8 @@ CONTRIBUTING.md shows how to add one.
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, TypeAdapter
@@ -20,10 +20,13 @@ from shared.db import Base
 from shared.jsonapi.errors import Forbidden, UnprocessableContent
 from shared.jsonapi.fragments import Fragments
 from shared.jsonapi.names import Names, check_names
+from shared.jsonapi.statements import ROW_NAME
 
 T = TypeVar("T")
 Predicate = Callable[[Viewer], ColumnElement[bool]]
 UserPredicate = Callable[[User], ColumnElement[bool]]
+# Given an identifier: which rows it opens.
+OpenedPredicate = Callable[[ColumnElement[str]], ColumnElement[bool]]
 Values = dict[str, Any]
 Row = Mapping[Any, Any]
 # A field of Resource is called `type`, so these two say what the builtin means there.
@@ -143,9 +146,10 @@ async def _nothing_to_add(session: AsyncSession, row_id: int, user: Viewer) -> N
 class Resource:
     """A resource type.
 
-    `readable` says whose single reads find a row, `listed` whose collections show it,
-    `changeable` and `deletable` who may change it. All are SQL conditions, so that the same
-    rule holds for primary data, included resources, linkage, filters and counts.
+    `readable` says who may read a row by its id and in collections, `changeable` and `deletable`
+    who may change it. `opened` says which rows are shown besides to anybody who names the row of
+    an identifier in a path (docs/adr/0012-identifiers.md). All are SQL conditions, so that the
+    same rule holds for primary data, included resources, linkage, filters and counts.
     `check` yields every violation of the row as it would become. `to_columns` maps validated
     attributes to columns, given the present row or `{}`. `computed` has, by their names, the
     attributes of which a column keeps only what a slow function makes of them, such as a hash.
@@ -162,7 +166,7 @@ class Resource:
     path: str | None
     relationships: Sequence[Relationship] = ()
     readable: Predicate
-    listed: Predicate | None = None
+    opened: OpenedPredicate | None = None
     changeable: UserPredicate | None = None
     deletable: UserPredicate | None = None
     creatable_by_anyone: bool = False
@@ -211,8 +215,20 @@ class Resource:
     def has_version(self) -> bool:
         return "version" in self.table.c
 
-    def list_filter(self, viewer: Viewer) -> ColumnElement[bool]:
-        return (self.listed or self.readable)(viewer)
+    def known_to(self, viewer: Viewer, *, by_identifier: bool) -> ColumnElement[bool]:
+        """The rows that the viewer may read, and with `by_identifier` those that it opens."""
+        readable = self.readable(viewer)
+        if by_identifier and self.opened is not None:
+            return readable | self.opened(ROW_NAME)
+        return readable
+
+    def as_opened(self) -> "Resource":
+        """The type in documents that only an identifier opens: without URLs that have an id."""
+        return replace(
+            self,
+            readable=partial(self.known_to, by_identifier=True),
+            path=self.path if self.identifier is not None else None,
+        )
 
     def can_change(self, user: Viewer, *, delete: bool = False) -> ColumnElement[bool]:
         rule = (self.deletable if delete else None) or self.changeable
@@ -220,10 +236,18 @@ class Resource:
 
 
 class Registry:
-    """The resource types of one service, checked once when it starts."""
+    """The resource types of one service, checked once when it starts.
 
-    def __init__(self, resources: Sequence[Resource], *, dasherize: bool) -> None:
+    `opened` has the same types as they are shown to a viewer who may not read a row by its id,
+    but names it by its identifier; None where no type has one.
+    """
+
+    def __init__(
+        self, resources: Sequence[Resource], *, dasherize: bool, is_opened: bool = False
+    ) -> None:
         self.names = Names(dasherize=dasherize)
+        self.is_opened = is_opened
+        self.opened: Registry | None = None
         self.fragments = Fragments()
         self.plans: OrderedDict[Hashable, Any] = OrderedDict()
         self.by_type = {resource.type: resource for resource in resources}
@@ -233,6 +257,10 @@ class Registry:
             raise ValueError(f"Two of the types {types} have the same name on the wire")
         for resource in resources:
             self._check(resource)
+        if not is_opened and any(resource.opened for resource in resources):
+            shown = [resource.as_opened() for resource in resources]
+            self.opened = Registry(shown, dasherize=dasherize, is_opened=True)
+            self.opened.fragments = self.fragments
 
     def _check(self, resource: Resource) -> None:
         names = [*resource.fields, *resource.links]

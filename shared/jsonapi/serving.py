@@ -1,6 +1,7 @@
 """What every endpoint does around its statements: dispatch, who asks, the transaction."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import asyncpg
@@ -11,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 from shared.auth import claimed_id, load_viewer, require_user
 from shared.db import Database, driver_connection
 from shared.etag import check_version
-from shared.jsonapi.errors import MethodNotAllowed
+from shared.jsonapi.errors import MethodNotAllowed, NotFound
 from shared.jsonapi.reading import Reader
 from shared.jsonapi.resource import Computed, Registry, Resource
 from shared.jsonapi.writing import Precondition, Writer
@@ -52,6 +53,31 @@ async def reading(
         return await work(Reader(connection, registry, await load_viewer(connection, user_id)))
 
     return await database.reading(begun)
+
+
+async def reading_item(
+    request: Request,
+    registry: Registry,
+    resource: Resource,
+    work: Callable[[Reader, Resource], Awaitable[Response]],
+) -> Response:
+    """The answer of `work` about the row that the path names.
+
+    What the viewer may read comes as it does by the row's id. Only where that finds nothing, and
+    the path has an identifier, is it asked what this opens.
+    """
+
+    async def begun(reader: Reader) -> Response:
+        try:
+            return await work(reader, resource)
+        except NotFound:
+            opened = registry.opened
+            if opened is None or request.path_params["id"].isdigit():
+                raise
+        # NotFound again is somebody's guess of an identifier: this is where to count them.
+        return await work(replace(reader, registry=opened), opened.by_type[resource.type])
+
+    return await reading(request, registry, begun)
 
 
 async def in_transaction(

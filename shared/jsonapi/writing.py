@@ -69,16 +69,17 @@ async def lock_row(
 ) -> Row:
     """The whole row, locked until the transaction ends.
 
-    Raises NotFound where the viewer cannot read it, Unauthorized and Forbidden where it may
-    not be changed.
+    Raises NotFound where the viewer cannot read it by what the URL has, its id or its
+    identifier; Unauthorized and Forbidden where it may not be changed.
     """
     session, viewer = writer.session, writer.viewer
     parameter = item_parameter(resource, row_id)
     await lock_item(session, resource, parameter)
     allowed = resource.can_change(viewer, delete=delete).label("_allowed")
+    known = resource.known_to(viewer, by_identifier="row_name" in parameter)
     statement = (
         select(resource.table, allowed)
-        .where(item_condition(resource, parameter), resource.readable(viewer))
+        .where(item_condition(resource, parameter), known)
         .with_for_update(key_share=True, of=resource.table)
     )
     row: Row | None = (await session.execute(statement, parameter)).mappings().one_or_none()

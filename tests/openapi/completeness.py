@@ -47,6 +47,9 @@ def incomplete(fields: Fields, url: str, document: Any) -> str | None:
         if kind in sparse or kind not in fields:
             continue
         for part, expected in fields[kind].items():
+            if part == "relationships" and "links" not in resource:
+                # Without links, a relationship whose linkage is not shown would be empty.
+                continue
             if missing := expected - set(resource.get(part, {})):
                 return f"{kind} {resource.get('id')} lacks the {part} {', '.join(sorted(missing))}"
     return None

@@ -5,7 +5,7 @@ from typing import Any
 
 from shared.jsonapi.openapi.attributes import value_schema
 from shared.jsonapi.openapi.components import Components, Schema, array, pascal
-from shared.jsonapi.openapi.resources import ID
+from shared.jsonapi.openapi.resources import ID, IDENTIFIER
 from shared.jsonapi.query import (
     MAX_FIELDS,
     MAX_FILTER_VALUES,
@@ -195,8 +195,10 @@ def id_parameter(components: Components, resource: Resource) -> Schema:
     schema: Schema = ID
     about = "The resource's id."
     if resource.identifier is not None:
-        schema = {"type": "string", "pattern": "^([1-9][0-9]{0,17}|[0-9a-z]{8})$"}
+        schema = {"type": "string", "pattern": f"^([1-9][0-9]{{0,17}}|{IDENTIFIER})$"}
         about = "The resource's id, or its identifier."
+        if resource.opened is not None:
+            about += " What is private is found by its identifier only, except by its own people."
     member = {"name": "id", "in": "path", "required": True, "schema": schema}
     name = components.name(resource, "Id")
     return components.add("parameters", name, member | {"description": about})

@@ -8,6 +8,11 @@ from shared.jsonapi.resource import Relationship, Resource
 
 # Ids are bigint; longer ones than these cannot be of a resource that exists.
 ID: Schema = {"type": "string", "pattern": "^[1-9][0-9]{0,17}$"}
+IDENTIFIER = "[0-9a-z]{8}"
+WITHOUT_LINKS = (
+    "It has no links, nor have its relationships, where the viewer came by an identifier to what "
+    "cannot be read by id."
+)
 
 
 def type_of(components: Components, resource: Resource) -> Schema:
@@ -18,9 +23,18 @@ def id_schema(components: Components) -> Schema:
     return components.schema("Id", ID | {"description": "A number, as a string."})
 
 
-def url_schema(path: str) -> Schema:
-    """URLs of this API below a path that may hold `{id}`."""
-    return {"type": "string", "pattern": f"^{path.replace('{id}', '[1-9][0-9]*')}$"}
+def url_schema(resource: Resource, below: str = "") -> Schema:
+    """URLs of resources of the type, or of what is below them."""
+    name = "[1-9][0-9]*" if resource.identifier is None else f"([1-9][0-9]*|{IDENTIFIER})"
+    path = item_path(resource).replace("{id}", name)
+    return {"type": "string", "pattern": f"^{path}{below}$"}
+
+
+def _has_links(resource: Resource) -> bool:
+    """Whether every resource object of the type has links."""
+    return resource.path is not None and (
+        resource.opened is None or resource.identifier is not None
+    )
 
 
 def item_path(resource: Resource) -> str:
@@ -51,18 +65,18 @@ def relationship(components: Components, resource: Resource, link: Relationship)
     """A relationship object in documents; `data` is there where the linkage was loaded."""
     members: Schema = {}
     if resource.path:
-        path, name = item_path(resource), components.wire(link.name)
+        name = components.wire(link.name)
         members["links"] = closed(
             {
-                "self": url_schema(f"{path}/relationships/{name}"),
-                "related": url_schema(f"{path}/{name}"),
+                "self": url_schema(resource, f"/relationships/{name}"),
+                "related": url_schema(resource, f"/{name}"),
             }
         )
     if link.is_local:
         target = components.registry.target(link)
         one = identifier(components, target)
         members["data"] = linkage(link, one, is_nullable=link.is_nullable)
-    always = ["links"] if resource.path else []
+    always = ["links"] if _has_links(resource) else []
     if link.column is not None:
         always.append("data")
     return closed(members, required=always)
@@ -81,8 +95,11 @@ def shown_resource(components: Components, resource: Resource) -> Schema:
         name = components.name(resource, "Relationships")
         members["relationships"] = components.schema(name, closed(links, required=[]))
     if resource.path:
-        members["links"] = closed({"self": url_schema(item_path(resource))})
-        required.append("links")
+        members["links"] = closed({"self": url_schema(resource)})
+        if _has_links(resource):
+            required.append("links")
+        else:
+            members["links"] |= {"description": WITHOUT_LINKS}
     if "version" in resource.table.c:
         members["meta"] = _meta(components)
         required.append("meta")
