@@ -4,13 +4,15 @@ The attributes are rendered by PostgreSQL, for those rows only of which no fragm
 the rest of an object is a template around them.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
+from functools import cached_property
 from typing import Any
 
 import asyncpg
 import orjson
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     ColumnElement,
     FromClause,
     String,
@@ -26,7 +28,8 @@ from sqlalchemy.sql.elements import Grouping
 from shared.auth import Viewer
 from shared.jsonapi.resource import Registry, Relationship, Resource
 from shared.jsonapi.scope import Scope
-from shared.jsonapi.statements import BIGINTS
+from shared.jsonapi.sizes import LONG_AT_ONCE, LONG_TEXT_BYTES
+from shared.jsonapi.statements import BIGINTS, Statement, compile_statement
 
 PREFIX = "/v1"
 MAX_INCLUDED = 1000
@@ -38,6 +41,10 @@ def resource_path(resource: Resource, row_id: object = None) -> str:
     """`/v1/events` or `/v1/events/1`."""
     path = f"{PREFIX}/{resource.path}"
     return path if row_id is None else f"{path}/{row_id}"
+
+
+class RowChanged(Exception):
+    """A row has another version than when it was found."""
 
 
 class Objects:
@@ -161,15 +168,42 @@ class Objects:
         needed = [slot for slot in self._slots if isinstance(slot, Relationship)]
         return list(dict.fromkeys([*needed, *self.linked]))
 
-    def _rendered(self, source: FromClause, *, of_one: bool) -> ColumnElement[Any]:
-        if not self.attributes:
-            return literal("", String)
+    async def read_long(
+        self, connection: asyncpg.Connection, rows: Sequence[asyncpg.Record]
+    ) -> AsyncIterator[tuple[asyncpg.Record, str]]:
+        """(row, attributes) of rows whose attributes `columns` leaves out, for they are long.
+
+        Raises RowChanged where one has another version by now, which the viewer may not see.
+        """
+        for start in range(0, len(rows), LONG_AT_ONCE):
+            some = {row["id"]: row for row in rows[start : start + LONG_AT_ONCE]}
+            found = await self._long_attributes.fetch(connection, ids=list(some))
+            versions = {each["id"]: each["version"] for each in found}
+            if versions != {row_id: row["version"] for row_id, row in some.items()}:
+                raise RowChanged
+            for each in found:
+                yield some[each["id"]], each["attributes"]
+
+    @cached_property
+    def _long_attributes(self) -> Statement:
+        table = self.resource.table
+        ids: Any = bindparam("ids", None, type_=BIGINTS)
+        columns = (table.c.id, table.c.version, self._json(table).label("attributes"))
+        return compile_statement(select(*columns).where(table.c.id == func.any(ids)))
+
+    def _json(self, source: FromClause) -> ColumnElement[Any]:
         wire = self.registry.names.wire
         named = ", ".join(f'{source.c[name]} AS "{wire(name)}"' for name in self.attributes)
-        rendered: ColumnElement[Any] = literal_column(
+        return literal_column(
             f"(SELECT to_json(a)::text FROM (SELECT {named}) AS a)",  # noqa: S608 - names of ours
             String,
         )
+
+    def _rendered(self, source: FromClause, *, of_one: bool) -> ColumnElement[Any]:
+        """The attributes as JSON; NULL for a known version, and beside others for long texts."""
+        if not self.attributes:
+            return literal("", String)
+        rendered = self._json(source)
         if not self.resource.has_version:
             return rendered
         known: Any = bindparam("known_version", None, type_=BigInteger)
@@ -177,7 +211,13 @@ class Objects:
             ids: Any = bindparam("known_ids", None, type_=BIGINTS)
             versions: Any = Grouping(bindparam("known_versions", None, type_=BIGINTS))
             known = versions[func.array_position(ids, source.c.id)]
-        return case((known == source.c.version, None), else_=rendered)
+        is_left_out = [(known == source.c.version, None)]
+        texts = [source.c[n] for n in self.attributes if isinstance(source.c[n].type, String)]
+        if texts and not of_one:
+            # PostgreSQL knows the length of a stored text without reading it.
+            length = " + ".join(f"coalesce(octet_length({column}), 0)" for column in texts)
+            is_left_out.append((literal_column(f"{length} > {LONG_TEXT_BYTES}", Boolean), None))
+        return case(*is_left_out, else_=rendered)
 
     def _linkage_column(self, scope: Scope, link: Relationship) -> ColumnElement[Any]:
         """The id that a column holds or the array of ids, of what the viewer may know of."""

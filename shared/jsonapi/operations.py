@@ -34,6 +34,7 @@ from shared.jsonapi.serving import (
     precondition_of,
     query_string,
 )
+from shared.jsonapi.sizes import MAX_ANSWER_BYTES, too_many_results
 from shared.jsonapi.writing import Precondition, Writer, remove
 
 METHODS = {"add": "POST", "update": "PATCH", "remove": "DELETE"}
@@ -70,8 +71,8 @@ def run_operations(registry: Registry) -> Handler:
             refuse_parameters(query_string(request))
             operations = operations_of(parse_object(body))
             await lock_operations(writer.session)
-            run = _Run(writer, request, is_alone=len(operations) == 1)
-            results = [await run.one(n, each) for n, each in enumerate(operations)]
+            run = _Run(writer, request)
+            results = await run.all(operations)
             document = b"{%b,%b}" % (
                 member("jsonapi", JSONAPI),
                 member("atomic:results", b"[%b]" % b",".join(results)),
@@ -91,22 +92,31 @@ class _Run:
 
     writer: Writer
     request: Request
-    is_alone: bool
     lids: Lids = field(default_factory=dict)
 
-    async def one(self, number: int, operation: Any) -> bytes:
-        """The result of one operation."""
-        try:
-            result = await self._one(operation)
-            if self.writer.computed and not self.is_alone:
-                detail = (
-                    "This operation sets an attribute that is hashed, so it must be the only one "
-                    "of its request."
-                )
-                raise BadRequest(detail, source={"pointer": ""})
-            return result
-        except (JSONAPIError, ErrorGroup) as error:
-            raise below(error, f"/atomic:operations/{number}") from error
+    async def all(self, operations: list[Any]) -> list[bytes]:
+        """The results of the operations; what is wrong points to the one that it is about."""
+        results: list[bytes] = []
+        size = 0
+        for number, operation in enumerate(operations):
+            pointer = f"/atomic:operations/{number}"
+            try:
+                results.append(await self._one(operation))
+                self._check_computed(len(operations))
+            except (JSONAPIError, ErrorGroup) as error:
+                raise below(error, pointer) from error
+            size += len(results[-1])
+            if size > MAX_ANSWER_BYTES:
+                raise too_many_results({"pointer": pointer})
+        return results
+
+    def _check_computed(self, count: int) -> None:
+        if self.writer.computed and count > 1:
+            detail = (
+                "This operation sets an attribute that is hashed, so it must be the only one "
+                "of its request."
+            )
+            raise BadRequest(detail, source={"pointer": ""})
 
     async def _one(self, operation: Any) -> bytes:
         op = operation.get("op") if isinstance(operation, dict) else None

@@ -10,12 +10,13 @@ import orjson
 from shared.auth import Viewer
 from shared.etag import Document
 from shared.jsonapi.cursors import encode, including
-from shared.jsonapi.errors import BadRequest, NotFound
+from shared.jsonapi.errors import BadRequest, NotFound, ServiceUnavailable
 from shared.jsonapi.negotiation import CURSOR_PAGINATION, media_type
-from shared.jsonapi.objects import MAX_INCLUDED, Objects, ids_of, resource_path
+from shared.jsonapi.objects import MAX_INCLUDED, Objects, RowChanged, ids_of, resource_path
 from shared.jsonapi.plans import MAX_COUNT, Plan
 from shared.jsonapi.query import Query
 from shared.jsonapi.resource import Registry, Resource
+from shared.jsonapi.sizes import MAX_ANSWER_BYTES, json_list, too_large
 from shared.jsonapi.statements import Statement
 
 JSONAPI = {"version": "1.1"}
@@ -29,7 +30,8 @@ class Reader:
     """Reads for one request on one connection.
 
     Inside a transaction that writes (`is_writing`) no fragment is used or kept, for what it sees
-    may never be committed. `is_known` says that PostgreSQL had nothing to render.
+    may never be committed. `is_known` says that PostgreSQL had nothing to render, `size` how many
+    bytes it rendered, and `asked_by` which parameter asks for what is read now.
     """
 
     connection: asyncpg.Connection
@@ -37,6 +39,8 @@ class Reader:
     viewer: Viewer
     is_writing: bool = False
     is_known: bool = True
+    size: int = 0
+    asked_by: str = "page[size]"
     parameters: dict[str, Any] = field(default_factory=dict)
 
     def path(self, resource: Resource, row_id: int) -> str:
@@ -45,9 +49,21 @@ class Reader:
         return resource_path(resource, self.parameters["row_name"] if is_opened else row_id)
 
     async def rows(
-        self, statement: Statement, objects: Objects, hints: Sequence[int], **given: Any
+        self,
+        statement: Statement,
+        objects: Objects,
+        hints: Sequence[int],
+        tries: int = 3,
+        **given: Any,
     ) -> Loaded:
-        """(row, fragment) by id, in the order of the statement; `hints` say which it may find."""
+        """(row, fragment) by id, in the order of the statement; `hints` say which it may find.
+
+        A row with long attributes that changes between the two statements that read it has both
+        repeated, for the viewer may not see what it became.
+        """
+        if not tries:
+            detail = "Others change what is to be read; try again."
+            raise ServiceUnavailable(detail, headers={"Retry-After": "1"})
         fragments = self.registry.fragments
         known = {} if self.is_writing else fragments.known(objects.kind, hints)
         versions = [version for version, _ in known.values()]
@@ -61,17 +77,33 @@ class Reader:
             **given,
         )
         loaded: Loaded = {}
+        long: list[asyncpg.Record] = []
         for row in found:
-            text: str | None = row["attributes"]
-            if text is None:
-                loaded[row["id"]] = (row, known[row["id"]][1])
-                continue
-            self.is_known = False
-            fragment = objects.fragment(row, text.encode())
-            loaded[row["id"]] = (row, fragment)
-            if objects.resource.has_version and not self.is_writing:
-                fragments.put(objects.kind, row["id"], row["version"], fragment)
+            row_id, text = row["id"], row["attributes"]
+            if text is not None:
+                loaded[row_id] = (row, self.fragment(objects, row, text))
+            elif row_id in known and known[row_id][0] == row["version"]:
+                loaded[row_id] = (row, known[row_id][1])
+            else:
+                long.append(row)
+                loaded[row_id] = (row, b"")
+        try:
+            async for row, text in objects.read_long(self.connection, long):
+                loaded[row["id"]] = (row, self.fragment(objects, row, text))
+        except RowChanged:
+            return await self.rows(statement, objects, hints, tries=tries - 1, **given)
         return loaded
+
+    def fragment(self, objects: Objects, row: asyncpg.Record, text: str) -> bytes:
+        """The fragment of a row that PostgreSQL has rendered; it is kept."""
+        if self.size > MAX_ANSWER_BYTES:
+            raise too_large(self.asked_by)
+        self.is_known = False
+        self.size += len(text)
+        fragment = objects.fragment(row, text.encode())
+        if objects.resource.has_version and not self.is_writing:
+            self.registry.fragments.put(objects.kind, row["id"], row["version"], fragment)
+        return fragment
 
     def document(
         self, objects: Objects, row_id: int, rows: Any, make: Callable[[], bytes]
@@ -95,6 +127,7 @@ class Reader:
         self, plan: Plan, resource: Resource, primary: Loaded, shown: Collection[int]
     ) -> list[Included]:
         """Every object that the include paths reach, less what is `shown` as primary data."""
+        self.asked_by = "include"
         reached: dict[tuple[str, int], None] = {}
         loaded: dict[str, Loaded] = {resource.type: dict(primary)}
         at: dict[tuple[str, ...], tuple[Resource, list[asyncpg.Record]]] = {}
@@ -144,7 +177,7 @@ def document(
     members.append(member("data", data))
     if query.include is not None:
         rendered = [objects.render(row, fragment) for objects, row, fragment in included]
-        members.append(member("included", b"[%b]" % b",".join(rendered)))
+        members.append(member("included", json_list(rendered, "include", beside=len(data))))
     if meta:
         members.append(member("meta", orjson.dumps(meta)))
     return b"{%b}" % b",".join(members)
@@ -215,7 +248,7 @@ def _page_document(
             meta.setdefault("page", {})["rangeTruncated"] = True
     else:
         links = page_links(query, path, has_next=has_more, count=count)
-    return document(query, links, b"[%b]" % b",".join(data), included, meta)
+    return document(query, links, json_list(data, "page[size]"), included, meta)
 
 
 async def _count(reader: Reader, statement: Statement) -> int:

@@ -117,8 +117,10 @@ def before_call(context: HookContext, case: Case[Any], kwargs: Any) -> None:
         case.headers["Idempotency-Key"] = key[:255]
     if case.path.startswith("/v1/search/"):
         _use_possible_search(case)
-    elif any(name in case.query for name in CURSORS):
-        _use_known_cursor(case)
+    else:
+        _keep_to_budget(case)
+        if any(name in case.query for name in CURSORS):
+            _use_known_cursor(case)
     if isinstance(case.body, dict):
         _use_known_body(case)
 
@@ -158,6 +160,20 @@ def _use_possible_search(case: Case[Any]) -> None:
         case.query.pop("filter[distance]", None)
         if case.query.get("sort") == "distance":
             del case.query["sort"]
+
+
+def _keep_to_budget(case: Case[Any]) -> None:
+    """Two filters through relationships fit in a request, or a sort through them, or a count."""
+    filters = [name for name in case.query if name.startswith("filter")]
+    for name in filters[2:]:
+        del case.query[name]
+    if filters:
+        case.query.pop("page[count]", None)
+    keys = case.query.get("sort")
+    if isinstance(keys, list):
+        paths = [key for key in keys if "." in str(key)]
+        kept = [key for key in keys if key not in paths[0 if filters else 1 :]]
+        case.query["sort"] = kept or ["id"]
 
 
 def _use_known_cursor(case: Case[Any]) -> None:
