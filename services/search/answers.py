@@ -1,5 +1,6 @@
 """The documents of searches and suggestions."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +14,11 @@ from services.search.query import SearchQuery
 from shared.jsonapi.names import Names
 from shared.jsonapi.query import Query
 from shared.jsonapi.reading import JSONAPI, page_links
+from shared.jsonapi.sizes import MAX_ANSWER_BYTES, too_large
 from shared.settings import Settings
 
+# How many results are made without a break; of those one may take a few milliseconds.
+AT_ONCE = 5
 EVENTS_PATH, SUGGESTIONS_PATH = "/v1/search/events", "/v1/search/suggestions"
 
 
@@ -28,7 +32,11 @@ class Page:
     parameters: Query
     found: Found
 
-    def document(self, *, degraded: bool) -> dict[str, Any]:
+    async def document(self, *, degraded: bool) -> dict[str, Any]:
+        """The document, made in steps between which others have their turn.
+
+        BadRequest where it would be larger than answers may be.
+        """
         found = self.found
         meta: dict[str, Any] = {"count": found.count}
         if found.is_lower_bound:
@@ -37,7 +45,14 @@ class Page:
         hints = {"facets": found.facets, "past_count": found.past_count}
         hints["did_you_mean"] = found.did_you_mean
         meta |= {name: hint for name, hint in hints.items() if hint}
-        data = [self._event(i, row) for i, row in enumerate(found.rows)]
+        data, size = [], 0
+        for i, row in enumerate(found.rows):
+            size += sum(len(value) for value in row.values() if isinstance(value, str))
+            if size > MAX_ANSWER_BYTES:
+                raise too_large("page[size]")
+            data.append(self._event(i, row))
+            if i % AT_ONCE == AT_ONCE - 1:
+                await asyncio.sleep(0)
         return {"jsonapi": JSONAPI, "links": self._links(), "data": data, "meta": self._wire(meta)}
 
     def _wire(self, members: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,7 +63,7 @@ class Page:
         attributes = {name: row.get(name) for name in SHOWN}
         attributes |= {"latitude": location.get("lat"), "longitude": location.get("lon")}
         meta = {"score": row["score"], "version": row["version"]}
-        if marked := highlights(row, self.query.typed.words):
+        if marked := highlights(row, self.query.typed.words, rows=len(self.found.rows)):
             meta["highlights"] = self._wire(marked)
         if self.query.near and location:
             meta["distance_km"] = round(distance_km(location, self.query.near), 3)

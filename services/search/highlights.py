@@ -14,7 +14,11 @@ from typing import Any
 WHOLE = ("name", "searchable_location_name", "organizer_name")
 # Letters, digits, and the marks of scripts in which a letter has several parts.
 WORD = re.compile(r"[\w\u0300-\u036f\u0591-\u05c7\u0610-\u065f\u0900-\u0fff]+")
-FRAGMENTS, AROUND, MAX_READ = 2, 70, 20_000
+FRAGMENTS, AROUND = 2, 70
+# How much of a description is read and how many of its words are compared with one that was asked
+# for: of each, and of all on a page together, so that marking a page takes no longer than 0.2 s.
+MAX_READ, MAX_READ_OF_PAGE = 20_000, 400_000
+MAX_COMPARED, MAX_COMPARED_OF_PAGE = 100, 500
 # The longest endings that are taken for grammar, and the shortest words that may have typos.
 ENDING, ONE_TYPO, TWO_TYPOS = 2, 4, 8
 SHORTEST = 3
@@ -29,20 +33,26 @@ def fold(word: str) -> str:
     return "".join(c for c in decomposed if not unicodedata.combining(c))
 
 
-def highlights(row: Mapping[str, Any], words: Iterable[str]) -> dict[str, list[str]]:
-    """HTML by attribute, with <em>: names as a whole, of a description up to two fragments."""
+def highlights(
+    row: Mapping[str, Any], words: Iterable[str], *, rows: int = 1
+) -> dict[str, list[str]]:
+    """HTML by attribute, with <em>: names as a whole, of a description up to two fragments.
+
+    `rows` is how many are on the page with this one.
+    """
     wanted = [fold(word) for word in words]
     if not wanted:
         return {}
     texts = {name: str(row[name]) for name in WHOLE if row.get(name)}
     if row.get("description"):
-        texts["description"] = str(row["description"])[:MAX_READ]
+        read = min(MAX_READ, MAX_READ_OF_PAGE // rows)
+        texts["description"] = str(row["description"])[:read]
     found = {
         name: [(match.span(), fold(match[0])) for match in WORD.finditer(text)]
         for name, text in texts.items()
     }
     there = {word for spans in found.values() for _, word in spans}
-    meant = _meant(wanted, there)
+    meant = _meant(wanted, there, min(MAX_COMPARED, MAX_COMPARED_OF_PAGE // rows))
     marked: dict[str, list[str]] = {}
     for name, text in texts.items():
         if spans := [span for span, word in found[name] if word in meant]:
@@ -51,13 +61,20 @@ def highlights(row: Mapping[str, Any], words: Iterable[str]) -> dict[str, list[s
     return marked
 
 
-def _meant(wanted: Iterable[str], there: set[str]) -> set[str]:
-    """The words there that are asked for; those with typos only where there is none without."""
+def _meant(wanted: Iterable[str], there: set[str], compared: int) -> set[str]:
+    """The words there that are asked for; those with typos only where there is none without.
+
+    At most so many are compared with a word that is not there.
+    """
     ordered, meant = sorted(there), set[str]()
     for word in wanted:
         shorter = {word[:-cut] for cut in range(1, ENDING + 1) if len(word) - cut >= SHORTEST}
         alike = {*_beginning(ordered, word), *(shorter & there)}
-        meant |= alike or {e for e in _beginning(ordered, word[:1]) if _is_typo(e, word)}
+        if not alike:
+            near = [e for e in _beginning(ordered, word[:1]) if abs(len(e) - len(word)) <= 2]
+            alike = {each for each in near[:compared] if _is_typo(each, word)}
+            compared -= len(near[:compared])
+        meant |= alike
     return meant
 
 
@@ -70,20 +87,23 @@ def _beginning(ordered: Sequence[str], start: str) -> Sequence[str]:
 def _is_typo(there: str, wanted: str) -> bool:
     allowed = (len(wanted) >= ONE_TYPO) + (len(wanted) >= TWO_TYPOS)
     is_near = abs(len(there) - len(wanted)) <= allowed
-    return allowed > 0 and is_near and _distance(there, wanted) <= allowed
+    return allowed > 0 and is_near and _distance(there, wanted, allowed) <= allowed
 
 
-def _distance(one: str, other: str) -> int:
-    """Edits between two words, neighbours that change places being one."""
+def _distance(one: str, other: str, most: int) -> int:
+    """Edits between two words, neighbours that change places being one; over `most` no matter."""
+    size, far = len(other), most + 1
     before: list[int] = []
-    row = list(range(len(other) + 1))
+    row = list(range(size + 1))
     for i, a in enumerate(one, 1):
-        before, last, row = row, before, [i]
-        for j, b in enumerate(other, 1):
+        before, last, row = row, before, [i] + [far] * size
+        # Further from the diagonal than `most` are more edits than that.
+        for j in range(max(1, i - most), min(size, i + most) + 1):
+            b = other[j - 1]
             cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (a != b))
             if i > 1 and j > 1 and a == other[j - 2] and b == one[i - 2]:
                 cost = min(cost, last[j - 2] + 1)
-            row.append(cost)
+            row[j] = cost
     return row[-1]
 
 

@@ -19,6 +19,7 @@ from shared.breaker import Breaker
 from shared.etag import tagged_response
 from shared.jsonapi.negotiation import negotiated
 from shared.jsonapi.reading import JSONAPI
+from shared.jsonapi.sizes import MAX_ANSWER_BYTES, too_large
 
 logger = logging.getLogger(__name__)
 # services/search/openapi.py describes these routes.
@@ -44,7 +45,10 @@ async def search_events(request: Request) -> Response:
         lambda: search_postgres(state.search_pool, query),
     )
     page = Page(state.settings, state.names, query, parameters, found)
-    return tagged_response(request, orjson.dumps(page.document(degraded=degraded)))
+    body = orjson.dumps(await page.document(degraded=degraded))
+    if len(body) > MAX_ANSWER_BYTES:
+        raise too_large("page[size]")
+    return tagged_response(request, body)
 
 
 @router.head("/suggestions")

@@ -11,7 +11,7 @@ from services.events.resources import EVENT, USER
 from services.faq.resources import EVENT as EVENT_VIEW
 from services.faq.resources import FAQ, FAQ_TYPE
 from services.search import values
-from services.search.highlights import highlights
+from services.search.highlights import _is_typo, highlights
 from services.search.typed import parse
 from shared.etag import parse_tags
 from shared.jsonapi.bodies import BodyReader, linked_ids
@@ -57,6 +57,11 @@ def _body(document: dict[str, Any]) -> object:
 
 def _event(attributes: dict[str, Any]) -> dict[str, Any]:
     return {"data": {"type": "event", "id": "1", "attributes": attributes}}
+
+
+def _marked(text: str) -> object:
+    _is_typo.cache_clear()
+    return highlights({"description": text}, ["a" + "0" * 40 + f"z{i:08}" for i in range(12)])
 
 
 def _description(part: str, size: int) -> dict[str, Any]:
@@ -128,7 +133,7 @@ def _search() -> Iterator[Case]:
     # Words of fifty letters that may all be another one with a typo.
     yield Case(
         "highlights",
-        lambda text: highlights({"description": text}, ["a" * 49 + "b"] * 12),
+        _marked,
         lambda n: " ".join(f"a{i:049x}" for i in range(n // 51)),
         size,
     )
