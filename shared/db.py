@@ -208,7 +208,7 @@ async def raw_connection(
     if role:
         session |= {"role": role, "application_name": role}
     return await asyncpg.connect(
-        str(settings.database_url),
+        settings.database_url.get_secret_value(),
         timeout=settings.database_timeout_s,
         server_settings=session,
         connection_class=Connection,

@@ -57,7 +57,7 @@ def configure_sentry(settings: Settings, service: str) -> None:
     """Report uncaught exceptions where SENTRY_DSN is set; bodies and tokens stay here."""
     if settings.sentry_dsn:
         sentry_sdk.init(
-            settings.sentry_dsn,
+            settings.sentry_dsn.get_secret_value(),
             release=f"almanac@{settings.version}",
             environment=settings.environment,
             traces_sample_rate=settings.sentry_traces_sample_rate,

@@ -5,11 +5,9 @@ import gc
 import importlib
 import resource
 import socket
-import sys
 from types import FrameType
 
 import uvicorn
-from pydantic import ValidationError
 from starlette.types import ASGIApp
 
 from shared.http.config import Config
@@ -45,10 +43,7 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     arguments = parser.parse_args()
-    try:
-        settings = get_settings()
-    except ValidationError as error:
-        sys.exit(f"The environment does not fit shared/settings.py: {error}")
+    settings = get_settings()
     configure_logging(settings)
     raise_file_limit(settings)
     build_app = importlib.import_module(arguments.module).build_app

@@ -1,15 +1,39 @@
 """Every setting of every process, read from the environment under the name of the field.
 
-One class, so that compose, manifests and `make run` use the same names everywhere.
+One class, so that compose, manifests and `make run` use the same names everywhere. What holds a
+password is a SecretStr, which nothing shows but `get_secret_value()`.
 """
 
+import sys
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, PostgresDsn, RedisDsn
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import (
+    BeforeValidator,
+    Field,
+    HttpUrl,
+    RedisDsn,
+    SecretStr,
+    TypeAdapter,
+    UrlConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import MultiHostUrl
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
+from sentry_sdk.utils import BadDsn, Dsn
+
+# What asyncpg takes; PostgresDsn would take the URLs of other drivers too.
+_POSTGRESQL = UrlConstraints(allowed_schemes=["postgresql", "postgres"], host_required=True)
+URLS = {
+    "database_url": TypeAdapter[object](Annotated[MultiHostUrl, _POSTGRESQL]),
+    "redis_url": TypeAdapter[object](RedisDsn),
+    "elasticsearch_url": TypeAdapter[object](HttpUrl),
+}
 
 
 def _split(value: Any) -> Any:
@@ -24,21 +48,23 @@ LOOPBACK = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 class Settings(BaseSettings):
     """What a process may be told; a value that does not parse stops it with a clear message."""
 
-    model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        extra="ignore", frozen=True, env_ignore_empty=True, hide_input_in_errors=True
+    )
 
     environment: Literal["development", "test", "production"] = "production"
     version: str = "0.1.0"
     git_sha: str = "unknown"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    sentry_dsn: str | None = None
+    sentry_dsn: SecretStr | None = None
     sentry_traces_sample_rate: float = Field(default=0.0, ge=0, le=1)
 
     # Stores. Without ELASTICSEARCH_URL search answers from PostgreSQL and says so.
-    database_url: PostgresDsn = PostgresDsn("postgresql://almanac@127.0.0.1:5432/almanac")
+    database_url: SecretStr = SecretStr("postgresql://almanac@127.0.0.1:5432/almanac")
     database_pool_size: int = Field(default=10, ge=1)
     database_timeout_s: float = Field(default=5.0, gt=0)
-    redis_url: RedisDsn = RedisDsn("redis://127.0.0.1:6379/0")
-    elasticsearch_url: str | None = None
+    redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    elasticsearch_url: SecretStr | None = None
     elasticsearch_replicas: int = Field(default=0, ge=0)
 
     # Where the gateway finds the services, and the services the public keys of auth.
@@ -87,8 +113,44 @@ class Settings(BaseSettings):
 
     graceful_shutdown_s: int = Field(default=30, ge=0)
 
+    @field_validator(*URLS)
+    @classmethod
+    def _url(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is not None:
+            try:
+                URLS[str(info.field_name)].validate_python(value.get_secret_value())
+            except ValidationError as error:
+                raise ValueError(error.errors()[0]["msg"]) from None
+        return value
+
+    @field_validator("elasticsearch_url")
+    @classmethod
+    def _has_port(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and urlsplit(value.get_secret_value()).port is None:
+            raise ValueError("URL should have a port, such as http://elasticsearch:9200")
+        return value
+
+    @field_validator("sentry_dsn")
+    @classmethod
+    def _dsn(cls, value: SecretStr | None) -> SecretStr | None:
+        try:
+            Dsn(value.get_secret_value() if value else "https://key@example.org/1")
+        except (BadDsn, ValueError):
+            raise ValueError("Input should be a DSN as Sentry shows it") from None
+        return value
+
 
 @cache
 def get_settings() -> Settings:
-    """The settings of this process, read once."""
-    return Settings()
+    """The settings of this process, read once; a wrong one ends it with a line that names it."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = (
+            f"{str(e['loc'][0]).upper()}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
+        )
+        sys.exit(f"The environment is wrong. {'; '.join(wrong)}.")
+    except SettingsError as error:
+        # Its text names the field; its cause would show the value.
+        sys.exit(f"The environment is wrong: {error}.")

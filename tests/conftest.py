@@ -73,8 +73,8 @@ def settings(stores: Stores, tmp_path_factory: pytest.TempPathFactory) -> Settin
         log_level="ERROR",
     )
     run_command(settings, "upgrade")
-    if settings.elasticsearch_url and "ELASTICSEARCH_URL" not in os.environ:
-        _delete_indices(settings.elasticsearch_url)
+    if stores.elasticsearch_url and "ELASTICSEARCH_URL" not in os.environ:
+        _delete_indices(stores.elasticsearch_url)
     return settings
 
 
@@ -126,7 +126,7 @@ async def stranger(api: Client) -> Account:
 @pytest.fixture
 async def admin(api: Client, settings: Settings) -> Account:
     account = await api.sign_up()
-    connection = await asyncpg.connect(str(settings.database_url))
+    connection = await asyncpg.connect(settings.database_url.get_secret_value())
     await connection.execute("UPDATE auth.users SET is_admin = true WHERE id = $1", account.id)
     await connection.close()
     return account

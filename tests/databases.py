@@ -1,6 +1,7 @@
 """Databases of their own, beside the one that a URL names."""
 
 import asyncpg
+from pydantic import SecretStr
 
 
 async def new_database(url: str, name: str) -> str:
@@ -12,3 +13,8 @@ async def new_database(url: str, name: str) -> str:
     finally:
         await connection.close()
     return f"{url.rsplit('/', 1)[0]}/{name}"
+
+
+def plain(url: SecretStr | None) -> str:
+    """The URL of a setting; empty where it is not set."""
+    return url.get_secret_value() if url else ""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import asyncpg
 import httpx
 from fastapi import FastAPI
+from pydantic import SecretStr
 
 from services.events.app import build_app as build_events
 from services.faq.app import build_app as build_faq
@@ -93,13 +94,14 @@ class States(NamedTuple):
 
 def make_databases(settings: Settings, owner: int, stranger: int) -> list[Settings]:
     """Settings of the databases in the order of States."""
-    base = str(settings.database_url).rsplit("/", 1)[0]
+    base = settings.database_url.get_secret_value().rsplit("/", 1)[0]
     kept = {"almanac_hidden": None, "almanac_without": 0, "almanac_known": KNOWN}
     asyncio.run(_run(settings, [f"DROP DATABASE IF EXISTS {n} WITH (FORCE)" for n in kept]))
     made = []
     for name, event in kept.items():
         # Search has one index for all of them: it answers from PostgreSQL here.
-        changed = {"database_url": f"{base}/{name}", "elasticsearch_url": None}
+        url = SecretStr(f"{base}/{name}")
+        changed = {"database_url": url, "elasticsearch_url": None}
         made.append(settings.model_copy(update=changed))
         template = "" if event is None else "TEMPLATE almanac_hidden"
         asyncio.run(_run(settings, [f"CREATE DATABASE {name} {template}"]))
@@ -143,14 +145,14 @@ def told(answer: httpx.Response) -> tuple[int, str | None, Any]:
 
 
 async def _run(settings: Settings, statements: list[str]) -> None:
-    connection = await asyncpg.connect(str(settings.database_url))
+    connection = await asyncpg.connect(settings.database_url.get_secret_value())
     for statement in statements:
         await connection.execute(statement)
     await connection.close()
 
 
 async def _fill(settings: Settings, owner: int, stranger: int) -> None:
-    connection = await asyncpg.connect(str(settings.database_url))
+    connection = await asyncpg.connect(settings.database_url.get_secret_value())
     await connection.execute(FILL, [owner, stranger])
     await connection.execute(EVENTS)
     await connection.execute(REST, owner)

@@ -20,7 +20,7 @@ async def all_at_once(make: Callable[[int], Awaitable[httpx.Response]]) -> list[
 
 async def accounts(settings: Settings, count: int) -> list[str]:
     """The ids of new accounts that nobody signs in to."""
-    connection = await asyncpg.connect(str(settings.database_url))
+    connection = await asyncpg.connect(settings.database_url.get_secret_value())
     rows = await connection.fetch(
         "INSERT INTO auth.users (email, password_hash) "
         "SELECT gen_random_uuid() || '@example.org', '' FROM generate_series(1, $1) RETURNING id",

@@ -20,7 +20,7 @@ _numbers = itertools.count(1)
 
 @pytest.fixture
 async def database(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(str(settings.database_url))
+    connection = await asyncpg.connect(settings.database_url.get_secret_value())
     yield connection
     await connection.close()
 

@@ -119,7 +119,7 @@ async def test_an_unverified_account_is_told_what_to_do_at_once(
     gateway: Trouble, settings: Settings
 ) -> None:
     assert await run(gateway, "new@example.org") == 0
-    connection = await asyncpg.connect(str(settings.database_url))
+    connection = await asyncpg.connect(settings.database_url.get_secret_value())
     await connection.execute(
         "UPDATE auth.users SET is_verified = false WHERE email = 'new@example.org'"
     )

@@ -36,7 +36,7 @@ async def services(
     apps: dict[str, FastAPI], settings: Settings
 ) -> AsyncIterator[dict[str, Client]]:
     """Services on whose connections PostgreSQL finds deadlocks at once."""
-    connection = await asyncpg.connect(str(settings.database_url))
+    connection = await asyncpg.connect(settings.database_url.get_secret_value())
     name = await connection.fetchval("SELECT quote_ident(current_database())")
     await connection.execute(f"ALTER DATABASE {name} SET deadlock_timeout = '10ms'")
     built = {"events": build_events(settings), "faq": build_faq(settings)}

@@ -4,6 +4,7 @@ import asyncio
 
 import asyncpg
 import pytest
+from pydantic import SecretStr
 
 from shared.migrations import run_command
 from shared.settings import Settings
@@ -12,7 +13,7 @@ from shared.settings import Settings
 @pytest.fixture
 def empty(settings: Settings) -> Settings:
     """Settings of a new database."""
-    url = str(settings.database_url)
+    url = settings.database_url.get_secret_value()
 
     async def create() -> None:
         connection = await asyncpg.connect(url)
@@ -22,7 +23,7 @@ def empty(settings: Settings) -> Settings:
 
     asyncio.run(create())
     other = url.rsplit("/", 1)[0] + "/almanac_migrations"
-    return settings.model_copy(update={"database_url": other})
+    return settings.model_copy(update={"database_url": SecretStr(other)})
 
 
 def test_models_are_what_the_single_head_creates_and_every_step_can_be_undone(
@@ -46,7 +47,7 @@ async def versioned_tables(connection: asyncpg.Connection) -> list[str]:
 
 
 async def test_no_update_leaves_a_version_unchanged(settings: Settings) -> None:
-    connection = await asyncpg.connect(str(settings.database_url))
+    connection = await asyncpg.connect(settings.database_url.get_secret_value())
     try:
         tables = await versioned_tables(connection)
         assert {"auth.users", "events.events", "faq.faqs", "faq.faq_types"} <= set(tables)
@@ -65,7 +66,7 @@ async def test_a_service_reads_nothing_beyond_its_schema_and_its_views(
     settings: Settings,
 ) -> None:
     connection = await asyncpg.connect(
-        str(settings.database_url), server_settings={"role": "almanac_search"}
+        settings.database_url.get_secret_value(), server_settings={"role": "almanac_search"}
     )
     try:
         await connection.fetch("SELECT * FROM events.searchable LIMIT 1")

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi import FastAPI
-from pydantic import PostgresDsn
+from pydantic import SecretStr
 
 from dev.folders import ROOT, remove_data
 from dev.postgres import start_postgres
@@ -39,7 +39,7 @@ async def client(
 ) -> AsyncIterator[httpx.AsyncClient]:
     """The services over a PostgreSQL that is not running yet, and no Elasticsearch."""
     new_key(tmp_path)
-    url = PostgresDsn(f"postgresql://almanac@127.0.0.1:{port}/almanac")
+    url = SecretStr(f"postgresql://almanac@127.0.0.1:{port}/almanac")
     changed = {"database_url": url, "elasticsearch_url": None, "jwt_keys_dir": tmp_path}
     settings = settings.model_copy(update=changed)
     builders = {"auth": build_auth, "events": build_events, "search": build_search}
@@ -73,7 +73,7 @@ async def test_while_postgresql_is_away_everything_is_503_and_then_as_before(
     away = dict.fromkeys(("sign in", "read", "write", "search"), 503)
     server, url = start_postgres(DATA, DATA / "log", port)
     try:
-        migrated = settings.model_copy(update={"database_url": PostgresDsn(url)})
+        migrated = settings.model_copy(update={"database_url": SecretStr(url)})
         await asyncio.to_thread(run_command, migrated, "upgrade")
         person = {"data": {"type": "user", "attributes": PERSON}}
         made = await client.post("http://auth/v1/users", json=person, headers=JSON)

@@ -9,7 +9,7 @@ from zoneinfo import available_timezones
 import httpx
 import pytest
 from elasticsearch import AsyncElasticsearch
-from pydantic import PostgresDsn
+from pydantic import SecretStr
 
 from services.search.app import build_app
 from services.search.elastic import elastic_client, read_targets, swap
@@ -117,8 +117,8 @@ class Loaded:
 def loaded(settings: Settings) -> Loaded:
     """The judged set in a database of its own."""
     collection = judged()
-    url = asyncio.run(new_database(str(settings.database_url), "almanac_relevance"))
-    own = settings.model_copy(update={"database_url": PostgresDsn(url)})
+    url = asyncio.run(new_database(settings.database_url.get_secret_value(), "almanac_relevance"))
+    own = settings.model_copy(update={"database_url": SecretStr(url)})
     run_command(own, "upgrade")
     return Loaded(own, collection, asyncio.run(load(url, collection)))
 

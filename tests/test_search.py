@@ -267,7 +267,11 @@ async def test_rebuilds_are_asked_for_by_admins_and_watched(
 
 
 def test_sync_ends_in_order_when_it_is_told_to(settings: Settings, tmp_path: Path) -> None:
-    env = {**os.environ, "DATABASE_URL": str(settings.database_url), "ELASTICSEARCH_URL": ""}
+    env = {
+        **os.environ,
+        "DATABASE_URL": settings.database_url.get_secret_value(),
+        "ELASTICSEARCH_URL": "",
+    }
     command = [sys.executable, "-m", "services.search", "sync"]
     log = tmp_path / "log"
     with log.open("wb") as output:

@@ -28,7 +28,7 @@ async def owner(settings: Settings, apps: dict[str, FastAPI]) -> AsyncIterator[a
     """May write events without asking the service; no other engine answers meanwhile."""
     state = apps["search"].state
     elastic, state.elastic = state.elastic, None
-    connection = await asyncpg.connect(str(settings.database_url))
+    connection = await asyncpg.connect(settings.database_url.get_secret_value())
     yield connection
     await connection.execute("DELETE FROM events.events WHERE organizer_name IS NULL")
     await connection.close()

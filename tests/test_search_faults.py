@@ -112,7 +112,7 @@ async def test_the_audit_sees_a_lost_document_while_other_changes_wait(
     lost = await api.event(user, name="Lost Potto")
     other = await api.event(user, name="Other Potto")
     await index.sync()
-    owner = await asyncpg.connect(str(index.settings.database_url))
+    owner = await asyncpg.connect(index.settings.database_url.get_secret_value())
     building = "SELECT index_name FROM search.generations WHERE state = 'building'"
     is_losing = True
 
@@ -285,7 +285,7 @@ async def test_markup_is_not_found_by_the_fallback(
 async def test_a_fallback_that_is_too_slow_is_503(
     api: Client, apps: dict[str, FastAPI], settings: Settings
 ) -> None:
-    owner = await asyncpg.connect(str(settings.database_url))
+    owner = await asyncpg.connect(settings.database_url.get_secret_value())
     async with owner.transaction():
         await owner.execute("LOCK TABLE events.events IN ACCESS EXCLUSIVE MODE")
         with no_elasticsearch(apps):
@@ -321,7 +321,7 @@ async def test_an_index_that_is_not_searched_holds_changes_up_for_a_while_only(
 async def test_draining_ends_while_others_write(
     index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    owner = await asyncpg.connect(str(index.settings.database_url))
+    owner = await asyncpg.connect(index.settings.database_url.get_secret_value())
     insert = "INSERT INTO events.events (name, state) VALUES ('Ceaseless', 'published')"
     batches = 0
 
@@ -361,7 +361,7 @@ async def test_what_sync_was_refused_meanwhile_counts_against_the_new_index(
 
 async def test_a_standby_waits_without_a_statement(index: Index) -> None:
     """One that is open for days would keep vacuum from all that is deleted meanwhile."""
-    owner = await asyncpg.connect(str(index.settings.database_url))
+    owner = await asyncpg.connect(index.settings.database_url.get_secret_value())
     async with holding(owner, LEADER_LOCK):
         standby = asyncio.create_task(run(index.settings))
         await asyncio.sleep(1.5)

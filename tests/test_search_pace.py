@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
+from pydantic import SecretStr
 
 from services.search.batch import read_batch
 from services.search.elastic import MAX_BULK_BYTES, Pace, elastic_client
@@ -12,6 +13,7 @@ from services.search.reading import MAX_BYTES, read_page
 from services.search.rebuild import Rebuild
 from services.search.sync import Memory, drain, sync_batch
 from tests import aftermath, test_search, test_search_rebuild
+from tests.databases import plain
 from tests.test_search import Index
 from tests.test_search_rebuild import live, make_many
 from tests.unreliable import Unreliable, unreliable
@@ -23,8 +25,7 @@ LONG = 400_000
 @pytest.fixture
 async def proxy(index: Index) -> AsyncIterator[Unreliable]:
     """An Elasticsearch that goes wrong for whoever uses this URL."""
-    assert index.settings.elasticsearch_url
-    async with unreliable(index.settings.elasticsearch_url) as proxy:
+    async with unreliable(plain(index.settings.elasticsearch_url)) as proxy:
         yield proxy
 
 
@@ -61,7 +62,7 @@ async def test_a_rebuild_sends_pages_at_once_and_fewer_when_told_to_wait(
 ) -> None:
     ids = await make_long(owner, 600, 10_000)
     await index.sync()
-    settings = index.settings.model_copy(update={"elasticsearch_url": proxy.url})
+    settings = index.settings.model_copy(update={"elasticsearch_url": SecretStr(proxy.url)})
     proxy.faults.extend([429, 503, "reset", 429])
     async with elastic_client(settings, timeout_s=5) as client:
         await Rebuild(index.connection, client, "test").run()
@@ -79,7 +80,7 @@ async def test_sync_carries_on_after_what_elasticsearch_did_not_answer_well(
     index: Index, owner: asyncpg.Connection, proxy: Unreliable, fault: int | str | float
 ) -> None:
     ids = await make_many(owner)
-    settings = index.settings.model_copy(update={"elasticsearch_url": proxy.url})
+    settings = index.settings.model_copy(update={"elasticsearch_url": SecretStr(proxy.url)})
     proxy.faults.append(fault)
     memory, failures = Memory(), 0
     async with elastic_client(settings, timeout_s=2) as client:
@@ -121,7 +122,7 @@ async def test_one_document_that_is_too_long_for_a_proxy_holds_up_no_other(
 ) -> None:
     ids = await make_many(owner)
     (long,) = await make_long(owner, 1, LONG)
-    settings = index.settings.model_copy(update={"elasticsearch_url": proxy.url})
+    settings = index.settings.model_copy(update={"elasticsearch_url": SecretStr(proxy.url)})
     proxy.most_bytes = LONG // 2
     async with elastic_client(settings, timeout_s=5) as client:
         await drain(index.connection, client)

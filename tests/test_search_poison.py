@@ -22,7 +22,7 @@ index, unharmed = test_search.index, aftermath.unharmed
 @pytest.fixture
 async def owner(index: Index) -> AsyncIterator[asyncpg.Connection]:
     """May move events off the earth, which the index refuses as the table does otherwise."""
-    connection = await asyncpg.connect(str(index.settings.database_url))
+    connection = await asyncpg.connect(index.settings.database_url.get_secret_value())
     check = await connection.fetchval(
         "SELECT conname FROM pg_constraint WHERE conname LIKE '%\\_latitude'"
     )

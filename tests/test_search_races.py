@@ -23,7 +23,7 @@ RENAME = "UPDATE events.events SET name = $2 WHERE id = $1"
 @pytest.fixture
 async def other(index: Index) -> AsyncIterator[asyncpg.Connection]:
     """A second writer, beside `owner`."""
-    connection = await asyncpg.connect(str(index.settings.database_url))
+    connection = await asyncpg.connect(index.settings.database_url.get_secret_value())
     yield connection
     await connection.close()
 

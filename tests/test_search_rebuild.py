@@ -21,6 +21,7 @@ from services.search.rebuild import Rebuild
 from services.search.sync import BATCH_LOCK, holding
 from tests import aftermath, test_search
 from tests.client import Account, Client
+from tests.databases import plain
 from tests.test_search import Index, found
 
 index, unharmed = test_search.index, aftermath.unharmed
@@ -30,7 +31,7 @@ MANY = 3500
 @pytest.fixture
 async def owner(index: Index) -> AsyncIterator[asyncpg.Connection]:
     """May write events without asking the service; what it made is deleted."""
-    connection = await asyncpg.connect(str(index.settings.database_url))
+    connection = await asyncpg.connect(index.settings.database_url.get_secret_value())
     yield connection
     await connection.execute("DELETE FROM events.events WHERE name LIKE 'Numerous%'")
     await connection.close()
@@ -69,9 +70,9 @@ def start(index: Index, *arguments: str) -> subprocess.Popen[bytes]:
 def environment(index: Index) -> dict[str, str]:
     return {
         **os.environ,
-        "DATABASE_URL": str(index.settings.database_url),
-        "ELASTICSEARCH_URL": str(index.settings.elasticsearch_url),
-        "REDIS_URL": str(index.settings.redis_url),
+        "DATABASE_URL": index.settings.database_url.get_secret_value(),
+        "ELASTICSEARCH_URL": plain(index.settings.elasticsearch_url),
+        "REDIS_URL": index.settings.redis_url.get_secret_value(),
         "GIT_SHA": "test",
     }
 

@@ -50,7 +50,7 @@ async def test_losing_redis_loses_no_rebuild(
     index: Index, owner: asyncpg.Connection, apps: dict[str, FastAPI]
 ) -> None:
     await request_rebuild(index.connection, "manual:lost", "test")
-    redis = Redis.from_url(str(index.settings.redis_url))
+    redis = Redis.from_url(index.settings.redis_url.get_secret_value())
     await redis.flushall()
     await redis.set(HEALTH_KEY.replace(socket.gethostname(), "another-pod"), "ok")
     code, said = await asyncio.to_thread(run, index, "check-worker")

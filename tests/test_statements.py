@@ -76,7 +76,7 @@ async def faq(apps: dict[str, FastAPI], one_connection: Settings) -> AsyncIterat
 async def owner(api: Client, settings: Settings) -> Account:
     """Somebody with 70 events of three people each, and 70 faqs, each of a type of its own."""
     account = await api.sign_up()
-    connection = await asyncpg.connect(str(settings.database_url))
+    connection = await asyncpg.connect(settings.database_url.get_secret_value())
     await connection.execute(FILL, account.id)
     await connection.close()
     return account

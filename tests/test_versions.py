@@ -48,7 +48,7 @@ async def guard(connection: asyncpg.Connection) -> AsyncIterator[list[str]]:
 
 @pytest.fixture
 async def owner(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(str(settings.database_url))
+    connection = await asyncpg.connect(settings.database_url.get_secret_value())
     yield connection
     await connection.close()
 

@@ -11,6 +11,7 @@ import asyncpg
 from benchmarks.search.rebuilding import syncing
 from services.search.document import READ_ALIAS
 from shared.settings import Settings
+from tests.databases import plain
 
 # Of more changes a second some are watched, for watching is work for the stores as well.
 WATCHED_A_SECOND = 5
@@ -44,10 +45,10 @@ async def _measure(settings: Settings, rate: int, seconds: int, seed: int) -> La
     measured = Latencies()
     chance = random.Random(seed)  # noqa: S311
     every = max(1, rate // WATCHED_A_SECOND)
-    url = str(settings.database_url)
+    url = settings.database_url.get_secret_value()
     async with (
         asyncpg.create_pool(url, min_size=4, max_size=8) as pool,
-        aiohttp.ClientSession(str(settings.elasticsearch_url)) as session,
+        aiohttp.ClientSession(plain(settings.elasticsearch_url)) as session,
         asyncio.TaskGroup() as tasks,
     ):
         last = await pool.fetchval("SELECT max(id) FROM events.events")

@@ -20,6 +20,7 @@ from services.search.reading import read_page
 from services.search.sync import ROLE
 from shared.db import raw_connection
 from shared.settings import Settings
+from tests.databases import plain
 
 CONNECTIONS = 4
 BODY_BYTES = 1_000_000
@@ -57,7 +58,7 @@ def rebuilds(settings: Settings, count: int, rounds: int) -> list[Rebuilt]:
 
 
 async def _copying_rate(settings: Settings) -> float:
-    connection = await asyncpg.connect(str(settings.database_url))
+    connection = await asyncpg.connect(settings.database_url.get_secret_value())
     query = "SELECT docs_per_s FROM search.generations ORDER BY id DESC LIMIT 1"
     rate = await connection.fetchval(query)
     await connection.close()
@@ -103,7 +104,7 @@ async def _replay(settings: Settings, file: Path, at_most: int | None = None) ->
                 body = await anext(bodies, None)
             if body is None:
                 return
-            url = f"{settings.elasticsearch_url}/_bulk?filter_path=errors"
+            url = f"{plain(settings.elasticsearch_url)}/_bulk?filter_path=errors"
             headers = {"Content-Type": "application/x-ndjson"}
             async with session.post(url, data=body, headers=headers) as answer:
                 assert (await answer.json())["errors"] is False
@@ -133,7 +134,7 @@ def drained(settings: Settings) -> Watched:
 
 
 async def _drained(settings: Settings) -> Watched:
-    connection = await asyncpg.connect(str(settings.database_url))
+    connection = await asyncpg.connect(settings.database_url.get_secret_value())
     await connection.execute(
         "INSERT INTO search.outbox (event_id, version) "
         "SELECT id, search_version FROM events.events",

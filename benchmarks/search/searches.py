@@ -15,6 +15,7 @@ from services.search.document import READ_ALIAS
 from services.search.query import SearchQuery
 from services.search.typed import parse
 from shared.settings import Settings
+from tests.databases import plain
 
 CLIENTS = 8
 Ask = Callable[[httpx.AsyncClient, str], Awaitable[httpx.Response]]
@@ -44,7 +45,7 @@ def timed(
             ask = _suggest if kind == "suggestions" else _search
             found.append(asyncio.run(_time(url, ask, kind, who, texts, clients, seconds)))
     if elasticsearch:
-        url = str(settings.elasticsearch_url)
+        url = plain(settings.elasticsearch_url)
         for kind, texts in asked.items():
             found.append(asyncio.run(_time(url, _floor, kind, "floor", texts, 1, seconds)))
     return found

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-from pydantic import PostgresDsn
 
 from benchmarks.search.data import load
 from dev.elasticsearch import start_elasticsearch
@@ -24,7 +23,7 @@ from dev.run import start_process
 from dev.servers import Server, free_port
 from shared.migrations import run_command
 from shared.settings import Settings
-from tests.databases import new_database
+from tests.databases import new_database, plain
 
 DATA = ROOT / ".local" / "bench-search"
 PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
@@ -44,7 +43,7 @@ class Stage:
         url = asyncio.run(new_database(self.database_url, name))
         settings = Settings(
             environment="test",
-            database_url=PostgresDsn(url),
+            database_url=url,
             elasticsearch_url=self.elasticsearch_url,
         )
         run_command(settings, "upgrade")
@@ -64,8 +63,8 @@ def environment(settings: Settings, *, elasticsearch: bool = True) -> dict[str, 
         "ENVIRONMENT": "test",
         "LOG_LEVEL": "WARNING",
         "GIT_SHA": "bench",
-        "DATABASE_URL": str(settings.database_url),
-        "ELASTICSEARCH_URL": (settings.elasticsearch_url or "") * elasticsearch,
+        "DATABASE_URL": settings.database_url.get_secret_value(),
+        "ELASTICSEARCH_URL": plain(settings.elasticsearch_url) * elasticsearch,
     }
 
 

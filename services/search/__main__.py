@@ -122,7 +122,7 @@ async def audit(settings: Settings, arguments: argparse.Namespace) -> None:
 
 async def check_worker(settings: Settings, arguments: argparse.Namespace) -> None:
     """Exit with 1 unless the arq worker's heart beats, for probes."""
-    client = Redis.from_url(str(settings.redis_url), socket_timeout=5)
+    client = Redis.from_url(settings.redis_url.get_secret_value(), socket_timeout=5)
     beat = await client.get(worker.HEALTH_KEY)
     await client.aclose()
     if beat is None:

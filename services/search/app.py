@@ -46,7 +46,9 @@ async def _stores_lifespan(app: FastAPI) -> AsyncIterator[None]:
     if settings.elasticsearch_url:
         app.state.elastic = elastic_client(settings, timeout_s=2, connections=CONNECTIONS)
     app.state.search_pool = search_pool(settings, ROLE)
-    app.state.redis = redis.asyncio.Redis.from_url(str(settings.redis_url), socket_timeout=2)
+    app.state.redis = redis.asyncio.Redis.from_url(
+        settings.redis_url.get_secret_value(), socket_timeout=2
+    )
     try:
         yield
     finally:

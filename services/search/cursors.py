@@ -15,7 +15,6 @@ from functools import cache
 from typing import Any
 
 import orjson
-from pydantic import PostgresDsn
 
 from services.search.query import SearchQuery
 from shared.jsonapi.errors import BadRequest
@@ -60,13 +59,15 @@ def decode(settings: Settings, query: SearchQuery, text: str) -> Cursor:
 
 
 def _signature(settings: Settings, payload: bytes) -> bytes:
-    return hmac.digest(_key(settings.database_url), payload, "sha256")[:SIGNATURE_BYTES]
+    return hmac.digest(_key(settings.database_url.get_secret_value()), payload, "sha256")[
+        :SIGNATURE_BYTES
+    ]
 
 
 @cache
-def _key(database_url: PostgresDsn) -> bytes:
+def _key(database_url: str) -> bytes:
     # Every process of an installation knows this, and nobody else does.
-    return hashlib.sha256(str(database_url).encode()).digest()
+    return hashlib.sha256(database_url.encode()).digest()
 
 
 def _bad(detail: str) -> BadRequest:

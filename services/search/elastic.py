@@ -25,9 +25,9 @@ def elastic_client(
     settings: Settings, *, timeout_s: float = 60, connections: int = 10
 ) -> AsyncElasticsearch:
     """A client of ELASTICSEARCH_URL; the caller closes it."""
-    assert settings.elasticsearch_url
+    assert settings.elasticsearch_url is not None
     return AsyncElasticsearch(
-        settings.elasticsearch_url,
+        settings.elasticsearch_url.get_secret_value(),
         request_timeout=timeout_s,
         max_retries=0,
         connections_per_node=connections,

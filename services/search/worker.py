@@ -104,7 +104,7 @@ def _dumps(value: dict[str, Any]) -> bytes:
 
 async def enqueue(settings: Settings) -> None:
     """Wake the worker; without Redis its reconciler finds the request within a minute."""
-    redis_settings = RedisSettings.from_dsn(str(settings.redis_url))
+    redis_settings = RedisSettings.from_dsn(settings.redis_url.get_secret_value())
     redis_settings.conn_retries, redis_settings.conn_timeout = 0, 1
     pool = await arq.create_pool(redis_settings, default_queue_name=QUEUE, job_serializer=_dumps)
     try:
@@ -126,7 +126,7 @@ def run(settings: Settings) -> None:
             arq.cron(audit, minute=30, keep_result=0, timeout=1800),  # type: ignore[arg-type]
             arq.cron(reconcile, second={0}, run_at_startup=True, keep_result=0, timeout=60),  # type: ignore[arg-type]
         ]
-        redis_settings = RedisSettings.from_dsn(str(settings.redis_url))
+        redis_settings = RedisSettings.from_dsn(settings.redis_url.get_secret_value())
         queue_name = QUEUE
         health_check_key = HEALTH_KEY
         health_check_interval = HEALTH_INTERVAL_S

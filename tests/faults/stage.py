@@ -75,7 +75,7 @@ class Stage:
 
     async def owner(self) -> asyncpg.Connection:
         """A connection that may do everything."""
-        return await asyncpg.connect(str(self.settings.database_url))
+        return await asyncpg.connect(self.settings.database_url.get_secret_value())
 
     async def fetch(self, query: str, *values: object) -> list[asyncpg.Record]:
         """Rows, over a connection that lives no longer than this."""
@@ -99,9 +99,9 @@ class Stage:
         return {
             **os.environ,
             "ENVIRONMENT": "test",
-            "DATABASE_URL": str(self.settings.database_url),
-            "REDIS_URL": str(self.settings.redis_url),
-            "ELASTICSEARCH_URL": str(self.settings.elasticsearch_url),
+            "DATABASE_URL": self.settings.database_url.get_secret_value(),
+            "REDIS_URL": self.settings.redis_url.get_secret_value(),
+            "ELASTICSEARCH_URL": self.stores.urls["elasticsearch"],
             "GIT_SHA": SHA,
             **changed,
         }

@@ -17,6 +17,7 @@ from services.search.requests import request_due, run_open_request
 from services.search.sync import ROLE
 from shared.db import raw_connection
 from tests.aftermath import ACTIVE, check
+from tests.databases import plain
 from tests.faults.stage import SHA, Stage, ended, go_on, stopped, until
 
 RENAME = "UPDATE events.events SET name = name || '!' WHERE id % 5 = 0"
@@ -123,7 +124,7 @@ async def between_databases(stage: Stage) -> AsyncIterator[asyncpg.Connection]:
 
 async def dump(stage: Stage) -> None:
     """Keep the whole database as it is now, its sequences too."""
-    name = str(stage.settings.database_url.path)[1:]
+    name = plain(stage.settings.database_url).rsplit("/", 1)[1]
     async with between_databases(stage) as connection:
         await connection.execute("DROP DATABASE IF EXISTS dump")
         while True:
@@ -136,7 +137,7 @@ async def dump(stage: Stage) -> None:
 
 
 async def restore(stage: Stage) -> None:
-    name = str(stage.settings.database_url.path)[1:]
+    name = plain(stage.settings.database_url).rsplit("/", 1)[1]
     async with between_databases(stage) as connection:
         await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
         await connection.execute(f"ALTER DATABASE dump RENAME TO {name}")

@@ -44,7 +44,7 @@ async def test_a_write_that_waited_past_it_is_undone(
 ) -> None:
     event = await api.event(user, name="before")
     data = {"type": "event", "id": event["id"], "attributes": {"name": "after"}}
-    other = await asyncpg.connect(str(settings.database_url))
+    other = await asyncpg.connect(settings.database_url.get_secret_value())
     lock = other.transaction()
     await lock.start()
     await other.execute("SELECT FROM events.events WHERE id = $1 FOR UPDATE", int(event["id"]))

@@ -33,7 +33,7 @@ def auth_url(
     settings: Settings, stores: Stores, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
     """A process of auth, which gives up early where its two connections are all taken."""
-    of_this_run = Stores(str(settings.database_url), stores.redis_url)
+    of_this_run = Stores(settings.database_url.get_secret_value(), stores.redis_url)
     pool = {"DATABASE_POOL_SIZE": "2", "DATABASE_TIMEOUT_S": "2"}
     data = tmp_path_factory.mktemp("hashing")
     with running_system(data, of_this_run, ["auth"], **pool) as system:
@@ -138,7 +138,7 @@ async def test_nothing_is_hashed_for_clients_that_are_gone(
     # What waits is worked on in turn, so everything before this one is settled after it.
     while (await sign_up(client, address())).status_code != 201:
         pass
-    connection = await asyncpg.connect(str(settings.database_url))
+    connection = await asyncpg.connect(settings.database_url.get_secret_value())
     made = "SELECT count(*) FROM auth.users WHERE email LIKE $1"
     assert await connection.fetchval(made, f"{prefix}%") < 15
     await connection.close()
@@ -207,7 +207,7 @@ async def test_a_sign_up_holds_no_connection_while_it_waits_for_its_hash(
 ) -> None:
     email = address()
     attributes = person(email)["data"]["attributes"]
-    connection = await asyncpg.connect(str(settings.database_url))
+    connection = await asyncpg.connect(settings.database_url.get_secret_value())
     async with busy_threads(hashing):
         first = asyncio.ensure_future(api.create("user", attributes))
         await is_waiting(hashing)
@@ -235,7 +235,7 @@ async def test_a_hash_of_other_parameters_signs_in_and_is_renewed(
     api: Client, user: Account, settings: Settings
 ) -> None:
     older = PasswordHasher(time_cost=1, memory_cost=8 * 1024, parallelism=4).hash(PASSWORD)
-    connection = await asyncpg.connect(str(settings.database_url))
+    connection = await asyncpg.connect(settings.database_url.get_secret_value())
     change = "UPDATE auth.users SET password_hash = $1 WHERE id = $2"
     await connection.execute(change, older, user.id)
     hashes = set()

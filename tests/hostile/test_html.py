@@ -113,7 +113,7 @@ def test_the_worst_html_takes_a_bounded_time(name: str) -> None:
 
 @pytest.fixture
 async def connection(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(str(settings.database_url))
+    connection = await asyncpg.connect(settings.database_url.get_secret_value())
     yield connection
     await connection.close()
 

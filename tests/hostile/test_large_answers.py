@@ -30,7 +30,7 @@ SELECT id FROM made ORDER BY id
 async def owner(api: Client, settings: Settings) -> AsyncIterator[tuple[Account, list[int]]]:
     """Somebody with sixty events of 300 kB each, which together are 18 MB."""
     account = await api.sign_up()
-    connection = await asyncpg.connect(str(settings.database_url))
+    connection = await asyncpg.connect(settings.database_url.get_secret_value())
     try:
         rows = await connection.fetch(FILL, account.id, TEXT, EVENTS)
         ids = [row["id"] for row in rows]
@@ -71,7 +71,7 @@ async def test_what_is_included_counts_too(
     api: Client, owner: tuple[Account, list[int]], settings: Settings
 ) -> None:
     account, ids = owner
-    connection = await asyncpg.connect(str(settings.database_url))
+    connection = await asyncpg.connect(settings.database_url.get_secret_value())
     await connection.execute(
         """INSERT INTO faq.faqs (event_id, question, answer)
         SELECT $1, 'Long?', repeat('é', 20000) FROM generate_series(1, 500)""",

@@ -38,13 +38,13 @@ BLOCKED = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT gra
 @pytest.fixture
 async def empty(settings: Settings) -> Settings:
     """Settings of a new database."""
-    url = await new_database(str(settings.database_url), NAME)
+    url = await new_database(settings.database_url.get_secret_value(), NAME)
     return settings.model_copy(update={"database_url": url})
 
 
 @pytest.fixture
 async def connection(empty: Settings) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(str(empty.database_url))
+    connection = await asyncpg.connect(empty.database_url.get_secret_value())
     yield connection
     await connection.close()
 
@@ -56,7 +56,7 @@ async def migrating(
     """A command of its own process, which is killed where it has not ended."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "shared.migrations", *arguments),
-        env={**os.environ, "DATABASE_URL": str(settings.database_url)},
+        env={**os.environ, "DATABASE_URL": settings.database_url.get_secret_value()},
         cwd=ROOT,
         stderr=subprocess.PIPE,
     )

@@ -7,7 +7,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import httpx
-from pydantic import PostgresDsn
 
 from dev.elasticsearch import HOW, start_elasticsearch
 from dev.errors import DevError
@@ -40,7 +39,7 @@ class Stage:
         url = asyncio.run(new_database(self.database_url, name))
         settings = Settings(
             environment="test",
-            database_url=PostgresDsn(url),
+            database_url=url,
             elasticsearch_url=self.elasticsearch_url,
         )
         run_command(settings, "upgrade")
@@ -60,7 +59,7 @@ class Stage:
     ) -> list[Answer]:
         """What a service of this engine alone answers."""
         env = {**os.environ, "ENVIRONMENT": "test", "LOG_LEVEL": "WARNING"}
-        env["DATABASE_URL"] = str(settings.database_url)
+        env["DATABASE_URL"] = settings.database_url.get_secret_value()
         env["ELASTICSEARCH_URL"] = (self.elasticsearch_url or "") * (engine == ELASTICSEARCH)
         port = free_port()
         process = Process("search", port, ("shared.server", "services.search.app"))
