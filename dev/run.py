@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -114,12 +115,23 @@ def git_sha() -> str:
     return done.stdout.strip() or "unknown"
 
 
+def cursor_secret(data: Path) -> str:
+    """The secret of search's cursors, made at the first start; then old cursors stay valid."""
+    file = data / "cursor-secret"
+    if not file.exists():
+        file.touch(mode=0o600)
+        file.write_text(secrets.token_urlsafe())
+    return file.read_text()
+
+
 def start_process(process: Process, env: dict[str, str], data: Path, offset: int) -> Server:
     """Start one process and wait until it is ready."""
     log = data / "log" / f"{process.name}.log"
     log.unlink(missing_ok=True)
     if process.name == "auth":
         env = {**env, "JWT_KEYS_DIR": str(data / "jwt")}
+    if process.name == "search":
+        env = {"CURSOR_SECRETS": cursor_secret(data), **env}
     server = start(process.name, process.command(offset), log=log, env=env, cwd=ROOT)
     try:
         if process.port is None:

@@ -34,6 +34,7 @@ URLS = {
     "redis_url": TypeAdapter[object](RedisDsn),
     "elasticsearch_url": TypeAdapter[object](HttpUrl),
 }
+MIN_SECRET_LENGTH = 32
 
 
 def _split(value: Any) -> Any:
@@ -82,6 +83,10 @@ class Settings(BaseSettings):
     # Passwords that auth hashes at a time, and how many more requests may wait for it.
     hashing_slots: int = Field(default=1, ge=1)
     hashing_max_waiting: int = Field(default=32, ge=0)
+
+    # Cursors of search, made by `python -m services.search new-key` and separated by commas: the
+    # first signs, all verify.
+    cursor_secrets: Annotated[list[SecretStr], NoDecode] = []
 
     # Wire. The second name keeps the historical spelling, which existing deployments set.
     dasherize_api: bool = True
@@ -137,6 +142,18 @@ class Settings(BaseSettings):
             Dsn(value.get_secret_value() if value else "https://key@example.org/1")
         except (BadDsn, ValueError):
             raise ValueError("Input should be a DSN as Sentry shows it") from None
+        return value
+
+    @field_validator("cursor_secrets", mode="before")
+    @classmethod
+    def _separated(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+    @field_validator("cursor_secrets")
+    @classmethod
+    def _long_enough(cls, value: list[SecretStr]) -> list[SecretStr]:
+        if any(len(secret.get_secret_value()) < MIN_SECRET_LENGTH for secret in value):
+            raise ValueError(f"Each secret should have at least {MIN_SECRET_LENGTH} characters")
         return value
 
 

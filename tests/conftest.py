@@ -70,6 +70,7 @@ def settings(stores: Stores, tmp_path_factory: pytest.TempPathFactory) -> Settin
         faq_url="http://faq",
         search_url="http://search",
         verify_on_sign_up=True,
+        cursor_secrets=["the secret of the cursors of the tests"],
         log_level="ERROR",
     )
     run_command(settings, "upgrade")

@@ -108,7 +108,10 @@ def test_environment_names_are_settings(objects: list[Object]) -> None:
     for name in NAMES | {"migrate"}:
         assert set(SERVICES[name]["environment"]) <= SETTINGS
     for each in (*objects, *load(OVERLAYS["prod"] / "secrets.example.yaml")):
-        if each["metadata"]["name"] in {"almanac", "almanac-migrate"} and "kind" in each:
+        if (
+            each["metadata"]["name"] in {"almanac", "almanac-migrate", "almanac-cursors"}
+            and "kind" in each
+        ):
             assert set(each.get("data", {})) | set(each.get("stringData", {})) <= SETTINGS
     for workload in processes(objects).values():
         assert {each["name"] for each in container(workload).get("env", [])} <= SETTINGS
@@ -116,8 +119,8 @@ def test_environment_names_are_settings(objects: list[Object]) -> None:
 
 def test_what_pods_are_given_is_defined(overlay: str, objects: list[Object]) -> None:
     examples = load(OVERLAYS["prod"] / "secrets.example.yaml")
-    # The keys are made by hand in both overlays, the other secrets in production.
-    by_hand = examples if overlay == "prod" else [examples[2]]
+    # Keys and the secret of cursors are made by hand in both overlays, the rest in production.
+    by_hand = examples if overlay == "prod" else examples[2:]
     secrets = {*of_kind(objects, "Secret"), *of_kind(by_hand, "Secret")}
     for workload in processes(objects).values():
         for source in container(workload)["envFrom"]:
@@ -135,9 +138,12 @@ def test_no_secret_is_kept_here() -> None:
         assert not any(re.search(r"//[^/]*:[^/]*@", value) for value in each["data"].values())
 
 
-def test_only_auth_has_the_private_keys(objects: list[Object]) -> None:
-    mounted = [n for n, each in processes(objects).items() if "almanac-jwt" in str(each)]
-    assert mounted == ["auth"]
+def test_secrets_are_given_to_the_process_that_signs_with_them(objects: list[Object]) -> None:
+    for secret, process in (("almanac-jwt", "auth"), ("almanac-cursors", "search")):
+        given = [name for name, each in processes(objects).items() if secret in str(each)]
+        assert given == [process]
+    has_secret = [n for n in NAMES if "CURSOR_SECRETS" in SERVICES[n].get("environment", {})]
+    assert has_secret == ["search"]
     mounts = {name: s["volumes"] for name, s in SERVICES.items() if "volumes" in s}
     assert mounts["auth"] == ["keys:/keys:ro"]
     assert [name for name, each in mounts.items() if "keys:" in str(each)] == ["keys", "auth"]

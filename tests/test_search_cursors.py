@@ -1,6 +1,8 @@
 """Pages of search by cursor: they fit together while events change, and engines come and go."""
 
 import base64
+import hashlib
+import hmac
 from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
@@ -10,7 +12,9 @@ import orjson
 import pytest
 from elasticsearch import NotFoundError
 from fastapi import FastAPI
+from pydantic import SecretStr
 
+from shared.settings import Settings
 from tests import test_search, test_search_answers, test_search_rebuild
 from tests.client import Client
 from tests.test_search import Index
@@ -108,6 +112,43 @@ async def test_cursors_that_are_none_of_this_search_are_refused(
         answer = await api.get(path)
         assert answer.status_code == 400, given
         assert answer.json()["errors"][0]["source"] == {"parameter": "page[after]"}
+
+
+async def test_cursors_outlive_a_new_secret_and_end_with_their_own(
+    api: Client, fair: dict[str, str], apps: dict[str, FastAPI], settings: Settings
+) -> None:
+    state = apps["search"].state
+    found = await ask(api, **{"filter[query]": "zorilla", "page[size]": "2"})
+    cursor = found["data"][0]["meta"]["page"]["cursor"]
+    asked = {"filter[query]": "zorilla", "page[after]": cursor}
+    new, old = SecretStr("a new secret of at least 32 characters"), settings.cursor_secrets
+    try:
+        state.settings = settings.model_copy(update={"cursor_secrets": [new, *old]})
+        begun = await ask(api, **asked)
+        # It is signed by the new one, which is all that is left.
+        state.settings = settings.model_copy(update={"cursor_secrets": [new]})
+        again = begun["data"][0]["meta"]["page"]["cursor"]
+        await ask(api, **{**asked, "page[after]": again})
+        answer = await api.get(f"{PATH}?filter[query]=zorilla&page[after]={cursor}")
+    finally:
+        state.settings = settings
+    (error,) = answer.json()["errors"]
+    assert (answer.status_code, error["source"]) == (400, {"parameter": "page[after]"})
+    assert "Begin again" in error["detail"]
+
+
+async def test_no_setting_but_their_secrets_signs_cursors(
+    api: Client, fair: dict[str, str], settings: Settings
+) -> None:
+    found = await ask(api, **{"filter[query]": "zorilla", "page[size]": "2"})
+    cursor = found["data"][0]["meta"]["page"]["cursor"]
+    payload = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))[16:]
+    for url in (settings.database_url, settings.redis_url):
+        known = url.get_secret_value().encode()
+        for key in (known, hashlib.sha256(known).digest()):
+            forged = base64.urlsafe_b64encode(hmac.digest(key, payload, "sha256")[:16] + payload)
+            path = f"{PATH}?filter[query]=zorilla&page[after]={forged.decode().rstrip('=')}"
+            assert (await api.get(path)).status_code == 400
 
 
 async def test_an_old_cursor_shows_what_is_published_now(

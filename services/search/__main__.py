@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import secrets
 import signal
 import sys
 import uuid
@@ -142,6 +143,9 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--key", required=True, help="e.g. deploy:1.4.0; once a key")
     commands.add_parser("audit", help="compare the index with the database, and repair it")
     commands.add_parser("rollback", help="search the previous generation again")
+    commands.add_parser(
+        "new-key", help="print a new secret for CURSOR_SECRETS; it goes before the others there"
+    )
     commands.add_parser("status", help="show the generations and what waits")
     commands.add_parser("check-worker", help="fail unless the worker's heart beats")
     commands.add_parser("sync", help="run search-sync")
@@ -159,6 +163,9 @@ async def until_terminated(work: Coroutine[Any, Any, None]) -> None:
 
 def main() -> None:
     arguments = parser().parse_args()
+    if arguments.command == "new-key":
+        print(secrets.token_urlsafe())
+        return
     settings = get_settings()
     run = {
         "rebuild": rebuild,

@@ -31,6 +31,10 @@ from shared.migrations import database_checks
 from shared.settings import Settings, get_settings
 
 MAX_LAG_S = 30
+UNSIGNED = (
+    "CURSOR_SECRETS is not set: it signs the cursors of search. Make one with "
+    "`python -m services.search new-key`, the same for every search process."
+)
 # To Elasticsearch: a search that waits for one is late.
 CONNECTIONS = 50
 
@@ -100,6 +104,8 @@ def _checks(app: FastAPI) -> list[Check]:
 def build_app(settings: Settings | None = None) -> FastAPI:
     """The app of one process."""
     settings = settings or get_settings()
+    if not settings.cursor_secrets:
+        raise SystemExit(UNSIGNED)
     app = create_app(
         "search",
         settings=settings,

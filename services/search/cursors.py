@@ -7,14 +7,13 @@ it goes by how many results were seen.
 
 import base64
 import binascii
-import hashlib
 import hmac
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any
 
 import orjson
+from pydantic import SecretStr
 
 from services.search.query import SearchQuery
 from shared.jsonapi.errors import BadRequest
@@ -22,6 +21,9 @@ from shared.settings import Settings
 
 PARAMETER = "page[after]"
 SIGNATURE_BYTES = 16
+NOT_OURS = (
+    "This is not a cursor of this search, or too old a one. Begin again without page[after]."
+)
 
 
 @dataclass(frozen=True)
@@ -39,35 +41,34 @@ def encode(settings: Settings, query: SearchQuery, cursor: Cursor) -> str:
     """The text that a client sends back with the same search."""
     values = [cursor.seen, int(cursor.now.timestamp()), cursor.typos, cursor.after, cursor.pit]
     payload = query.digest.encode() + orjson.dumps(values)
-    signed = _signature(settings, payload) + payload
+    signed = _signature(settings.cursor_secrets[0], payload) + payload
     return base64.urlsafe_b64encode(signed).decode().rstrip("=")
 
 
 def decode(settings: Settings, query: SearchQuery, text: str) -> Cursor:
-    """The cursor; BadRequest for one that is none of ours, or of another search."""
+    """The cursor; BadRequest for one of another search or without a valid signature."""
     try:
         signed = base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True)
     except (ValueError, binascii.Error) as error:
-        raise _bad("This is no cursor of this collection.") from error
+        raise _bad(NOT_OURS) from error
     signature, payload = signed[:SIGNATURE_BYTES], signed[SIGNATURE_BYTES:]
-    if not hmac.compare_digest(signature, _signature(settings, payload)):
-        raise _bad("This is no cursor of this collection.")
+    if not _is_signed(settings, payload, signature):
+        raise _bad(NOT_OURS)
     if not payload.startswith(query.digest.encode()):
-        raise _bad("This cursor is of another search.")
+        raise _bad("This cursor is of another search. Begin again without page[after].")
     seen, now, typos, after, pit = orjson.loads(payload[len(query.digest) :])
     return Cursor(seen, datetime.fromtimestamp(now, UTC), typos, after, pit)
 
 
-def _signature(settings: Settings, payload: bytes) -> bytes:
-    return hmac.digest(_key(settings.database_url.get_secret_value()), payload, "sha256")[
-        :SIGNATURE_BYTES
-    ]
+def _is_signed(settings: Settings, payload: bytes, signature: bytes) -> bool:
+    """Whether any of the secrets verifies it, so that one can be replaced (docs/operations.md)."""
+    expected = [_signature(secret, payload) for secret in settings.cursor_secrets]
+    return any(hmac.compare_digest(signature, each) for each in expected)
 
 
-@cache
-def _key(database_url: str) -> bytes:
-    # Every process of an installation knows this, and nobody else does.
-    return hashlib.sha256(database_url.encode()).digest()
+def _signature(secret: SecretStr, payload: bytes) -> bytes:
+    key = secret.get_secret_value().encode()
+    return hmac.digest(key, payload, "sha256")[:SIGNATURE_BYTES]
 
 
 def _bad(detail: str) -> BadRequest:

@@ -14,11 +14,13 @@ from dev.folders import ROOT
 from shared.settings import Settings, get_settings
 
 SECRET = "plantedsecret"
+LONG = "plantedsecret" * 3
 GIVEN = {
     "database_url": f"postgresql://me:{SECRET}@127.0.0.1:5432/x",
     "redis_url": f"redis://:{SECRET}@127.0.0.1:6379/0",
     "elasticsearch_url": f"http://me:{SECRET}@127.0.0.1:9200",
     "sentry_dsn": f"https://{SECRET}@sentry.example.org/1",
+    "cursor_secrets": [LONG, f"{LONG}2"],
 }
 WRONG = [
     ("DATABASE_URL", "nonsense"),
@@ -30,6 +32,8 @@ WRONG = [
     ("ELASTICSEARCH_URL", f"{SECRET}:9200"),
     ("SENTRY_DSN", f"https://127.0.0.1/{SECRET}"),
     ("SENTRY_DSN", f"https://{SECRET}@127.0.0.1:port/1"),
+    ("CURSOR_SECRETS", SECRET),
+    ("CURSOR_SECRETS", f"{LONG},,{LONG}"),
     ("CORS_ORIGINS", SECRET),
     ("ENVIRONMENT", SECRET),
     ("DATABASE_POOL_SIZE", SECRET),
@@ -56,6 +60,12 @@ def test_nothing_shows_a_secret_of_the_settings() -> None:
     for name in ("database_url", "redis_url", "elasticsearch_url", "sentry_dsn"):
         assert getattr(settings, name).get_secret_value() == GIVEN[name]
         assert f"{getattr(settings, name)}" == "**********"
+
+
+def test_secrets_of_cursors_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CURSOR_SECRETS", f"{LONG}1, {LONG}2")
+    found = [secret.get_secret_value() for secret in Settings().cursor_secrets]
+    assert found == [f"{LONG}1", f"{LONG}2"]
 
 
 @pytest.mark.parametrize(("name", "value"), WRONG)
@@ -109,3 +119,17 @@ def test_the_line_is_all_that_it_says() -> None:
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert done.stderr.startswith("The environment is wrong. DATABASE_URL: ")
     assert "nonsense" not in done.stderr
+
+
+def test_search_does_not_start_without_a_secret_for_cursors() -> None:
+    done = run("shared.server", "services.search.app", "--port=0", CURSOR_SECRETS="")
+    assert done.returncode == 1
+    assert done.stderr.startswith("CURSOR_SECRETS is not set")
+    assert done.stderr.count("\n") == 1
+    assert "services.search new-key" in done.stderr
+
+
+def test_a_new_key_needs_no_settings_and_is_one() -> None:
+    made = run("services.search", "new-key", DATABASE_URL="nonsense").stdout
+    (secret,) = Settings(cursor_secrets=made).cursor_secrets
+    assert f"{secret.get_secret_value()}\n" == made
