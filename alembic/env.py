@@ -86,6 +86,7 @@ async def main(settings: Settings) -> None:
         "postgresql+asyncpg://",
         async_creator=lambda: raw_connection(settings, None, server_settings=SESSION),
         poolclass=NullPool,
+        hide_parameters=True,
     )
     async with engine.connect() as connection:
         await take_turn(connection)

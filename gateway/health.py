@@ -7,8 +7,8 @@ import httpx
 from fastapi import FastAPI
 
 from gateway.proxy import upstreams
-from gateway.upstream import FAILURES
-from shared.health import Check
+from shared.health import Check, CheckFailedError
+from shared.incidents import Incidents
 
 TIMEOUT = {"connect": 1.0, "read": 2.5}
 
@@ -16,22 +16,33 @@ TIMEOUT = {"connect": 1.0, "read": 2.5}
 def service_checks(app: FastAPI) -> list[Check]:
     """One check a service; the gateway's own readiness depends on none of them."""
 
-    def check(name: str, url: str) -> Callable[[], Any]:
+    def check(url: str) -> Callable[[], Any]:
         async def ask() -> tuple[bool, str]:
             request = httpx.Request("GET", f"{url}/health-check")
             request.extensions["timeout"] = TIMEOUT
-            try:
-                response = await app.state.transport.handle_async_request(request)
-                document = (await _read(response))["results"]
-            except (*FAILURES, ValueError, KeyError, TypeError):
-                return False, f"the {name} service does not answer"
+            response = await app.state.transport.handle_async_request(request)
+            document = (await _read(response))["results"]
             shown = "; ".join(f"{r['checker']}: {r['output']}" for r in document)
             return response.status_code == 200, shown
 
         return ask
 
-    urls = upstreams(app.state.settings)
-    return [Check(name, check(name, url), for_readiness=False) for name, url in urls.items()]
+    return [
+        Check(
+            name,
+            check(url),
+            for_readiness=False,
+            incidents=Incidents(f"the {name} service", does_not_answer),
+            away=f"the {name} service does not answer",
+            is_of_another=True,
+        )
+        for name, url in upstreams(app.state.settings).items()
+    ]
+
+
+def does_not_answer(error: BaseException) -> bool:
+    """Whether that came of asking; a check that a service answers with has its own reports."""
+    return not isinstance(error, CheckFailedError)
 
 
 async def _read(response: httpx.Response) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from gateway.headers import request_headers, response_headers
 from gateway.operations import has_operations, service_of_operations
 from gateway.routes import Route, route_of
 from gateway.upstream import FAILURES, Upstream
+from shared.failures import describe
 from shared.http.deadline import deadline_var
 from shared.jsonapi.errors import JSONAPIError, error_response
 from shared.settings import Settings
@@ -190,7 +191,7 @@ async def _pass_on(
         await send({"type": "http.response.body", "body": b""})
     except FAILURES as error:
         # It is too late for an error document; the server closes the connection instead.
-        logger.warning("upstream failed in its body", extra={"error": type(error).__name__})
+        logger.warning("upstream failed in its body", extra={"error": describe(error)})
     finally:
         await stream.aclose()
 

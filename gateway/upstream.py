@@ -9,6 +9,7 @@ import aiohttp
 import httpx
 
 from shared.breaker import Breaker
+from shared.failures import describe
 from shared.jsonapi.errors import (
     BadGateway,
     GatewayTimeout,
@@ -92,7 +93,7 @@ class Upstream:
         return ServiceUnavailable(detail, headers={"Retry-After": "1"})
 
     def _failure(self, method: str, error: Exception) -> JSONAPIError:
-        extra = {"upstream": self.name, "error": type(error).__name__}
+        extra = {"upstream": self.name, "error": describe(error)}
         logger.warning("upstream failed", extra=extra)
         if not _is_timeout(error):
             detail = f"The {self.name} service cannot be reached."

@@ -3,6 +3,7 @@
 It knows no database: a service hands over lifespans that open what it needs.
 """
 
+import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -12,16 +13,20 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
+from shared.failures import describe
 from shared.health import Check, Health, health_router
 from shared.http.forwarded import ForwardedMiddleware, Networks
 from shared.jsonapi.describing import add_description
 from shared.jsonapi.middleware import UncaughtErrorMiddleware, add_error_handlers
 from shared.limits import LimitsMiddleware
-from shared.observability import RequestIdMiddleware, configure_sentry
+from shared.observability import RequestIdMiddleware
+from shared.sentry import configure_sentry, report, watch_loop
 from shared.settings import Settings
 
 # FastAPI asks for OpenTelemetry providers at each request; we report by Sentry and the log.
 NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
+
+logger = logging.getLogger(__name__)
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -93,9 +98,16 @@ def _middleware(
 def _in_order(lifespans: Sequence[Lifespan]) -> Lifespan:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        watch_loop()
         async with AsyncExitStack() as stack:
-            for each in lifespans:
-                await stack.enter_async_context(each(app))
+            try:
+                for each in lifespans:
+                    await stack.enter_async_context(each(app))
+            except Exception as error:
+                # The framework would log the traceback with the text of every exception in it.
+                logger.exception("the process cannot start")
+                report(error)
+                raise SystemExit(f"The process cannot start: {describe(error)}.") from None
             yield
 
     return lifespan

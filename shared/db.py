@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_asyn
 from sqlalchemy.orm import DeclarativeBase
 
 from shared.http.deadline import check_deadline
+from shared.incidents import Incidents
 from shared.jsonapi.errors import ServiceUnavailable
 from shared.pool import ReadPool
 from shared.settings import Settings
@@ -72,17 +73,27 @@ def unavailable() -> ServiceUnavailable:
     )
 
 
+def is_outage(error: BaseException) -> bool:
+    """Whether PostgreSQL is away or shuts down; an error of a statement is not that."""
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or _sqlstate(error).startswith(SHUTTING_DOWN)
+    return isinstance(error, (*AWAY, SQLTimeoutError))
+
+
+POSTGRESQL = Incidents("postgresql", is_outage)
+
+
 @contextmanager
 def outage_as_503() -> Iterator[None]:
     """ServiceUnavailable in place of what a session raises while PostgreSQL is away."""
     try:
         yield
-    except DBAPIError as error:
-        if not (error.connection_invalidated or _sqlstate(error).startswith(SHUTTING_DOWN)):
+    except Exception as error:
+        if not is_outage(error):
             raise
+        POSTGRESQL.failed(error)
         raise unavailable() from error
-    except (*AWAY, SQLTimeoutError) as error:
-        raise unavailable() from error
+    POSTGRESQL.answered()
 
 
 def _sqlstate(error: DBAPIError) -> str:
@@ -115,6 +126,7 @@ class Database:
             max_overflow=0,
             pool_timeout=settings.database_timeout_s,
             pool_pre_ping=True,
+            hide_parameters=True,
         )
         event.listen(self.engine.sync_engine, "before_cursor_execute", _before_statement)
         self.session = async_sessionmaker(self.engine, expire_on_commit=False)
@@ -130,9 +142,12 @@ class Database:
         """What `work` returns, on a connection for single statements outside a transaction."""
         try:
             async with self.pool.acquire() as connection:
-                return await work(connection)
+                answer = await work(connection)
         except AWAY as error:
+            POSTGRESQL.failed(error)
             raise unavailable() from error
+        POSTGRESQL.answered()
+        return answer
 
     async def in_transaction(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
         """What `work` returns, committed; it is done again when it met a deadlock."""
@@ -154,11 +169,8 @@ class Database:
 
     async def check(self) -> tuple[bool, str]:
         """health_check_db."""
-        try:
-            async with self.engine.connect() as connection:
-                await connection.execute(text("SELECT 1"))
-        except Exception:
-            return False, "Error connecting to database"
+        async with self.engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
         return True, "database ok"
 
 

@@ -12,10 +12,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import sentry_sdk
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from starlette.responses import Response
+
+from shared.failures import PlainError
+from shared.incidents import Incidents
+from shared.sentry import report
 
 Checker = Callable[[], Awaitable[tuple[bool, str]]]
 
@@ -27,19 +30,29 @@ TTL_FAILED_S = 9.0
 TTL_READY_S = 1.0
 
 
+class CheckFailedError(PlainError):
+    """What a check says that did not pass."""
+
+
 @dataclass
 class Check:
     """A named checker.
 
     One that is not critical is shown but fails nothing; one that is not for readiness fails
-    only the whole report.
+    only the whole report. `incidents` are those of the store that it asks: while there is an
+    outage nothing else is reported of the check. `away` is shown in place of an exception.
+    One that shows what another process says does not report it: that process does.
     """
 
     name: str
     check: Checker
     critical: bool = True
     for_readiness: bool = True
+    incidents: Incidents | None = None
+    away: str | None = None
+    is_of_another: bool = False
     _result: dict[str, Any] = field(default_factory=dict, repr=False)
+    _is_reported: bool = field(default=False, repr=False)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
     async def result(self, *, max_age_s: float | None = None) -> dict[str, Any]:
@@ -63,12 +76,11 @@ class Check:
                 passed, output = await self.check()
             failure: Exception | None = None
             if not passed:
-                failure = RuntimeError(f"{self.name}: {output}")
+                failure = CheckFailedError(f"{self.name}: {output}")
         except Exception as error:
             logger.warning("health check failed", extra={"checker": self.name}, exc_info=error)
-            passed, output, failure = False, _summary(error), error
-        if failure and self._result.get("passed", True):
-            sentry_sdk.capture_exception(failure)
+            passed, output, failure = False, self.away or _summary(error), error
+        self._note(failure)
         now = time.time()
         expires = now + (TTL_PASSED_S if passed else TTL_FAILED_S)
         return {
@@ -79,6 +91,22 @@ class Check:
             "timestamp": now,
             "expires": expires,
         }
+
+    def _note(self, failure: Exception | None) -> None:
+        """Report a failure once until the check passes again; an outage is reported for all."""
+        if failure is None:
+            self._is_reported = False
+            if self.incidents:
+                self.incidents.answered()
+        elif self.incidents and self.incidents.is_outage(failure):
+            self.incidents.failed(failure)
+        elif not (self._is_reported or self.is_of_another or self._is_in_outage):
+            report(failure, check=self.name)
+            self._is_reported = True
+
+    @property
+    def _is_in_outage(self) -> bool:
+        return self.incidents is not None and self.incidents.is_open
 
 
 def _summary(error: Exception) -> str:

@@ -19,13 +19,15 @@ from sqlalchemy import inspect, select, text
 from sqlalchemy.exc import DBAPIError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.orm import Mapper
 
-from shared.db import Base
+from shared.db import POSTGRESQL, Base
+from shared.failures import describe
 from shared.health import Check
 from shared.settings import Settings, get_settings
 
 LOCK_NOT_AVAILABLE = "55P03"
 # Connections, the login, the name of the database, a server that starts or stops.
 UNREACHABLE = ("08", "28", "3D", "57P")
+NO_DATABASE = "Error connecting to database"
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -103,8 +105,12 @@ def database_checks(app: FastAPI, package: str) -> list[Check]:
         return result
 
     return [
-        Check("health_check_db", database),
-        Check("health_check_migrations", migrations_checker(app, package)),
+        Check("health_check_db", database, incidents=POSTGRESQL, away=NO_DATABASE),
+        Check(
+            "health_check_migrations",
+            migrations_checker(app, package),
+            incidents=POSTGRESQL,
+        ),
     ]
 
 
@@ -138,7 +144,7 @@ def main() -> None:
 def _reason(error: Exception) -> str:
     """What went wrong in a line, and what to do where that is known."""
     cause = getattr(error, "orig", None) or error
-    reason = str(cause).partition("\n")[0] or type(cause).__name__
+    reason = describe(error)
     sqlstate = str(getattr(cause, "sqlstate", None) or "")
     if sqlstate == LOCK_NOT_AVAILABLE:
         return f"{reason}. Others use what is to change: run it again when they have ended."

@@ -1,40 +1,96 @@
-"""Request ids, the JSON access log and Sentry: the same in every process."""
+"""Request ids, the JSON log and the access log: the same in every process."""
 
 import logging
 import random
+import re
 import sys
 import time
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Any
 
 import orjson
-import sentry_sdk
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from shared.failures import describe, format_traceback
 from shared.settings import Settings
 
-request_id_var: ContextVar[str | None] = ContextVar("request_id", default=None)
+request_var: ContextVar[Scope | None] = ContextVar("request", default=None)
 access_log = logging.getLogger("almanac.access")
 
+# A path may be personal: an address, or the identifier of a private event, which opens it.
+PLAIN_SEGMENT = r"(?!(?:[0-9a-f]{8})(?:/|\Z))(?:v?\d{1,19}|\.?[a-z]{1,16}(?:[-_.][a-z]{1,16})*)"
+PLAIN_PATH = re.compile(rf"(?:/(?:{PLAIN_SEGMENT})?)*")
 PROBES = {"/livez", "/readyz", "/health-check", "/health-check/"}
+# What they say below these levels names every request, with its headers or statements.
+THIRD_PARTY = {
+    "alembic": logging.WARNING,
+    "elastic_transport": logging.ERROR,
+    "httpcore": logging.WARNING,
+    "httpx": logging.WARNING,
+    "urllib3": logging.WARNING,
+}
 _STANDARD = {*logging.makeLogRecord({}).__dict__, "message", "asctime", "taskName"}
 
 
 class JSONFormatter(logging.Formatter):
-    """One JSON object a line; what was passed as `extra` becomes members."""
+    """One JSON object a line; what was passed as `extra` becomes members.
+
+    Exceptions are described (shared/failures.py), wherever in a record they are.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
             "time": record.created,
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
-            "request_id": request_id_var.get(),
+            "message": _message(record),
+            "request_id": current_request().get("request_id"),
         }
         line.update({k: v for k, v in record.__dict__.items() if k not in _STANDARD})
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str).decode()
+        if record.exc_info and record.exc_info[1]:
+            line["exception"] = format_traceback(record.exc_info[1])
+        return orjson.dumps(line, default=_plain).decode()
+
+
+def _message(record: logging.LogRecord) -> str:
+    if isinstance(record.args, tuple):
+        record.args = tuple(_plain(a) if isinstance(a, BaseException) else a for a in record.args)
+    return _plain(record.msg) if isinstance(record.msg, BaseException) else record.getMessage()
+
+
+def _plain(value: object) -> str:
+    return describe(value) if isinstance(value, BaseException) else str(value)
+
+
+def current_request() -> dict[str, str]:
+    """request_id, method and route of the request that is worked on, as far as there are any."""
+    scope = request_var.get()
+    if scope is None:
+        return {}
+    found = {"request_id": scope["state"]["request_id"], "method": scope["method"]}
+    return found if (route := route_of(scope)) is None else {**found, "route": route}
+
+
+def route_of(scope: Scope) -> str | None:
+    """The template of the path, such as `/v1/events/{id}`; None where no route has matched."""
+    route = scope.get("route")
+    if route is None and "endpoint" in scope:
+        # The framework names only its own routes, not the bare ones of resources.
+        return _template(scope["app"], scope["endpoint"])
+    return getattr(route, "path", None)
+
+
+@lru_cache(maxsize=1000)
+def _template(app: Any, endpoint: object) -> str | None:
+    return next((r.path for r in app.routes if getattr(r, "endpoint", None) is endpoint), None)
+
+
+def plain_path(path: str) -> str:
+    """The path, with a star for each segment that is neither a number nor a plain word."""
+    if PLAIN_PATH.fullmatch(path):
+        return path
+    return "/".join(s if PLAIN_PATH.fullmatch(f"/{s}") else "*" for s in path.split("/"))
 
 
 def configure_logging(settings: Settings) -> None:
@@ -49,22 +105,8 @@ def configure_logging(settings: Settings) -> None:
     logging.logMultiprocessing = False
     for name in ("uvicorn", "uvicorn.error"):
         logging.getLogger(name).handlers.clear()
-    for name, level in (("elastic_transport", logging.ERROR), ("alembic", logging.WARNING)):
+    for name, level in THIRD_PARTY.items():
         logging.getLogger(name).setLevel(level)
-
-
-def configure_sentry(settings: Settings, service: str) -> None:
-    """Report uncaught exceptions where SENTRY_DSN is set; bodies and tokens stay here."""
-    if settings.sentry_dsn:
-        sentry_sdk.init(
-            settings.sentry_dsn.get_secret_value(),
-            release=f"almanac@{settings.version}",
-            environment=settings.environment,
-            traces_sample_rate=settings.sentry_traces_sample_rate,
-            send_default_pii=False,
-            max_request_body_size="never",
-        )
-        sentry_sdk.set_tag("service", service)
 
 
 class RequestIdMiddleware:
@@ -80,7 +122,7 @@ class RequestIdMiddleware:
         state = scope.setdefault("state", {})
         request_id: str = state.get("request_id") or f"{random.getrandbits(128):032x}"
         state["request_id"] = request_id
-        token = request_id_var.set(request_id)
+        token = request_var.set(scope)
         started, status = time.perf_counter(), 500
 
         async def send_with_id(message: Message) -> None:
@@ -94,7 +136,7 @@ class RequestIdMiddleware:
             await self.app(scope, receive, send_with_id)
         finally:
             _log_request(scope, status, time.perf_counter() - started)
-            request_id_var.reset(token)
+            request_var.reset(token)
 
 
 def _log_request(scope: Scope, status: int, elapsed_s: float) -> None:
@@ -108,8 +150,8 @@ def _log_request(scope: Scope, status: int, elapsed_s: float) -> None:
         "message": "request",
         "request_id": scope["state"]["request_id"],
         "method": scope["method"],
-        "route": getattr(scope.get("route"), "path", None),
-        "path": scope["path"],
+        "route": route_of(scope),
+        "path": plain_path(scope["path"]),
         "status": status,
         "duration_ms": round(elapsed_s * 1000, 2),
     }

@@ -14,6 +14,7 @@ from shared.http.config import Config
 from shared.http.forwarded import Networks
 from shared.http.protocol import HTTPProtocol
 from shared.observability import configure_logging
+from shared.sentry import watch_process
 from shared.settings import Settings, get_settings
 
 
@@ -46,6 +47,7 @@ def main() -> None:
     settings = get_settings()
     configure_logging(settings)
     raise_file_limit(settings)
+    watch_process()
     build_app = importlib.import_module(arguments.module).build_app
     Server(server_config(build_app(settings), arguments.host, arguments.port, settings)).run()
 

@@ -58,7 +58,6 @@ class Settings(BaseSettings):
     git_sha: str = "unknown"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     sentry_dsn: SecretStr | None = None
-    sentry_traces_sample_rate: float = Field(default=0.0, ge=0, le=1)
 
     # Stores. Without ELASTICSEARCH_URL search answers from PostgreSQL and says so.
     database_url: SecretStr = SecretStr("postgresql://almanac@127.0.0.1:5432/almanac")

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import httpx
 import jwt
 
+from shared.failures import describe
 from shared.jsonapi.errors import ServiceUnavailable, Unauthorized
 from shared.settings import Settings
 
@@ -71,7 +72,9 @@ class RemoteKeys:
             self._failed = True
             if not self._keys:
                 self._asked_at = -MAX_AGE_S
-            logger.warning("could not fetch keys", extra={"url": self.url, "error": str(error)})
+            logger.warning(
+                "could not fetch keys", extra={"url": self.url, "error": describe(error)}
+            )
 
 
 def bearer(authorization: str | None) -> str | None:

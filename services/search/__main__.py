@@ -25,7 +25,9 @@ from services.search.preconditions import lost_preconditions
 from services.search.requests import request_rebuild, run_open_request
 from services.search.sync import ROLE
 from shared.db import raw_connection
+from shared.failures import describe
 from shared.observability import configure_logging
+from shared.sentry import configure_sentry, watch_process
 from shared.settings import Settings, get_settings
 
 
@@ -161,6 +163,17 @@ async def until_terminated(work: Coroutine[Any, Any, None]) -> None:
         await task
 
 
+def run_process(name: str, settings: Settings) -> None:
+    """Run search-sync or search-worker until it is told to stop."""
+    configure_logging(settings)
+    configure_sentry(settings, f"search-{name}")
+    watch_process()
+    if name == "worker":
+        worker.run(settings)
+    else:
+        asyncio.run(until_terminated(sync.run(settings)))
+
+
 def main() -> None:
     arguments = parser().parse_args()
     if arguments.command == "new-key":
@@ -176,24 +189,24 @@ def main() -> None:
         "check-worker": check_worker,
     }
     try:
-        if arguments.command == "worker":
-            configure_logging(settings)
-            worker.run(settings)
-        elif arguments.command == "sync":
-            configure_logging(settings)
-            asyncio.run(until_terminated(sync.run(settings)))
-        else:
+        if arguments.command in run:
             asyncio.run(run[arguments.command](settings, arguments))
+        else:
+            run_process(arguments.command, settings)
     except KeyboardInterrupt:
         sys.exit(130)
     except RebuildError as error:
         sys.exit(f"Not rebuilt: {error}.")
     except (ApiError, TransportError) as error:
-        sys.exit(f"Elasticsearch does not answer as it should ({error}): ELASTICSEARCH_URL?")
+        sys.exit(
+            f"Elasticsearch does not answer as it should ({describe(error)}): ELASTICSEARCH_URL?"
+        )
     except sync.AWAY as error:
-        sys.exit(f"PostgreSQL does not answer ({error}): check DATABASE_URL.")
+        sys.exit(
+            f"PostgreSQL does not answer as it should ({describe(error)}): check DATABASE_URL."
+        )
     except RedisError as error:
-        sys.exit(f"Redis does not answer ({error}): check REDIS_URL.")
+        sys.exit(f"Redis does not answer ({describe(error)}): check REDIS_URL.")
 
 
 if __name__ == "__main__":

@@ -4,14 +4,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import redis.asyncio
-from elastic_transport import TransportError
-from elasticsearch import ApiError
+from elasticsearch import NotFoundError
 from fastapi import FastAPI
 from sqlalchemy import func, select, text
 
 from services.search.answers import EVENTS_PATH, SUGGESTIONS_PATH
 from services.search.document import READ_ALIAS
-from services.search.elastic import elastic_client
+from services.search.elastic import ELASTICSEARCH, elastic_client
 from services.search.fallback import search_pool
 from services.search.models import Outbox
 from services.search.openapi import describe_search
@@ -20,11 +19,11 @@ from services.search.rebuilds import router as rebuilds
 from services.search.routes import router
 from services.search.searching import BREAK_AFTER, BREAK_S
 from services.search.sync import ROLE
-from services.search.worker import RECONCILED_KEY
+from services.search.worker import RECONCILED_KEY, REDIS
 from shared.app import create_app
 from shared.auth import keys_lifespan
 from shared.breaker import Breaker
-from shared.db import database_lifespan
+from shared.db import POSTGRESQL, database_lifespan
 from shared.health import Check
 from shared.jsonapi.names import Names
 from shared.migrations import database_checks
@@ -76,8 +75,8 @@ def _checks(app: FastAPI) -> list[Check]:
             return True, "not configured: search answers from PostgreSQL"
         try:
             count = await app.state.elastic.count(index=READ_ALIAS)
-        except (ApiError, TransportError):
-            return False, "does not answer: search answers from PostgreSQL"
+        except NotFoundError:
+            return False, "has no index yet: search answers from PostgreSQL"
         return True, f"{count['count']} events"
 
     async def sync_keeps_up() -> tuple[bool, str]:
@@ -93,11 +92,17 @@ def _checks(app: FastAPI) -> list[Check]:
 
     return [
         *database_checks(app, "services.search"),
-        Check("health_check_redis", redis_answers, critical=False),
-        Check("health_check_worker", worker_beats, critical=False),
-        Check("health_check_elasticsearch", elasticsearch_answers, critical=False),
-        Check("health_check_sync", sync_keeps_up, critical=False),
-        Check("health_check_outbox", changes_are_recorded, critical=False),
+        Check("health_check_redis", redis_answers, critical=False, incidents=REDIS),
+        Check("health_check_worker", worker_beats, critical=False, incidents=REDIS),
+        Check(
+            "health_check_elasticsearch",
+            elasticsearch_answers,
+            critical=False,
+            incidents=ELASTICSEARCH,
+            away="does not answer: search answers from PostgreSQL",
+        ),
+        Check("health_check_sync", sync_keeps_up, critical=False, incidents=POSTGRESQL),
+        Check("health_check_outbox", changes_are_recorded, critical=False, incidents=POSTGRESQL),
     ]
 
 

@@ -17,6 +17,7 @@ from elasticsearch import AsyncElasticsearch
 from services.search.document import CHECKSUM, MAPPING_HASH
 from services.search.elastic import LIVE
 from services.search.sync import BATCH_LOCK, NotTakenError, drain, holding
+from shared.failures import PlainError
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ def unseen(done: int, total: int) -> None:
     """The progress that nobody watches."""
 
 
-class AuditError(Exception):
+class AuditError(PlainError):
     """Why there is nothing to compare."""
 
 

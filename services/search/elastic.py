@@ -9,6 +9,7 @@ from elasticsearch import ApiError, AsyncElasticsearch, OrjsonSerializer
 
 from services.search.document import MAPPINGS, READ_ALIAS, SETTINGS
 from services.search.failpoints import reach
+from shared.incidents import Incidents
 from shared.settings import Settings
 
 LIVE = {"term": {"live": True}}
@@ -19,6 +20,15 @@ MAX_REQUESTS = 4
 MIN_SHARE = 1 / 16
 # What takes more would have Elasticsearch run out of memory; nobody can send that to the API.
 MAX_DOCUMENT_BYTES = 10_000_000
+
+
+def _is_outage(error: BaseException) -> bool:
+    if isinstance(error, ApiError):
+        return error.status_code in (401, 403, 429) or error.status_code >= 500
+    return isinstance(error, TransportError | TimeoutError)
+
+
+ELASTICSEARCH = Incidents("elasticsearch", _is_outage)
 
 
 def elastic_client(

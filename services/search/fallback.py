@@ -19,7 +19,7 @@ from services.search.filters import MAX_COUNTRIES, MAX_MONTHS
 from services.search.found import Found, distance_km
 from services.search.query import SearchQuery
 from services.search.suggestions import SIZE
-from shared.db import AWAY, raw_connection, unavailable
+from shared.db import AWAY, POSTGRESQL, raw_connection, unavailable
 from shared.jsonapi.errors import ServiceUnavailable
 from shared.pool import ReadPool
 from shared.settings import Settings
@@ -54,10 +54,12 @@ async def _connection(pool: ReadPool) -> AsyncIterator[asyncpg.Connection]:
     try:
         async with pool.acquire() as connection:
             yield connection
+        POSTGRESQL.answered()
     except asyncpg.QueryCanceledError as error:
         detail = "Search took too long; try again, or with fewer words."
         raise ServiceUnavailable(detail, headers={"Retry-After": "5"}) from error
     except AWAY as error:
+        POSTGRESQL.failed(error)
         raise unavailable() from error
 
 

@@ -16,6 +16,7 @@ from services.search.audit import AuditError, Progress, repair, unseen
 from services.search.document import MAPPING_HASH
 from services.search.elastic import read_targets, swap
 from services.search.sync import BATCH_LOCK, NotTakenError, drain, holding
+from shared.failures import PlainError
 
 REBUILD_LOCK = 7_254_102
 INDICES, ORPHAN_S = "events-g*", 3600
@@ -25,7 +26,7 @@ SELECT * FROM search.generations WHERE state = 'previous' ORDER BY swapped_at DE
 """
 
 
-class RebuildError(Exception):
+class RebuildError(PlainError):
     """Why search goes on answering from the generation it has."""
 
 

@@ -30,6 +30,7 @@ from services.search.generations import (
 )
 from services.search.poison import Refusal, keep
 from services.search.sync import AWAY, BATCH_LOCK, NotTakenError, drain, holding
+from shared.failures import PlainError, describe
 
 logger = logging.getLogger(__name__)
 
@@ -151,7 +152,9 @@ class Rebuild:
         query = "SELECT count(*), min(error) FROM search.poison WHERE generation_id = $1"
         count, error = await self.connection.fetchrow(query, self.generation["id"])
         if count > MAX_REFUSED:
-            raise RebuildError(f"{count} documents were refused, one of them for {error}")
+            # Its reason may quote the document; `status` shows it.
+            kind = error.partition(":")[0]
+            raise RebuildError(f"{count} documents were refused, one of them for {kind}")
 
     async def _cut_over(self) -> None:
         """With sync paused: bring both up to date, audit exactly, swap, write it down."""
@@ -209,7 +212,7 @@ class Rebuild:
         return int((await self.client.count(index=active, query=LIVE))["count"])
 
     async def _fail(self, error: BaseException) -> None:
-        logger.warning("rebuild failed", extra={"error": str(error)})
+        logger.warning("rebuild failed", extra={"error": describe(error)})
         if self.connection.is_closed():
             return
         try:
@@ -220,7 +223,7 @@ class Rebuild:
         if self.generation["index_name"] in targets:
             await activate(self.connection, self.generation["id"])
             return
-        reason = (str(error) or type(error).__name__)[:2000]
+        reason = (str(error) if isinstance(error, PlainError) else describe(error))[:2000]
         if _is_interruption(error):
             await self._set(phase="interrupted", error=reason)
             return

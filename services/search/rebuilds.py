@@ -17,6 +17,7 @@ from services.search.preconditions import LOST
 from shared.auth import AdminUser
 from shared.db import SessionDep
 from shared.etag import tagged_response
+from shared.failures import describe
 from shared.jsonapi.errors import Conflict, NotFound
 from shared.jsonapi.idempotency import key_of
 from shared.jsonapi.names import Names
@@ -62,7 +63,8 @@ async def create_rebuild(request: Request, session: SessionDep, user: AdminUser)
     try:
         await worker.enqueue(request.app.state.settings)
     except (RedisError, OSError) as error:
-        logger.warning("worker not woken", extra={"error": str(error)})
+        worker.REDIS.failed(error)
+        logger.warning("worker not woken", extra={"error": describe(error)})
     async with request.app.state.database.session() as reading:
         data = await _read_rebuild(request, reading, rebuild_id)
     headers = {"Location": f"{REBUILDS_PATH}/{rebuild_id}", "Retry-After": "5"}

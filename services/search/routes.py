@@ -11,12 +11,14 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from services.search.answers import SUGGESTIONS_PATH, Page, suggestion
 from services.search.cursors import decode
+from services.search.elastic import ELASTICSEARCH
 from services.search.fallback import search_postgres, suggest_postgres
 from services.search.found import Found
 from services.search.parameters import parse_search, parse_suggestions
 from services.search.searching import search_elastic, suggest_elastic
 from shared.breaker import Breaker
 from shared.etag import tagged_response
+from shared.failures import describe
 from shared.jsonapi.negotiation import negotiated
 from shared.jsonapi.reading import JSONAPI
 from shared.jsonapi.sizes import MAX_ANSWER_BYTES, too_large
@@ -83,6 +85,7 @@ async def _found(
         try:
             found = await elastic()
             breaker.record(failed=False)
+            ELASTICSEARCH.answered()
             return found, False
         except (ApiError, TransportError, TimeoutError) as error:
             _note(breaker, error)
@@ -93,4 +96,6 @@ def _note(breaker: Breaker, error: Exception) -> None:
     # To refuse a request Elasticsearch must be there.
     is_refused = isinstance(error, ApiError) and error.status_code == 400
     breaker.record(failed=not is_refused)
-    logger.warning("Elasticsearch failed", extra={"error": str(error)})
+    if ELASTICSEARCH.is_outage(error):
+        ELASTICSEARCH.failed(error)
+    logger.warning("Elasticsearch failed", extra={"error": describe(error)})

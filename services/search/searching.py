@@ -19,6 +19,7 @@ from services.search.hints import corrected, hint_body
 from services.search.query import SearchQuery
 from services.search.suggestions import suggestion_body
 from services.search.typed import parse
+from shared.failures import describe
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ async def search_elastic(
         async with asyncio.timeout(ELASTIC_TIMEOUT_S):
             return await _with_hints(client, query, found)
     except (ApiError, TransportError, TimeoutError) as error:
-        logger.warning("no hints", extra={"error": str(error)})
+        logger.warning("no hints", extra={"error": describe(error)})
         return found
 
 

@@ -19,11 +19,13 @@ from elasticsearch import ApiError, AsyncElasticsearch, BadRequestError, NotFoun
 
 from services.search.batch import Change, Written, read_batch
 from services.search.document import MAPPING_HASH
-from services.search.elastic import Outcome, Pace, bulk, elastic_client, widen
+from services.search.elastic import ELASTICSEARCH, Outcome, Pace, bulk, elastic_client, widen
 from services.search.failpoints import reach
 from services.search.poison import forget, keep, retry
 from services.search.preconditions import lost_preconditions
-from shared.db import raw_connection
+from shared.db import POSTGRESQL, raw_connection
+from shared.failures import PlainError, describe
+from shared.sentry import report, watch_loop
 from shared.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -42,7 +44,7 @@ AWAY = (OSError, PostgresError, InterfaceError, InternalClientError)
 PATIENCE_S = 60.0
 
 
-class NotTakenError(Exception):
+class NotTakenError(PlainError):
     """Elasticsearch answers, but does not take some changes yet."""
 
 
@@ -111,7 +113,7 @@ async def _widen(client: AsyncElasticsearch, generation: asyncpg.Record, memory:
         await widen(client, generation["write_alias"])
     except (NotFoundError, BadRequestError) as error:
         # The alias is gone, or a field cannot be added: each document says so by itself.
-        logger.warning("mapping not widened", extra={"error": str(error)})
+        logger.warning("mapping not widened", extra={"error": describe(error)})
     memory.widened.add(generation["id"])
 
 
@@ -169,8 +171,13 @@ async def drain(connection: asyncpg.Connection, client: AsyncElasticsearch) -> i
 
 
 async def run(settings: Settings) -> None:
-    """Sync for ever: one leader at a time, a standby waits for its lock."""
-    failures = 0
+    """Sync for ever: one leader at a time, a standby waits for its lock.
+
+    What is no outage, such as a column that is not there, is reported as what it is, and tried
+    again all the same: sync then goes on by itself once the database is mended.
+    """
+    watch_loop()
+    failures, kind = 0, None
     while True:
         started = time.monotonic()
         try:
@@ -178,7 +185,14 @@ async def run(settings: Settings) -> None:
         except AWAY as error:
             failures = failures + 1 if time.monotonic() - started < MAX_BACKOFF_S else 1
             delay_s = min(MAX_BACKOFF_S, 0.5 * 2 ** min(failures, 10)) * random.uniform(0.5, 1)  # noqa: S311
-            logger.warning("PostgreSQL is away", extra={"error": str(error), "wait_s": delay_s})
+            message = "sync cannot go on"
+            if POSTGRESQL.is_outage(error):
+                message = "PostgreSQL is away"
+                POSTGRESQL.failed(error)
+            elif failures == 1 or kind is not type(error):
+                report(error)
+            kind = type(error)
+            logger.warning(message, extra={"error": describe(error), "wait_s": delay_s})
             await asyncio.sleep(delay_s)
 
 
@@ -212,15 +226,26 @@ async def _follow(
             async with holding(connection, BATCH_LOCK, ask_s=PAUSED_S):
                 done = await sync_batch(connection, client, memory)
             failures = 0
+            POSTGRESQL.answered()
+            if done:
+                ELASTICSEARCH.answered()
         except (ApiError, TransportError, NotTakenError) as error:
             failures += 1
             delay_s = min(MAX_BACKOFF_S, 0.1 * 2 ** min(failures, 10)) * random.uniform(0.5, 1)  # noqa: S311
-            if failures in (1, 5) or failures % 50 == 0:
-                logger.warning("Elasticsearch does not take changes", extra={"error": str(error)})
+            _note(error, failures)
             await asyncio.sleep(delay_s)
             continue
         if not done:
             await _sleep_until(wake, IDLE_S)
+
+
+def _note(error: Exception, failures: int) -> None:
+    if ELASTICSEARCH.is_outage(error):
+        ELASTICSEARCH.failed(error)
+    elif failures == 5:
+        report(error)
+    if failures in (1, 5) or failures % 50 == 0:
+        logger.warning("Elasticsearch does not take changes", extra={"error": describe(error)})
 
 
 async def _discard(connection: asyncpg.Connection, wake: asyncio.Event) -> None:

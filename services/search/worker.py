@@ -6,17 +6,19 @@ killed worker loses no rebuild (docs/adr/0004-search-sync.md).
 
 import logging
 import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, ClassVar
 
 import arq
+import asyncpg
 import orjson
 from arq.connections import RedisSettings
 from arq.worker import Function, run_worker
-from elastic_transport import TransportError
-from elasticsearch import ApiError
+from redis.exceptions import RedisError
 
 from services.search.audit import AuditError, audit_active
-from services.search.elastic import elastic_client
+from services.search.elastic import ELASTICSEARCH, elastic_client
 from services.search.generations import RebuildError, tidy
 from services.search.requests import (
     request_due,
@@ -25,12 +27,15 @@ from services.search.requests import (
     weekly_key,
 )
 from services.search.sync import ROLE
-from shared.db import raw_connection
-from shared.observability import configure_sentry
+from shared.db import POSTGRESQL, raw_connection
+from shared.failures import describe
+from shared.incidents import Incidents
+from shared.sentry import report, watch_loop
 from shared.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+REDIS = Incidents("redis", lambda error: isinstance(error, RedisError | TimeoutError))
 QUEUE = "almanac:search"
 # Of each worker by itself, for its probe; and of all of them, kept by whichever reconciles.
 HEALTH_KEY = f"almanac:search:health:{socket.gethostname()}"
@@ -39,18 +44,33 @@ RECONCILED_KEY = "almanac:search:reconciled"
 RECONCILED_S = 150
 
 
+@contextmanager
+def _reporting(job: str) -> Iterator[None]:
+    """Log what ends a job, and report it; arq knows nothing of outages. The clock asks again."""
+    try:
+        yield
+    except (RebuildError, AuditError) as error:
+        logger.warning("not done", extra={"job": job, "error": describe(error)})
+    except Exception as error:
+        logger.exception("a job failed", extra={"job": job, "error": describe(error)})
+        for incidents in (REDIS, ELASTICSEARCH, POSTGRESQL):
+            if incidents.is_outage(error):
+                incidents.failed(error)
+                return
+        report(error, job=job)
+
+
 async def rebuild(context: dict[str, Any]) -> int | None:
     """Rebuild for the oldest open request."""
-    try:
+    with _reporting("rebuild"):
         return await run_open_request(context["settings"])
-    except (RebuildError, ApiError, TransportError) as error:
-        logger.warning("rebuild not done", extra={"error": str(error)})
-        return None
+    return None
 
 
 async def request_weekly(context: dict[str, Any]) -> None:
     """Ask for this week's rebuild."""
-    await _request(context["settings"], weekly_key(), "weekly")
+    with _reporting("request_weekly"):
+        await _request(context["settings"], weekly_key(), "weekly")
 
 
 async def audit(context: dict[str, Any]) -> None:
@@ -58,44 +78,48 @@ async def audit(context: dict[str, Any]) -> None:
     settings: Settings = context["settings"]
     if settings.elasticsearch_url is None:
         return
-    connection = await raw_connection(settings, ROLE)
-    try:
-        async with elastic_client(settings) as client:
-            found, _ = await audit_active(connection, client)
-        if found.differing:
-            logger.error("index differs", extra={"index": found.index, "audit": str(found)})
-            await request_rebuild(connection, f"audit:{found.index}", str(found))
-    except (AuditError, ApiError, TransportError) as error:
-        logger.warning("not audited", extra={"error": str(error)})
-    finally:
-        await connection.close(timeout=5)
+    with _reporting("audit"):
+        async with _connection(settings) as connection:
+            async with elastic_client(settings) as client:
+                found, _ = await audit_active(connection, client)
+            if found.differing:
+                logger.error("index differs", extra={"index": found.index, "audit": str(found)})
+                await request_rebuild(connection, f"audit:{found.index}", str(found))
 
 
 async def reconcile(context: dict[str, Any]) -> None:
     """Ask for what is due, delete what is over, and start what is open."""
     settings: Settings = context["settings"]
-    await context["redis"].set(RECONCILED_KEY, "ok", ex=RECONCILED_S)
-    if settings.elasticsearch_url is None:
-        return
-    connection = await raw_connection(settings, ROLE)
-    try:
-        async with elastic_client(settings, timeout_s=10) as client:
-            await request_due(connection, client)
-            await tidy(connection, client)
-    except (ApiError, TransportError) as error:
-        logger.warning("Elasticsearch does not answer", extra={"error": str(error)})
-        return
-    finally:
-        await connection.close(timeout=5)
-    await context["redis"].enqueue_job("rebuild", _queue_name=QUEUE)
+    with _reporting("reconcile"):
+        await context["redis"].set(RECONCILED_KEY, "ok", ex=RECONCILED_S)
+        REDIS.answered()
+        if settings.elasticsearch_url is None:
+            return
+        async with _connection(settings) as connection:
+            POSTGRESQL.answered()
+            async with elastic_client(settings, timeout_s=10) as client:
+                await request_due(connection, client)
+                await tidy(connection, client)
+                ELASTICSEARCH.answered()
+        await context["redis"].enqueue_job("rebuild", _queue_name=QUEUE)
 
 
 async def _request(settings: Settings, key: str, reason: str) -> None:
+    async with _connection(settings) as connection:
+        await request_rebuild(connection, key, reason)
+
+
+@asynccontextmanager
+async def _connection(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
     connection = await raw_connection(settings, ROLE)
     try:
-        await request_rebuild(connection, key, reason)
+        yield connection
     finally:
         await connection.close(timeout=5)
+
+
+async def _started(context: dict[str, Any]) -> None:
+    watch_loop()
 
 
 def _dumps(value: dict[str, Any]) -> bytes:
@@ -115,7 +139,6 @@ async def enqueue(settings: Settings) -> None:
 
 def run(settings: Settings) -> None:
     """Run the worker until it is told to stop."""
-    configure_sentry(settings, "search-worker")
 
     class WorkerSettings:
         functions: ClassVar[list[Function]] = [
@@ -131,8 +154,13 @@ def run(settings: Settings) -> None:
         health_check_key = HEALTH_KEY
         health_check_interval = HEALTH_INTERVAL_S
         job_completion_wait = 20
+        on_startup = staticmethod(_started)
         job_serializer = staticmethod(_dumps)
         job_deserializer = staticmethod(orjson.loads)
         ctx: ClassVar[dict[str, Any]] = {"settings": settings}
 
-    run_worker(WorkerSettings)  # type: ignore[arg-type]
+    try:
+        run_worker(WorkerSettings)  # type: ignore[arg-type]
+    except RedisError as error:
+        REDIS.failed(error)
+        raise

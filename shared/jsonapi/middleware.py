@@ -2,7 +2,6 @@
 
 import logging
 
-import sentry_sdk
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
@@ -18,6 +17,7 @@ from shared.jsonapi.errors import (
     NotFound,
     error_response,
 )
+from shared.sentry import report
 
 METHODS = ("GET", "HEAD", "POST", "PATCH", "DELETE")
 
@@ -48,7 +48,7 @@ class UncaughtErrorMiddleware:
             logger.info("the client went before it was answered")
         except Exception as error:
             logger.exception("uncaught exception")
-            sentry_sdk.capture_exception(error)
+            report(error)
             if self.propagate or started:
                 raise
             unknown = JSONAPIError(None, "The server failed; the error id names this request.")
