@@ -22,6 +22,8 @@ REQUIRED = ["iss", "aud", "sub", "identity", "iat", "nbf", "exp", "jti", "type"]
 LEEWAY_S = 10
 REFETCH_S = 10.0
 MAX_AGE_S = 300.0
+# A bigint of PostgreSQL.
+MAX_ID = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,9 @@ async def verify(
     except jwt.PyJWTError as error:
         raise _refused("The token is not valid.") from error
     identity = payload["identity"]
-    if payload["type"] != "access" or type(identity) is not int:
+    # A bool is an int as well, but no identity.
+    is_id = type(identity) is int and 0 < identity <= MAX_ID
+    if payload["type"] != "access" or not is_id or payload["sub"] != str(identity):
         raise _refused("This is not an access token.")
     return Claims(identity, bool(payload.get("fresh")), payload["jti"])
 
