@@ -212,13 +212,29 @@ async def test_signing_up_again_gets_the_same_account_only_with_the_same_passwor
     first = await post(api, key, document, path="/v1/users")
     assert first.status_code == 201, first.text
     assert_replay(await post(api, key, document, path="/v1/users"), first)
+    # Somebody who has the key and the address learns no more than without the key.
     guess = {"data": {"type": "user", "attributes": {**attributes, "password": "a" * 20}}}
-    answer = await post(api, key, guess, path="/v1/users")
-    assert_error(answer, 422, "idempotency-key-reused")
+    by_key = await post(api, key, guess, path="/v1/users")
+    without = await api.request("POST", "/v1/users", guess)
+    assert (by_key.status_code, by_key.json()["errors"][0]["code"]) == (409, "conflict")
+    assert without.json()["errors"][0].keys() == by_key.json()["errors"][0].keys()
+    for name in ("detail", "source", "title"):
+        assert without.json()["errors"][0][name] == by_key.json()["errors"][0][name]
+    assert "idempotency-replayed" not in by_key.headers
     # Nothing that is kept tells the key, which salts the hash of a body with a password.
     rows = await database.fetch("SELECT * FROM auth.idempotency_keys")
     assert key not in str(rows)
     assert PASSWORD not in str(rows)
+
+
+async def test_without_a_token_a_key_is_as_many_keys_as_there_are_bodies(api: Client) -> None:
+    key = new_key()
+    for name in ("ada", "bob"):
+        attributes = {"email": f"shared-{name}@example.org", "password": PASSWORD}
+        document = {"data": {"type": "user", "attributes": attributes}}
+        first = await post(api, key, document, path="/v1/users")
+        assert first.status_code == 201, first.text
+        assert_replay(await post(api, key, document, path="/v1/users"), first)
 
 
 async def test_faqs_have_keys_of_their_own(api: Client, user: Account) -> None:

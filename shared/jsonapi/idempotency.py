@@ -69,8 +69,12 @@ def idempotent(request: Request, body: bytes, work: Work) -> Work:
         return work
 
     async def once(writer: Writer) -> Response:
-        caller = str(writer.viewer.id) if writer.viewer else "anonymous"
-        kept = _Kept(writer, caller, key, _request_hash(request, key, body))
+        request_hash = _request_hash(request, key, body)
+        if writer.viewer:
+            kept = _Kept(writer, str(writer.viewer.id), key, request_hash)
+        else:
+            # Nobody is known by the key alone: only the sender of the same body finds its answer.
+            kept = _Kept(writer, "anonymous", f"{key} {request_hash.hex()}", request_hash)
         await kept.lock()
         response = await kept.find()
         if response is None:
