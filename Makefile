@@ -110,5 +110,5 @@ lock: $(UV) ## Lock the newest allowed versions with their hashes
 	  --no-header --upgrade pyproject.toml --group dev -o requirements-dev.txt
 
 clean: ## Remove .venv and all development data
-	@test ! -x $(BIN)/python || $(BIN)/python -c 'from dev import folders as f; [f.remove_data(f.ROOT / ".local" / name) for name in ("", "test", "end-to-end", "killed", "outage", "bench-jsonapi", "bench-rivals", "bench-search", "clients", "conformance", "faults", "openapi", "relevance")]'
+	@test ! -x $(BIN)/python || $(BIN)/python -c 'from dev import folders as f; [f.remove_data(f.ROOT / ".local" / name) for name in ("", "test", "end-to-end", "killed", "outage", "bench-jsonapi", "bench-rivals", "bench-search", "clients", "conformance", "faults", "openapi", "relevance", "secrets")]'
 	rm -rf .venv .local

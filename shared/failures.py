@@ -7,10 +7,12 @@ So it is described by its type and by fields that hold names and numbers of ours
 
 import os
 import re
+from collections import deque
 from collections.abc import Iterator
 from traceback import walk_tb
 from types import TracebackType
 
+import httpx
 from pydantic import ValidationError
 
 from shared.jsonapi.errors import JSONAPIError
@@ -22,7 +24,7 @@ ELASTICSEARCH_ERROR = re.compile(r"[a-z_]{1,80}_exception")
 # "Syntax Error or Access Rule Violation": its messages name tables, columns, functions and
 # types of a statement, and statements are written here (PostgreSQL, appendix A).
 STATEMENT_AT_FAULT = "42"
-MAX_CHAIN = 6
+MAX_CHAIN, MAX_FRAMES = 6, 100
 
 Frame = tuple[str, int, str]
 
@@ -58,20 +60,26 @@ def description(error: BaseException) -> str:
 
 
 def _details(error: BaseException) -> Iterator[str]:
-    package = _package(error)
     if isinstance(error, PlainError):
         yield f"({error})"
     elif isinstance(error, JSONAPIError):
         yield f"{error.status} {error.title!r} {error.code}"
     elif isinstance(error, ValidationError):
-        yield f"of {error.title}: " + ", ".join(each["type"] for each in error.errors())
+        yield f"of {error.title}: " + ", ".join(sorted({each["type"] for each in error.errors()}))
+    elif isinstance(error, httpx.HTTPStatusError):
+        yield str(error.response.status_code)
     elif isinstance(error, BaseExceptionGroup):
         yield f"({'; '.join(describe(each) for each in error.exceptions[:MAX_CHAIN])})"
-    elif isinstance(error, OSError) and error.errno is not None and error.errno > 0:
+    elif isinstance(error, OSError) and error.errno is not None:
         yield f"[Errno {error.errno}] {os.strerror(error.errno)}"
-    elif package == "asyncpg":
+    else:
+        yield from _store_details(error)
+
+
+def _store_details(error: BaseException) -> Iterator[str]:
+    if _package(error) == "asyncpg":
         yield from _postgresql_details(error)
-    elif package == "elasticsearch":
+    elif _package(error) == "elasticsearch":
         yield from _elasticsearch_details(error)
 
 
@@ -93,11 +101,9 @@ def _elasticsearch_details(error: BaseException) -> Iterator[str]:
 
 
 def frames(traceback: TracebackType | None) -> list[Frame]:
-    """(file, line, function) of each call, the outermost first."""
-    return [
-        (frame.f_code.co_filename, line, frame.f_code.co_name)
-        for frame, line in walk_tb(traceback)
-    ]
+    """(file, line, function) of the last calls, the outermost first."""
+    calls = deque(walk_tb(traceback), maxlen=MAX_FRAMES)
+    return [(frame.f_code.co_filename, line, frame.f_code.co_name) for frame, line in calls]
 
 
 def format_traceback(error: BaseException) -> str:

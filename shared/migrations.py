@@ -16,7 +16,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from fastapi import FastAPI
 from sqlalchemy import inspect, select, text
-from sqlalchemy.exc import DBAPIError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 from sqlalchemy.orm import Mapper
 
 from shared.db import POSTGRESQL, Base
@@ -144,14 +144,16 @@ def main() -> None:
 def _reason(error: Exception) -> str:
     """What went wrong in a line, and what to do where that is known."""
     cause = getattr(error, "orig", None) or error
-    reason = describe(error)
     sqlstate = str(getattr(cause, "sqlstate", None) or "")
+    # PostgreSQL's words on these name a database, a user or a setting, and nothing that is stored.
+    words = str(cause).partition("\n")[0]
     if sqlstate == LOCK_NOT_AVAILABLE:
-        return f"{reason}. Others use what is to change: run it again when they have ended."
-    is_lost = isinstance(error, DBAPIError) and error.connection_invalidated
-    if is_lost or isinstance(error, OSError) or sqlstate.startswith(UNREACHABLE):
-        return f"{reason}. Is DATABASE_URL right, and PostgreSQL up?"
-    return reason
+        return f"{words}. Others use what is to change: run it again when they have ended."
+    if sqlstate.startswith(UNREACHABLE):
+        return f"{words}. Is DATABASE_URL right, and PostgreSQL up?"
+    if isinstance(error, OSError) or getattr(error, "connection_invalidated", False):
+        return f"{describe(error)}. Is DATABASE_URL right, and PostgreSQL up?"
+    return describe(error)
 
 
 def run_command(settings: Settings, name: str, argument: str = "") -> None:

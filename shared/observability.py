@@ -19,8 +19,9 @@ request_var: ContextVar[Scope | None] = ContextVar("request", default=None)
 access_log = logging.getLogger("almanac.access")
 
 # A path may be personal: an address, or the identifier of a private event, which opens it.
-PLAIN_SEGMENT = r"(?!(?:[0-9a-f]{8})(?:/|\Z))(?:v?\d{1,19}|\.?[a-z]{1,16}(?:[-_.][a-z]{1,16})*)"
-PLAIN_PATH = re.compile(rf"(?:/(?:{PLAIN_SEGMENT})?)*")
+_WORDS = r"\.?[a-z]{1,16}+(?:[-_.][a-z]{1,16}+)*+"
+_SEGMENT = rf"(?![0-9a-f]{{8}}(?:/|\Z))(?:v?\d{{1,19}}+|{_WORDS})"
+PLAIN_PATH = re.compile(rf"(?:/(?:{_SEGMENT})?+)*+")
 PROBES = {"/livez", "/readyz", "/health-check", "/health-check/"}
 # What they say below these levels names every request, with its headers or statements.
 THIRD_PARTY = {
@@ -86,6 +87,7 @@ def _template(app: Any, endpoint: object) -> str | None:
     return next((r.path for r in app.routes if getattr(r, "endpoint", None) is endpoint), None)
 
 
+@lru_cache(maxsize=256)
 def plain_path(path: str) -> str:
     """The path, with a star for each segment that is neither a number nor a plain word."""
     if PLAIN_PATH.fullmatch(path):

@@ -25,6 +25,9 @@ from shared.settings import Settings
 SECRET = "planted secret"
 
 
+ANSWER = httpx.Response(503, request=httpx.Request("GET", f"http://me:{SECRET}@x/"))
+
+
 class Sent(BaseModel):
     name: int
 
@@ -55,6 +58,7 @@ def not_found() -> NotFoundError:
         (httpx.ConnectError(SECRET), "ConnectError"),
         (ConnectionRefusedError(errno.ECONNREFUSED, SECRET), "[Errno 111] Connection refused"),
         (OSError(SECRET), "OSError"),
+        (caught(ANSWER.raise_for_status), "HTTPStatusError 503"),
         (caught(lambda: Sent(name=SECRET)), "ValidationError of Sent: int_parsing"),
         (caught(lambda: json.loads(SECRET)), "JSONDecodeError"),
         (caught(lambda: (SECRET.encode() + b"\xff").decode()), "UnicodeDecodeError"),

@@ -169,7 +169,7 @@ async def test_the_command_says_what_it_did(
 ) -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "services.faq", "clean-answers"),
-        env={**os.environ, "DATABASE_URL": f"{settings.database_url}{suffix}"},
+        env={**os.environ, "DATABASE_URL": settings.database_url.get_secret_value() + suffix},
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

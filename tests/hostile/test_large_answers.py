@@ -16,9 +16,10 @@ EVENTS, TEXT = 60, 300_000
 ATOMIC_TYPE = f'{MEDIA_TYPE}; ext="https://jsonapi.org/ext/atomic"'
 FILL = """
 WITH made AS (
-    INSERT INTO events.events (name, description, starts_at, ends_at, state)
-    SELECT 'Large ' || n, repeat('é', $2 / 2), '2027-05-01', '2027-05-02', 'published'
-    FROM generate_series(1, $3::int) AS n RETURNING id
+    INSERT INTO events.events
+        (name, description, organizer_description, code_of_conduct, starts_at, ends_at, state)
+    SELECT 'Large ' || n, text, text, text, '2027-05-01', '2027-05-02', 'published'
+    FROM generate_series(1, $3::int) AS n, repeat('é', $2 / 6) AS text RETURNING id
 ), roles AS (
     INSERT INTO events.roles (event_id, user_id, role) SELECT id, $1::bigint, 'owner' FROM made
 )
@@ -58,7 +59,7 @@ async def test_a_page_that_is_too_large_asks_for_a_smaller_one(
     assert answer.status_code == 200
     assert [int(each["id"]) for each in answer.json()["data"]] == ids[:40]
     assert {len(each["attributes"]["description"]) for each in answer.json()["data"]} == {
-        TEXT // 2
+        TEXT // 6
     }
     # Once everything is known, it is refused the same way.
     await api.get(f"{listed}&page[size]=40&page[number]=2")

@@ -11,6 +11,7 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from dev.folders import ROOT
 from services.faq.app import build_app
@@ -39,7 +40,7 @@ BLOCKED = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT gra
 async def empty(settings: Settings) -> Settings:
     """Settings of a new database."""
     url = await new_database(settings.database_url.get_secret_value(), NAME)
-    return settings.model_copy(update={"database_url": url})
+    return settings.model_copy(update={"database_url": SecretStr(url)})
 
 
 @pytest.fixture
@@ -142,7 +143,8 @@ async def test_a_lock_that_is_not_given_is_named_as_the_cause(
 
 
 async def test_a_database_that_is_not_there_is_named_as_the_cause(empty: Settings) -> None:
-    other = empty.model_copy(update={"database_url": f"{empty.database_url}_not_there"})
+    url = SecretStr(f"{empty.database_url.get_secret_value()}_not_there")
+    other = empty.model_copy(update={"database_url": url})
     async with migrating(other, "upgrade") as process:
         code, said = await ended(process)
     assert code == 1
