@@ -104,11 +104,15 @@ def test_attributes_have_the_rules_of_their_declaration() -> None:
     assert sent["required"] == ["question", "answer"]
     assert sent["additionalProperties"] is False
     question = sent["properties"]["question"]
-    assert question == {"type": "string", "minLength": 1, "maxLength": 500, "pattern": r"\S"}
+    rules = {"type": "string", "minLength": 1, "maxLength": 500, "pattern": r"\S"}
+    assert question.items() >= rules.items()
+    assert question["contentMediaType"] == "text/plain"
     position = sent["properties"]["position"]
     assert position == {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1, "default": 0}
     place = schema("events", "EventAttributes")["properties"]["location-name"]
-    assert place == {"type": ["string", "null"], "maxLength": 500}
+    assert place.items() >= {"type": ["string", "null"], "maxLength": 500}.items()
+    html = schema("faq", "FaqAttributes")["properties"]["answer"]
+    assert html["contentMediaType"] == "text/html"
 
 
 def test_a_required_relationship_is_required_where_it_can_be_set() -> None:
