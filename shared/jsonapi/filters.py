@@ -13,7 +13,14 @@ from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import ColumnElement, String, and_, cast, literal, not_, or_
 
 from shared.jsonapi.errors import BadRequest
-from shared.jsonapi.scope import COMPARISON, TEXT_MATCH, VALUE, Condition, Scope
+from shared.jsonapi.scope import (
+    COMPARISON,
+    LONG_TEXT_MATCH,
+    TEXT_MATCH,
+    VALUE,
+    Condition,
+    Scope,
+)
 
 MAX_DEPTH, MAX_NODES, MAX_FILTER_VALUES, MAX_PATH = 10, 100, 100, 3
 # LIKE compares a text with itself at each place: what it looks for must be short.
@@ -182,7 +189,7 @@ def _test(scope: Scope, wire: str, function: str, constants: Sequence[str | None
     name = scope.attribute(wire)
     if name is None:
         raise bad("filter", f"{wire!r} is not a field to filter by.")
-    scope.spend(TEXT_MATCH if function in TEXT_MATCHES else COMPARISON)
+    scope.spend(_points(scope, name, function))
     column = scope.source.c[name]
     if function == "isNull" or (function == "equals" and constants == [None]):
         return column.is_(None)
@@ -199,6 +206,13 @@ def _test(scope: Scope, wire: str, function: str, constants: Sequence[str | None
         return column.between(*values)
     compared: Condition = COMPARISONS[function](column, literal(values[0], column.type))
     return compared
+
+
+def _points(scope: Scope, name: str, function: str) -> int:
+    if function not in TEXT_MATCHES:
+        return COMPARISON
+    is_long = name != "id" and scope.resource.fields[name].is_long
+    return LONG_TEXT_MATCH if is_long else TEXT_MATCH
 
 
 def _like(column: ColumnElement[Any], wire: str, function: str, text: str) -> Condition:

@@ -15,7 +15,7 @@ from shared.jsonapi.errors import (
     UnsupportedMediaType,
 )
 from shared.jsonapi.responses import MEDIA_TYPE
-from shared.jsonapi.strict import find_fault
+from shared.jsonapi.strict import TOO_MANY, find_fault, has_too_many
 
 # A quoted string (RFC 9110 §5.6.4), or all that follows a quote which is never closed: a scanner
 # that tried again behind such a quote would take quadratic time.
@@ -121,6 +121,8 @@ async def read_body(request: Request) -> bytes:
 
 def parse_object(body: bytes) -> dict[str, Any]:
     """The JSON object of a body; BadRequest for anything else, for a name given twice too."""
+    if has_too_many(body):
+        raise BadRequest(TOO_MANY, source={"pointer": ""})
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:

@@ -29,6 +29,7 @@ UserPredicate = Callable[[User], ColumnElement[bool]]
 OpenedPredicate = Callable[[ColumnElement[str]], ColumnElement[bool]]
 Values = dict[str, Any]
 Row = Mapping[Any, Any]
+LONG_TEXT = 2000
 # A field of Resource is called `type`, so these two say what the builtin means there.
 Model = type[Base]
 AttributesModel = type[BaseModel]
@@ -53,6 +54,13 @@ class Attribute:
     adapter: TypeAdapter[Any]
     required: bool
     markers: frozenset[_Marker]
+
+    @cached_property
+    def is_long(self) -> bool:
+        """Whether it may be a text of pages, that is costly to look through."""
+        schema = self.adapter.json_schema()
+        kinds = schema.get("anyOf", [schema])
+        return any(kind.get("maxLength", 0) > LONG_TEXT for kind in kinds)
 
     @property
     def is_readable(self) -> bool:

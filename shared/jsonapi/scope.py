@@ -19,7 +19,8 @@ Condition = ColumnElement[bool]
 
 # What the parts of a filter or sort cost PostgreSQL, in points: one is about a fifth of a
 # millisecond for 5,000 rows (docs/adr/0010-budget-of-filters.md).
-COMPARISON, VALUE, TEXT_MATCH, SUBQUERY, SORT_PATH = 1, 1, 30, 65, 100
+COMPARISON, VALUE, TEXT_MATCH, LONG_TEXT_MATCH = 1, 1, 30, 250
+SUBQUERY, SORT_PATH = 80, 100
 MAX_POINTS = 500
 
 
@@ -37,7 +38,8 @@ class Budget:
             detail = (
                 f"The filters and sorts of a request may cost {MAX_POINTS} points, and up to here "
                 f"they cost {self.spent}: {COMPARISON} for a comparison and {VALUE} for each of "
-                f"several values, {TEXT_MATCH} for contains, startsWith and endsWith, {SUBQUERY} "
+                f"several values, {TEXT_MATCH} for contains, startsWith and endsWith, "
+                f"{LONG_TEXT_MATCH} for them in long texts, {SUBQUERY} "
                 "for a relationship, twice as much within one and three times within two, and "
                 f"{SORT_PATH} more for a sort through relationships."
             )
