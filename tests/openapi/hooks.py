@@ -174,11 +174,12 @@ def _keep_to_budget(case: Case[Any]) -> None:
         del case.query[name]
     if filters:
         case.query.pop("page[count]", None)
-    keys = case.query.get("sort")
-    if isinstance(keys, list):
-        paths = [key for key in keys if "." in str(key)]
+    if "sort" in case.query:
+        given = case.query["sort"]
+        keys = given.split(",") if isinstance(given, str) else list(map(str, given))
+        paths = [key for key in keys if "." in key]
         kept = [key for key in keys if key not in paths[0 if filters else 1 :]]
-        case.query["sort"] = kept or ["id"]
+        case.query["sort"] = ",".join(kept) or "id"
 
 
 def _use_known_cursor(case: Case[Any]) -> None:
