@@ -95,6 +95,10 @@ format: .venv/.installed ## Format the code and fix what can be fixed
 bench-jsonapi: .venv/.installed ## Measure reads against a raw floor; FILE=conferences.jsonl, ARGS='--rounds 3 --seconds 2'
 	@$(BIN)/python -m benchmarks.jsonapi $(if $(FILE),--conferences "$(FILE)") $(ARGS)
 
+.PHONY: bench-hostile
+bench-hostile: .venv/.installed ## Measure what the worst requests cost; ARGS='--only filter', ARGS=--write for the docs
+	@$(BIN)/python -m benchmarks.hostile $(ARGS)
+
 .PHONY: bench-search
 bench-search: .venv/.installed ## Measure rebuilds, memory, delays and searches; ARGS='--sizes 20000 --only rebuild,search'
 	@$(BIN)/python -m benchmarks.search $(ARGS)
@@ -110,5 +114,5 @@ lock: $(UV) ## Lock the newest allowed versions with their hashes
 	  --no-header --upgrade pyproject.toml --group dev -o requirements-dev.txt
 
 clean: ## Remove .venv and all development data
-	@test ! -x $(BIN)/python || $(BIN)/python -c 'from dev import folders as f; [f.remove_data(f.ROOT / ".local" / name) for name in ("", "test", "end-to-end", "killed", "outage", "bench-jsonapi", "bench-rivals", "bench-search", "clients", "conformance", "faults", "openapi", "relevance", "secrets")]'
+	@test ! -x $(BIN)/python || $(BIN)/python -c 'from dev import folders as f; data = f.ROOT / ".local"; [f.remove_data(each) for each in (*data.glob("*"), data)]'
 	rm -rf .venv .local

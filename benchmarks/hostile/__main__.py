@@ -1,0 +1,74 @@
+"""Measures what the worst requests cost the services, and who waits for them.
+
+It ends with 0 when it has measured, whatever came out, and with 1 when it could not.
+"""
+
+import argparse
+import os
+import sys
+from datetime import UTC, datetime
+
+from tqdm import tqdm
+
+from benchmarks.hostile.families import families
+from benchmarks.hostile.measuring import idle_ms, measure
+from benchmarks.hostile.report import section
+from benchmarks.hostile.stage import SERVICES, stage
+from benchmarks.machine import commit, machine, versions
+from benchmarks.page import FILE, write_section
+from dev.errors import DevError
+from dev.importer import positive
+
+PACKAGES = ("uvicorn", "uvloop", "asyncpg", "orjson", "SQLAlchemy", "nh3")
+
+
+def run(options: argparse.Namespace) -> None:
+    """One whole benchmark, from empty tables to the page."""
+    chosen = [each for each in families() if options.only in each.name]
+    if not chosen:
+        raise DevError(f"No family has {options.only!r} in its name.")
+    busy = os.getloadavg()[0]
+    tqdm.write("Preparing PostgreSQL, its data, and the services …")
+    with stage() as built:
+        samples = measure(built, chosen, options.seconds)
+        tqdm.write("Waiting for nobody …")
+        idle = {service: idle_ms(built, service, options.seconds) for service in SERVICES}
+    facts = [
+        f"machine: {machine()}",
+        f"versions: {versions(PACKAGES)}",
+        f"commit {commit()}, {datetime.now(UTC):%Y-%m-%d}",
+        f"load average before the start: {busy:.1f}",
+    ]
+    arguments = f" ARGS='--seconds {options.seconds}'" if options.seconds != SECONDS else ""
+    text = section(
+        f"`make bench-hostile{arguments}`", options.seconds, chosen, samples, idle, facts
+    )
+    tqdm.write(f"\n{text}")
+    if options.write:
+        write_section("bench-hostile", text)
+        tqdm.write(f"Written to {FILE}.")
+
+
+SECONDS = 2
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(prog="python -m benchmarks.hostile", description=__doc__)
+    options.add_argument(
+        "--seconds", type=positive, default=SECONDS, help="how long each request is repeated"
+    )
+    options.add_argument("--only", default="", metavar="WORDS", help="families of such a name")
+    options.add_argument("--write", action="store_true", help="put the table into the docs")
+    arguments = options.parse_args()
+    if arguments.write and arguments.only:
+        options.error("the docs have all families: --write goes without --only")
+    try:
+        run(arguments)
+    except DevError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
