@@ -13,6 +13,7 @@ from starlette.types import Scope
 from gateway.routes import PATHS, TYPES
 from shared.jsonapi.errors import BadRequest
 from shared.jsonapi.references import MAX_OPERATIONS, OPERATIONS, path_of
+from shared.jsonapi.strict import has_too_many
 
 # Its answer is as good as any where the operations name no type.
 ANY_SERVICE = "events"
@@ -47,6 +48,8 @@ def service_of_operations(body: bytes) -> str:
 
 
 def _operations(body: bytes) -> list[Any]:
+    if has_too_many(body):
+        return []
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:

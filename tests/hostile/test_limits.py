@@ -237,3 +237,14 @@ async def test_html_has_a_limit_of_tags_and_references(
     await api.event(user, description=part * limit)
     answer = await api.create("event", {"name": "x", "description": part * (limit + 1)}, by=user)
     the_error(answer, 422, pointer="/data/attributes/description")
+
+
+async def test_operations_of_too_many_values_are_refused_by_their_service(
+    api: Client, user: Account
+) -> None:
+    media_type = f'{MEDIA_TYPE}; ext="https://jsonapi.org/ext/atomic"'
+    sent = {"Content-Type": media_type, "Accept": media_type}
+    body = b'{"atomic:operations":[%b{}]}' % (b"{}," * 300_000)
+    authorization = f"Bearer {user.token}"
+    answer = await post(api, "/v1/operations", body, Authorization=authorization, **sent)
+    assert str(MAX_VALUES) in the_error(answer, 400, pointer="")
