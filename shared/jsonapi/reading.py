@@ -180,7 +180,7 @@ def document(
         members.append(member("included", json_list(rendered, "include", beside=len(data))))
     if meta:
         members.append(member("meta", orjson.dumps(meta)))
-    return b"{%b}" % b",".join(members)
+    return b"".join((b"{", b",".join(members), b"}"))
 
 
 async def read_item(

@@ -29,4 +29,5 @@ def json_list(items: Sequence[bytes], parameter: str, *, beside: int = 0) -> byt
     """A JSON list of rendered items; BadRequest where it is too large with the bytes beside it."""
     if beside + sum(map(len, items)) > MAX_ANSWER_BYTES:
         raise too_large(parameter)
-    return b"[%b]" % b",".join(items)
+    # Formatting copies large texts slowly.
+    return b"".join((b"[", b",".join(items), b"]"))
