@@ -1,12 +1,15 @@
 """What was measured, as a table and as the text of its section in docs/benchmarks.md."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
 
 from benchmarks.hostile.families import Family
 from benchmarks.hostile.measuring import Sample
+from benchmarks.hostile.slow import CLIENTS, Round, ratio
 from benchmarks.page import table
 
-MAX_REFUSAL_MS, MAX_WAIT_MS, MAX_RATIO = 100, 100, 2.5
+MAX_REFUSAL_MS, MAX_WAIT_MS, MAX_RATIO, MAX_SLOW = 100, 100, 2.5, 2
 # Where both cost less than this, the clock that counts in hundredths decides about their ratio.
 MEASURABLE_MS = 2
 TEXT = """\
@@ -29,25 +32,36 @@ for), a wait is at most {wait} ms longer than idle, and the ratio at most {ratio
 
 {rows}
 
+Slow clients: {clients} connections send what the table says and go no further, or do not take the
+answer; those that the gateway closes begin anew, but for the readers. One more client asks all
+services through the gateway, {rounds} times for {seconds} s alone and then beside them. The goal
+for its 99th percentile is at most {max_slow} times that of being alone, in the median of rounds.
+
+{slow}
+
 {facts}
 """
 
 
-def section(
-    command: str,
-    seconds: float,
-    families: Sequence[Family],
-    samples: Mapping[str, tuple[Sample, Sample]],
-    idle: Mapping[str, float],
-    facts: Sequence[str],
-) -> str:
+@dataclass(frozen=True)
+class Measured:
+    """What one run found: (half, whole) by family, idle waits by service, rounds by kind."""
+
+    families: Sequence[Family]
+    samples: Mapping[str, tuple[Sample, Sample]]
+    idle: Mapping[str, float]
+    slow: Mapping[str, Sequence[Round]]
+
+
+def section(command: str, seconds: float, measured: Measured, facts: Sequence[str]) -> str:
     """The whole section."""
     rows, missed = [], []
-    for family in families:
-        half, whole = samples[family.name]
-        failed = _failed(family, half, whole, idle[family.service])
+    for family in measured.families:
+        half, whole = measured.samples[family.name]
+        idle_ms = measured.idle[family.service]
+        failed = _failed(family, half, whole, idle_ms)
         missed += [f"{family.name} ({', '.join(failed)})"] * bool(failed)
-        rows.append(_row(family, half, whole, idle[family.service]))
+        rows.append(_row(family, half, whole, idle_ms))
     header = "request;to;sent kB;status;service ms;PostgreSQL ms;ratio;waits ms;idle ms;/livez ms"
     return TEXT.format(
         command=command,
@@ -57,8 +71,26 @@ def section(
         ratio=MAX_RATIO,
         missed=f"Missed by: {'; '.join(missed)}." if missed else "All are reached.",
         rows=table(header.split(";"), rows),
+        clients=CLIENTS,
+        rounds=max((len(rounds) for rounds in measured.slow.values()), default=0),
+        max_slow=MAX_SLOW,
+        slow=_slow(measured.slow),
         facts="\n".join(f"- {fact}" for fact in facts),
     )
+
+
+def _slow(slow: Mapping[str, Sequence[Round]]) -> str:
+    rows = [
+        [
+            kind,
+            f"{median(each.idle_ms for each in rounds):.1f}",
+            f"{median(each.beside_ms for each in rounds):.1f}",
+            f"{ratio(rounds):.2f}",
+            f"{max(each.beside_ms / each.idle_ms for each in rounds):.2f}",
+        ]
+        for kind, rounds in slow.items()
+    ]
+    return table(["slow clients", "alone ms", "beside ms", "ratio", "largest"], rows)
 
 
 def _ratio(half: Sample, whole: Sample) -> float | None:

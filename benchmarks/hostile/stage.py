@@ -20,6 +20,7 @@ from dev.valkey import start_valkey
 
 DATA = ROOT / ".local" / "bench-hostile"
 SERVICES = ("auth", "events", "faq", "search")
+STARTED = (*SERVICES, "gateway")
 LONG, MARKED = 100, 100
 # 5,000 events are there already: a faq type for each, 5,000 faqs of a thousand of them,
 # and a thousand of the first.
@@ -63,7 +64,7 @@ def stage() -> Iterator[Stage]:
         stack.callback(postgres.stop)
         valkey, redis_url = start_valkey(DATA, DATA / "log")
         stack.callback(valkey.stop)
-        processes = [replace(p, port=free_port()) for p in PROCESSES if p.name in SERVICES]
+        processes = [replace(p, port=free_port()) for p in PROCESSES if p.name in STARTED]
         ports = {p.name: p.port for p in processes if p.port is not None}
         urls = {f"{name.upper()}_URL": f"http://127.0.0.1:{port}" for name, port in ports.items()}
         env = {**environment(Stores(database_url, redis_url), DATA, 0), **urls}
