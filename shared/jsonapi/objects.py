@@ -200,7 +200,7 @@ class Objects:
         )
 
     def _rendered(self, source: FromClause, *, of_one: bool) -> ColumnElement[Any]:
-        """The attributes as JSON; NULL for a known version, and beside others for long texts."""
+        """The attributes as JSON; NULL for a known version, empty for long texts of several."""
         if not self.attributes:
             return literal("", String)
         rendered = self._json(source)
@@ -211,12 +211,13 @@ class Objects:
             ids: Any = bindparam("known_ids", None, type_=BIGINTS)
             versions: Any = Grouping(bindparam("known_versions", None, type_=BIGINTS))
             known = versions[func.array_position(ids, source.c.id)]
-        is_left_out = [(known == source.c.version, None)]
+        is_left_out: list[Any] = [(known == source.c.version, None)]
         texts = [source.c[n] for n in self.attributes if isinstance(source.c[n].type, String)]
         if texts and not of_one:
             # PostgreSQL knows the length of a stored text without reading it.
             length = " + ".join(f"coalesce(octet_length({column}), 0)" for column in texts)
-            is_left_out.append((literal_column(f"{length} > {LONG_TEXT_BYTES}", Boolean), None))
+            is_long = literal_column(f"{length} > {LONG_TEXT_BYTES}", Boolean)
+            is_left_out.append((is_long, literal_column("''", String)))
         return case(*is_left_out, else_=rendered)
 
     def _linkage_column(self, scope: Scope, link: Relationship) -> ColumnElement[Any]:

@@ -79,17 +79,18 @@ class Reader:
         loaded: Loaded = {}
         long: list[asyncpg.Record] = []
         for row in found:
-            row_id, text = row["id"], row["attributes"]
-            if text is not None:
-                loaded[row_id] = (row, self.fragment(objects, row, text))
-            elif row_id in known and known[row_id][0] == row["version"]:
-                loaded[row_id] = (row, known[row_id][1])
+            text: str | None = row["attributes"]
+            if text is None:
+                loaded[row["id"]] = (row, known[row["id"]][1])
+            elif text or not objects.attributes:
+                loaded[row["id"]] = (row, self.fragment(objects, row, text))
             else:
                 long.append(row)
-                loaded[row_id] = (row, b"")
+                loaded[row["id"]] = (row, b"")
         try:
-            async for row, text in objects.read_long(self.connection, long):
-                loaded[row["id"]] = (row, self.fragment(objects, row, text))
+            if long:
+                async for row, text in objects.read_long(self.connection, long):
+                    loaded[row["id"]] = (row, self.fragment(objects, row, text))
         except RowChanged:
             return await self.rows(statement, objects, hints, tries=tries - 1, **given)
         return loaded
