@@ -67,7 +67,7 @@ class Page:
             meta["highlights"] = self._wire(marked)
         if self.query.near and location:
             meta["distance_km"] = round(distance_km(location, self.query.near), 3)
-        meta["page"] = {"cursor": self._cursor(number, None)}
+        meta["page"] = {"cursor": self._cursor(number + 1, row.get("sort", []), None)}
         return {
             "type": "event",
             "id": str(row["id"]),
@@ -76,27 +76,22 @@ class Page:
             "meta": self._wire(meta),
         }
 
-    def _cursor(self, number: int, pit: str | None) -> str:
-        """The cursor of the row of this number on the page."""
-        found, seen = self.found, self.query.offset + number + 1
-        after = found.sorts[number] if found.sorts else []
-        return encode(
-            self.settings, self.query, Cursor(seen, self.query.now, found.typos, after, pit)
-        )
+    def _cursor(self, shown: int, after: list[Any], pit: str | None) -> str:
+        """The cursor of what comes after so many of the page, and after these sort values."""
+        seen = self.query.offset + shown
+        cursor = Cursor(seen, self.query.now, self.found.typos, after, pit)
+        return encode(self.settings, self.query, cursor)
 
     def _links(self) -> dict[str, Any]:
         found, query, parameters = self.found, self.query, self.parameters
-        shown = len(found.rows)
-        has_next = bool(shown) and query.offset + shown < found.count
-        has_next = has_next or (found.is_lower_bound and shown == query.size)
         by_cursor = parameters.after is not None
         if not by_cursor and (query.number + 1) * query.size <= MAX_RESULTS:
-            return page_links(parameters, EVENTS_PATH, has_next=has_next)
+            return page_links(parameters, EVENTS_PATH, has_next=found.has_more)
         links = page_links(parameters, EVENTS_PATH, has_next=False)
         if by_cursor:
             links["first"] = parameters.link(EVENTS_PATH, after=None)
-        if has_next:
-            after = self._cursor(shown - 1, found.pit)
+        if found.has_more:
+            after = self._cursor(len(found.rows), found.end, found.pit)
             links["next"] = parameters.link(EVENTS_PATH, number=None, after=after)
         return links
 

@@ -75,6 +75,8 @@ async def search_postgres(pool: ReadPool, query: SearchQuery) -> Found:
         rows = await connection.fetch(PAGE, [each["id"] for each in page])
         past_count = None if found else await _past_count(connection, query)
     by_id = {row["id"]: row for row in rows}
+    count, is_lower_bound = min(len(found), CANDIDATES), len(found) >= CANDIDATES
+    has_more = query.offset + len(page) < count or (is_lower_bound and len(page) == query.size)
     return Found(
         # Who was deleted since is not shown.
         rows=[
@@ -82,8 +84,9 @@ async def search_postgres(pool: ReadPool, query: SearchQuery) -> Found:
             for each in page
             if each["id"] in by_id
         ],
-        count=min(len(found), CANDIDATES),
-        is_lower_bound=len(found) >= CANDIDATES,
+        count=count,
+        is_lower_bound=is_lower_bound,
+        has_more=bool(page) and has_more,
         facets=_facets(query, around),
         past_count=past_count or None,
     )

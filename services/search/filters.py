@@ -27,6 +27,8 @@ def filters(query: SearchQuery) -> dict[str, list[Clause]]:
         needed.append(over)
     elif query.period == "upcoming":
         unwanted.append(over)
+    if query.hidden:
+        unwanted.append({"terms": {"id": sorted(query.hidden)}})
     needed += [_phrase(each) for each in query.typed.phrases]
     if query.place:
         needed.append({"match_phrase": {"searchable_location_name": query.place}})

@@ -12,17 +12,20 @@ EARTH_KM = 6371.0088
 class Found:
     """A page of documents, each with its `score`, and what is known of the rest.
 
-    `sorts` are the sort values of each row and `pit` the point in time, where Elasticsearch is
-    the engine; `typos` is the boost that they were allowed with.
+    Where Elasticsearch is the engine each row has its `sort` values, `end` are those after which
+    the next page begins and `pit` is the point in time; `typos` is the boost that they were
+    allowed with. A page that is not `is_checked` may show what was public a moment ago.
     """
 
     rows: list[dict[str, Any]]
     count: int
     is_lower_bound: bool = False
+    has_more: bool = False
+    is_checked: bool = True
     facets: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     past_count: int | None = None
     did_you_mean: dict[str, Any] | None = None
-    sorts: list[list[Any]] = field(default_factory=list)
+    end: list[Any] = field(default_factory=list)
     pit: str | None = None
     typos: float | None = None
     engine: str = "postgres"

@@ -30,7 +30,11 @@ NUMBER: Schema = {"type": ["number", "null"]}
 NULLABLE_URI: Schema = {"type": ["string", "null"], "minLength": 1}
 ENGINE: dict[str, Schema] = {
     "engine": {"enum": ["elasticsearch", "postgres"]},
-    "degraded": {"type": "boolean"},
+    "degraded": {
+        "type": "boolean",
+        "description": "Elasticsearch did not answer in time, or PostgreSQL could not say what is "
+        "public now.",
+    },
 }
 BY_MAPPING: dict[str, Schema] = {
     "text": TEXT,

@@ -19,7 +19,7 @@ class SearchQuery:
     """What was asked for; `now` is the moment that upcoming is measured from.
 
     `near` is latitude and longitude, `month` 2026-12 in the time zone `zone`; `skip` results have
-    been on the pages before a cursor.
+    been on the pages before a cursor; `hidden` events are known to be public no more.
     """
 
     typed: Typed = field(default_factory=Typed)
@@ -38,6 +38,7 @@ class SearchQuery:
     number: int = 1
     size: int = 20
     skip: int = 0
+    hidden: frozenset[int] = frozenset()
 
     @property
     def offset(self) -> int:
@@ -63,6 +64,6 @@ class SearchQuery:
     @cached_property
     def digest(self) -> str:
         """The same for every page of one search."""
-        paging = ("number", "size", "skip", "now")
+        paging = ("number", "size", "skip", "now", "hidden")
         values = {name: value for name, value in asdict(self).items() if name not in paging}
         return hashlib.sha256(repr(values).encode()).hexdigest()[:16]

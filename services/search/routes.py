@@ -43,7 +43,7 @@ async def search_events(request: Request) -> Response:
         query = replace(query, now=cursor.now, skip=cursor.seen)
     found, degraded = await _found(
         request,
-        lambda: search_elastic(state.elastic, query, cursor),
+        lambda: search_elastic(state.elastic, state.search_pool, query, cursor),
         lambda: search_postgres(state.search_pool, query),
     )
     page = Page(state.settings, state.names, query, parameters, found)
@@ -61,7 +61,7 @@ async def suggest(request: Request) -> Response:
     state = request.app.state
     found, degraded = await _found(
         request,
-        lambda: suggest_elastic(state.elastic, query),
+        lambda: suggest_elastic(state.elastic, state.search_pool, query),
         lambda: suggest_postgres(state.search_pool, query),
     )
     document = {
@@ -78,7 +78,7 @@ async def _found(
     elastic: Callable[[], Awaitable[Found]],
     postgres: Callable[[], Awaitable[Found]],
 ) -> tuple[Found, bool]:
-    """What Elasticsearch finds, or PostgreSQL where it cannot; whether it should have."""
+    """What Elasticsearch finds, or PostgreSQL where it cannot; whether one of them is missed."""
     state = request.app.state
     breaker: Breaker = state.breakers[request.url.path]
     if state.elastic is not None and not breaker.wait_s():
@@ -86,7 +86,7 @@ async def _found(
             found = await elastic()
             breaker.record(failed=False)
             ELASTICSEARCH.answered()
-            return found, False
+            return found, not found.is_checked
         except (ApiError, TransportError, TimeoutError) as error:
             _note(breaker, error)
     return await postgres(), state.elastic is not None

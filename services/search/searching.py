@@ -1,4 +1,6 @@
-"""Asks Elasticsearch: again where typos have to be allowed, and for hints if there is nothing."""
+"""Asks Elasticsearch: again where typos have to be allowed, where what it found is not public any
+more, and for hints if there is nothing.
+"""
 
 import asyncio
 import contextlib
@@ -16,26 +18,31 @@ from services.search.document import READ_ALIAS
 from services.search.filters import facet_counts
 from services.search.found import Found
 from services.search.hints import corrected, hint_body
+from services.search.published import ELASTIC_TIMEOUT_S, ask_published, waiting_to_vanish
 from services.search.query import SearchQuery
 from services.search.suggestions import suggestion_body
 from services.search.typed import parse
 from shared.failures import describe
+from shared.pool import ReadPool
 
 logger = logging.getLogger(__name__)
 
-ELASTIC_TIMEOUT_S = 0.8
 BREAK_AFTER, BREAK_S = 5, 15.0
 KEEP_ALIVE, MAX_AGE = "2m", timedelta(minutes=10)
+# Of a point in time, to find a page's worth of what is still public.
+MAX_AT_ONCE = 250
 
 
 async def search_elastic(
-    client: AsyncElasticsearch, query: SearchQuery, cursor: Cursor | None
+    client: AsyncElasticsearch, pool: ReadPool, query: SearchQuery, cursor: Cursor | None
 ) -> Found:
     """A page by number, or the one after the cursor; TimeoutError where it takes too long."""
-    async with asyncio.timeout(ELASTIC_TIMEOUT_S):
-        if cursor is not None:
-            return await _after(client, query, cursor)
-        found = await _page(client, query, None)
+    if cursor is not None:
+        return await _after(client, pool, query, cursor)
+    if query.number > 1:
+        # What is left out of the pages before must not count here either.
+        query = replace(query, hidden=await waiting_to_vanish(pool))
+    found = await ask_published(pool, query, lambda asked: _page(client, asked, None))
     if found.count or not query.typed.text:
         return found
     try:
@@ -46,14 +53,17 @@ async def search_elastic(
         return found
 
 
-async def suggest_elastic(client: AsyncElasticsearch, query: SearchQuery) -> Found:
+async def suggest_elastic(client: AsyncElasticsearch, pool: ReadPool, query: SearchQuery) -> Found:
     """Up to SIZE events whose names somebody may be typing; with typos if there is none else."""
+    return await ask_published(pool, query, lambda asked: _names(client, asked))
+
+
+async def _names(client: AsyncElasticsearch, query: SearchQuery) -> Found:
     rows: list[dict[str, Any]] = []
-    async with asyncio.timeout(ELASTIC_TIMEOUT_S):
-        for typos in (False, True):
-            if query.typed.words and not rows:
-                answer = await _ask(client, suggestion_body(query, typos=typos))
-                rows = [hit["_source"] for hit in answer["hits"]["hits"]]
+    for typos in (False, True):
+        if query.typed.words and not rows:
+            answer = await _ask(client, suggestion_body(query, typos=typos))
+            rows = [hit["_source"] for hit in answer["hits"]["hits"]]
     return Found(rows, len(rows), engine="elasticsearch")
 
 
@@ -74,33 +84,61 @@ async def _browse(client: AsyncElasticsearch, query: SearchQuery) -> Found:
     return _found(query, {**answer, "aggregations": counted["aggregations"]}, None)
 
 
-async def _after(client: AsyncElasticsearch, query: SearchQuery, cursor: Cursor) -> Found:
-    body = search_body(query, cursor.typos)
-    if cursor.after:
-        del body["from"]
-        body["search_after"] = cursor.after
+async def _after(
+    client: AsyncElasticsearch, pool: ReadPool, query: SearchQuery, cursor: Cursor
+) -> Found:
     if datetime.now(UTC) - cursor.now > MAX_AGE:
-        # It would show what was published then, to whoever asks for it again and again.
-        return _found(query, await _ask(client, body), cursor.typos)
-    body["pit"] = {"id": cursor.pit or await _point_in_time(client), "keep_alive": KEEP_ALIVE}
-    try:
-        answer = (await client.search(body=body, allow_partial_search_results=False)).body
-    except NotFoundError:
-        # It was left alone for too long, or its index is gone. The sort values still say where.
-        if cursor.pit is None:
-            raise
-        return await _after(client, query, replace(cursor, pit=None))
-    found = _found(query, answer, cursor.typos)
-    if len(found.rows) == query.size:
-        return replace(found, pit=answer["pit_id"])
+        return await _rest(client, pool, query, replace(cursor, pit=None))
+    if cursor.pit is None:
+        async with asyncio.timeout(ELASTIC_TIMEOUT_S):
+            opened = await client.open_point_in_time(index=READ_ALIAS, keep_alive=KEEP_ALIVE)
+        found = await _rest(client, pool, query, replace(cursor, pit=str(opened["id"])))
+    else:
+        try:
+            found = await _rest(client, pool, query, cursor)
+        except NotFoundError:
+            # It was left alone too long, or its index is gone. The sort values still say where.
+            return await _after(client, pool, query, replace(cursor, pit=None))
+    if found.has_more and found.is_checked:
+        return found
     with contextlib.suppress(ApiError, TransportError):
-        await client.close_point_in_time(id=answer["pit_id"])
-    return found
+        await client.close_point_in_time(id=found.pit)
+    if not found.is_checked:
+        # What was published then may be hidden since; the present index has what was known last.
+        return await _rest(client, pool, query, replace(cursor, pit=None))
+    return replace(found, pit=None)
 
 
-async def _point_in_time(client: AsyncElasticsearch) -> str:
-    answer = await client.open_point_in_time(index=READ_ALIAS, keep_alive=KEEP_ALIVE)
-    return str(answer["id"])
+async def _rest(
+    client: AsyncElasticsearch, pool: ReadPool, query: SearchQuery, cursor: Cursor
+) -> Found:
+    """The page after the cursor, in its point in time or in the present index."""
+
+    async def ask(asked: SearchQuery) -> Found:
+        # One more says whether there are others, and as many more as were hidden so far go through
+        # a crowd of them in few questions.
+        size = min(asked.size + 1 + len(asked.hidden), MAX_AT_ONCE)
+        body = {**search_body(asked, cursor.typos), "size": size}
+        if cursor.after:
+            del body["from"]
+            body["search_after"] = cursor.after
+        if cursor.pit is None:
+            answer = await _ask(client, body)
+        else:
+            body["pit"] = {"id": cursor.pit, "keep_alive": KEEP_ALIVE}
+            answer = (await client.search(body=body, allow_partial_search_results=False)).body
+        found = _found(asked, answer, cursor.typos)
+        return replace(found, has_more=len(found.rows) == size, pit=answer.get("pit_id"))
+
+    found = await ask_published(pool, query, ask)
+    rows = found.rows[: query.size]
+    is_full = len(found.rows) > query.size
+    return replace(
+        found,
+        rows=rows,
+        has_more=is_full or found.has_more,
+        end=rows[-1]["sort"] if is_full else found.end,
+    )
 
 
 async def _with_hints(client: AsyncElasticsearch, query: SearchQuery, found: Found) -> Found:
@@ -128,16 +166,20 @@ async def _ask(client: AsyncElasticsearch, body: dict[str, Any]) -> dict[str, An
 
 def _found(query: SearchQuery, answer: dict[str, Any], typos: float | None) -> Found:
     hits, counted = answer["hits"], answer.get("aggregations")
+    rows, count = [_row(hit) for hit in hits["hits"]], hits["total"]["value"]
+    is_lower_bound = hits["total"]["relation"] == "gte"
+    has_more = query.offset + len(rows) < count or (is_lower_bound and len(rows) == query.size)
     return Found(
-        rows=[_row(hit) for hit in hits["hits"]],
-        count=hits["total"]["value"],
-        is_lower_bound=hits["total"]["relation"] == "gte",
+        rows=rows,
+        count=count,
+        is_lower_bound=is_lower_bound,
+        has_more=bool(rows) and has_more,
         facets=facet_counts(counted, newest=query.period != "upcoming") if counted else {},
-        sorts=[hit["sort"] for hit in hits["hits"]],
+        end=rows[-1]["sort"] if rows else [],
         typos=typos,
         engine="elasticsearch",
     )
 
 
 def _row(hit: dict[str, Any]) -> dict[str, Any]:
-    return {**hit["_source"], "score": hit["_score"] or 0.0}
+    return {**hit["_source"], "score": hit["_score"] or 0.0, "sort": hit["sort"]}
