@@ -11,9 +11,10 @@ from services.search.found import Found, distance_km
 from services.search.highlights import highlights
 from services.search.parameters import MAX_RESULTS
 from services.search.query import SearchQuery
+from shared.jsonapi.links import page_links
 from shared.jsonapi.names import Names
 from shared.jsonapi.query import Query
-from shared.jsonapi.reading import JSONAPI, page_links
+from shared.jsonapi.reading import JSONAPI
 from shared.jsonapi.sizes import MAX_ANSWER_BYTES, too_large
 from shared.settings import Settings
 

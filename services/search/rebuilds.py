@@ -20,10 +20,11 @@ from shared.etag import tagged_response
 from shared.failures import describe
 from shared.jsonapi.errors import Conflict, NotFound
 from shared.jsonapi.idempotency import key_of
+from shared.jsonapi.links import page_links
 from shared.jsonapi.names import Names
 from shared.jsonapi.negotiation import negotiated
 from shared.jsonapi.query import Query, refuse_parameters
-from shared.jsonapi.reading import JSONAPI, page_links
+from shared.jsonapi.reading import JSONAPI
 from shared.jsonapi.serving import query_string
 
 logger = logging.getLogger(__name__)

@@ -9,8 +9,9 @@ import orjson
 
 from shared.auth import Viewer
 from shared.etag import Document
-from shared.jsonapi.cursors import encode, including
+from shared.jsonapi.cursors import encode
 from shared.jsonapi.errors import BadRequest, NotFound, ServiceUnavailable
+from shared.jsonapi.links import cursor_links, page_links
 from shared.jsonapi.negotiation import CURSOR_PAGINATION, media_type
 from shared.jsonapi.objects import MAX_INCLUDED, Objects, RowChanged, ids_of, resource_path
 from shared.jsonapi.plans import MAX_COUNT, Plan
@@ -244,7 +245,7 @@ def _page_document(
     data = [objects.render(*each, cursor) for each, cursor in zip(shown, cursors, strict=True)]
     meta = {} if count is None else _count_meta(objects.registry, query, count)
     if query.by_cursor:
-        links = _cursor_links(query, path, cursors, has_more=has_more)
+        links = cursor_links(query, path, cursors, has_more=has_more)
         if has_more and query.after and query.before:
             meta.setdefault("page", {})["rangeTruncated"] = True
     else:
@@ -265,38 +266,6 @@ def _count_meta(registry: Registry, query: Query, count: int) -> dict[str, Any]:
     elif query.by_cursor:
         meta["page"] = {"total": count}
     return meta
-
-
-def page_links(
-    query: Query, path: str, *, has_next: bool, count: int | None = None
-) -> dict[str, Any]:
-    """The links of a page by number; `last` only where the count is exact."""
-    links: dict[str, Any] = {
-        "self": query.link(path),
-        "first": query.link(path, number=1),
-        "prev": query.link(path, number=query.number - 1) if query.number > 1 else None,
-        "next": query.link(path, number=query.number + 1) if has_next else None,
-    }
-    if count is not None and count <= MAX_COUNT:
-        links["last"] = query.link(path, number=max(1, -(-count // query.size)))
-    return links
-
-
-def _cursor_links(
-    query: Query, path: str, cursors: Sequence[str], *, has_more: bool
-) -> dict[str, Any]:
-    """`prev` and `next` are null where there is known to be no such page (profile, "Links")."""
-    backwards = query.before is not None and query.after is None
-    earlier = cursors[0] if cursors else query.after and including(query.after)
-    later = cursors[-1] if cursors else query.before and including(query.before)
-    has_prev = has_more if backwards else query.after is not None
-    has_next = query.before is not None or has_more
-    return {
-        "self": query.link(path),
-        "first": query.link(path, after=None, before=None),
-        "prev": query.link(path, before=earlier, after=None) if has_prev and earlier else None,
-        "next": query.link(path, after=later, before=None) if has_next and later else None,
-    }
 
 
 def not_found(resource: Resource, row_id: object) -> NotFound:

@@ -13,11 +13,12 @@ from shared.jsonapi.bodies import linked_ids
 from shared.jsonapi.changes import change_linkage
 from shared.jsonapi.errors import BadRequest
 from shared.jsonapi.items import item_condition, item_parameter
+from shared.jsonapi.links import page_links
 from shared.jsonapi.negotiation import body_of, negotiate, parse_object
 from shared.jsonapi.objects import ids_of, linkage, resource_path
 from shared.jsonapi.plans import Plan, item_plan, plan_of, viewer_kind
 from shared.jsonapi.query import parse_query
-from shared.jsonapi.reading import Reader, document, not_found, page_links
+from shared.jsonapi.reading import Reader, document, not_found
 from shared.jsonapi.resource import Registry, Relationship, Resource
 from shared.jsonapi.serving import (
     Endpoint,

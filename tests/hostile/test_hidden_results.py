@@ -8,7 +8,7 @@ import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
-from pydantic import PostgresDsn
+from pydantic import SecretStr
 
 from dev.servers import free_port
 from services.search.fallback import search_pool
@@ -144,7 +144,7 @@ async def test_a_suggestion_gives_its_place_to_another_of_its_name(
 @contextmanager
 def without_postgresql(app: FastAPI) -> Iterator[None]:
     """Searches cannot reach PostgreSQL."""
-    url = PostgresDsn(f"postgresql://almanac@127.0.0.1:{free_port()}/almanac")
+    url = SecretStr(f"postgresql://almanac@127.0.0.1:{free_port()}/almanac")
     settings = app.state.settings.model_copy(update={"database_url": url})
     pool, app.state.search_pool = app.state.search_pool, search_pool(settings, ROLE)
     try:

@@ -100,8 +100,12 @@ async def test_odd_headers_are_refused(
     api: Client, keys: SigningKeys, user: Account, header: dict[str, Any]
 ) -> None:
     token = signed(keys, header, json.dumps(claims_of(user)).encode())
-    # The type of a token is not looked at.
-    assert await statuses(api, token) == ({401} if "typ" not in header else {200, 403, 404})
+    found = await statuses(api, token)
+    if "typ" in header:
+        # The type of a token is not looked at.
+        assert found <= {200, 403, 404}
+    else:
+        assert found == {401}
 
 
 @pytest.mark.parametrize(
