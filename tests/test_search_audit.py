@@ -49,9 +49,11 @@ async def break_index(
     )
     await owner.execute("SELECT nextval(pg_get_serial_sequence('events.events', 'id'))")
     await index.sync()
-    # Search would not show what is not in PostgreSQL any more.
-    hits = (await index.client.search(index="events", q="name:kultarr"))["hits"]["hits"]
-    assert [hit["_id"] for hit in hits] == [extra["id"]]
+    named = {"query": {"match": {"name": "kultarr"}}}
+    held = (await index.client.search(index="events", body=named))["hits"]["hits"]
+    assert [hit["_id"] for hit in held] == [extra["id"]]
+    # Searches show none that PostgreSQL does not have.
+    assert await found(api, "kultarr") == []
     return str(missing), stale["id"]
 
 
