@@ -195,17 +195,17 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]
     SQLAlchemy prepares its statements, which pass by these methods: see `_before_statement`.
     """
 
-    async def fetch(self, *args: Any, **options: Any) -> Any:
+    def fetch(self, *args: Any, **options: Any) -> Any:
         check_deadline()
-        return await super().fetch(*args, **options)
+        return super().fetch(*args, **options)
 
-    async def fetchrow(self, *args: Any, **options: Any) -> Any:
+    def fetchrow(self, *args: Any, **options: Any) -> Any:
         check_deadline()
-        return await super().fetchrow(*args, **options)
+        return super().fetchrow(*args, **options)
 
-    async def fetchval(self, *args: Any, **options: Any) -> Any:
+    def fetchval(self, *args: Any, **options: Any) -> Any:
         check_deadline()
-        return await super().fetchval(*args, **options)
+        return super().fetchval(*args, **options)
 
 
 def _before_statement(*arguments: object) -> None:

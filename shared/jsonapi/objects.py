@@ -212,11 +212,11 @@ class Objects:
             versions: Any = Grouping(bindparam("known_versions", None, type_=BIGINTS))
             known = versions[func.array_position(ids, source.c.id)]
         is_left_out: list[Any] = [(known == source.c.version, None)]
-        texts = [source.c[n] for n in self.attributes if isinstance(source.c[n].type, String)]
-        if texts and not of_one:
+        long = [n for n in self.attributes if self.resource.fields[n].is_long]
+        if long and not of_one:
             # PostgreSQL knows the length of a stored text without reading it.
-            length = " + ".join(f"coalesce(octet_length({column}), 0)" for column in texts)
-            is_long = literal_column(f"{length} > {LONG_TEXT_BYTES}", Boolean)
+            lengths = (f"octet_length({source.c[n]}) > {LONG_TEXT_BYTES}" for n in long)
+            is_long = Grouping(literal_column(" OR ".join(lengths), Boolean))
             is_left_out.append((is_long, literal_column("''", String)))
         return case(*is_left_out, else_=rendered)
 
