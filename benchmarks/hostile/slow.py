@@ -29,6 +29,9 @@ SENT = {
     + "\r\n",
 }
 
+# Sockets that nobody reads stay open as long as they are referred to.
+READERS: list[object] = []
+
 
 @dataclass(frozen=True)
 class Round:
@@ -82,7 +85,7 @@ def _p99_ms(port: int, seconds: float) -> float:
 
 @contextmanager
 def _clients(port: int, sent: str) -> Iterator[None]:
-    """CLIENTS slow clients in a process of their own, from when all of them have sent."""
+    """CLIENTS slow clients in a process of their own, from when all of them are slow."""
     context = multiprocessing.get_context("spawn")
     ready = context.Event()
     process = context.Process(target=_stay, args=(port, sent.encode(), ready), daemon=True)
@@ -90,8 +93,6 @@ def _clients(port: int, sent: str) -> Iterator[None]:
     try:
         if not ready.wait(60):
             raise RuntimeError("the slow clients could not connect")
-        # What they have asked for is worked on first: that is load, and not slowness.
-        time.sleep(1)
         yield
     finally:
         process.terminate()
@@ -99,15 +100,22 @@ def _clients(port: int, sent: str) -> Iterator[None]:
 
 
 def _stay(port: int, sent: bytes, ready: Event) -> None:
-    """Keep all connections open; one that is closed while it was sending begins anew."""
+    """Keep all connections open; one that is closed while it was sending begins anew.
+
+    Readers are slow once an answer has begun to come: until then their requests are load.
+    """
     selector = selectors.DefaultSelector()
     for _ in range(CLIENTS):
         _begin(selector, port, sent)
-    ready.set()
     is_reader = sent.endswith(b"\r\n\r\n")
-    while is_reader:
-        time.sleep(60)
+    while is_reader and selector.get_map():
+        for key, _ in selector.select(1):
+            READERS.append(key.fileobj)
+            selector.unregister(key.fileobj)
+    ready.set()
     while True:
+        if is_reader:
+            time.sleep(60)
         for key, _ in selector.select(1):
             assert isinstance(key.fileobj, socket.socket)
             selector.unregister(key.fileobj)

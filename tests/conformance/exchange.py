@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import httpx
+import orjson
 
 MEDIA_TYPE = "application/vnd.api+json"
 ATOMIC = "https://jsonapi.org/ext/atomic"
@@ -80,10 +81,13 @@ class Exchange:
     @cached_property
     def sent_document(self) -> Any:
         """The JSON of the request, or NO_JSON."""
-        try:
-            return json.loads(self.sent)
-        except (ValueError, RecursionError):
-            return NO_JSON
+        # The second reads what is nested deeper.
+        for loads in (json.loads, orjson.loads):
+            try:
+                return loads(self.sent)
+            except (ValueError, RecursionError):
+                continue
+        return NO_JSON
 
     @cached_property
     def document(self) -> Any:
