@@ -9,7 +9,7 @@ import re
 import nh3
 
 TAGS = set("a b br center em i li ol p span strike strong sub sup u ul".split())
-MAX_TAGS, MAX_TAG_LENGTH, MAX_AMPERSANDS = 2_000, 2_500, 10_000
+MAX_TAGS, MAX_TAG_LENGTH, MAX_AMPERSANDS = 1_500, 2_500, 10_000
 # A quote has a meaning only after an equals sign. Nothing of it is ever read twice.
 TAG = re.compile(r"""<[a-z](?:[^>=]++|=\s*+(?:"[^"]*+"?|'[^']*+'?)?+)*+""", re.IGNORECASE)
 # A parser compares the attributes of each of these tags with those of all that are open.
