@@ -76,7 +76,6 @@ async def search_postgres(pool: ReadPool, query: SearchQuery) -> Found:
         past_count = None if found else await _past_count(connection, query)
     by_id = {row["id"]: row for row in rows}
     count, is_lower_bound = min(len(found), CANDIDATES), len(found) >= CANDIDATES
-    has_more = query.offset + len(page) < count or (is_lower_bound and len(page) == query.size)
     return Found(
         # Who was deleted since is not shown.
         rows=[
@@ -86,7 +85,7 @@ async def search_postgres(pool: ReadPool, query: SearchQuery) -> Found:
         ],
         count=count,
         is_lower_bound=is_lower_bound,
-        has_more=bool(page) and has_more,
+        has_more=query.has_more(len(page), count, is_lower_bound=is_lower_bound),
         facets=_facets(query, around),
         past_count=past_count or None,
     )

@@ -42,10 +42,8 @@ async def ask_published(
     for _ in range(QUESTIONS):
         async with asyncio.timeout(ELASTIC_TIMEOUT_S):
             found = await ask(query)
-        try:
-            public = await _ids(pool, PUBLIC, [row["id"] for row in found.rows])
-        except AWAY as error:
-            logger.warning("search is not checked", extra={"error": describe(error)})
+        public = await _ids(pool, PUBLIC, [row["id"] for row in found.rows])
+        if public is None:
             return replace(found, is_checked=False)
         hidden = {row["id"] for row in found.rows} - public
         if not hidden:
@@ -57,13 +55,14 @@ async def ask_published(
 
 async def waiting_to_vanish(pool: ReadPool) -> frozenset[int]:
     """Events that are not public any more, though the index may still show them."""
+    return await _ids(pool, WAITING) or frozenset()
+
+
+async def _ids(pool: ReadPool, statement: str, *arguments: Sequence[int]) -> frozenset[int] | None:
+    """The ids that the statement finds; None while PostgreSQL is away."""
     try:
-        return await _ids(pool, WAITING)
+        async with asyncio.timeout(CHECK_TIMEOUT_S), pool.acquire() as connection:
+            return frozenset(row["id"] for row in await connection.fetch(statement, *arguments))
     except AWAY as error:
         logger.warning("search is not checked", extra={"error": describe(error)})
-        return frozenset()
-
-
-async def _ids(pool: ReadPool, statement: str, *arguments: Sequence[int]) -> frozenset[int]:
-    async with asyncio.timeout(CHECK_TIMEOUT_S), pool.acquire() as connection:
-        return frozenset(row["id"] for row in await connection.fetch(statement, *arguments))
+        return None

@@ -45,6 +45,11 @@ class SearchQuery:
         """How many results come before the page."""
         return self.skip + (self.number - 1) * self.size
 
+    def has_more(self, shown: int, count: int, *, is_lower_bound: bool) -> bool:
+        """Whether there are results after the page, of which so many are shown."""
+        is_full = is_lower_bound and shown == self.size
+        return shown > 0 and (self.offset + shown < count or is_full)
+
     @property
     def order(self) -> str:
         """`sort`, or what it means where there are no words to be relevant to."""

@@ -168,12 +168,11 @@ def _found(query: SearchQuery, answer: dict[str, Any], typos: float | None) -> F
     hits, counted = answer["hits"], answer.get("aggregations")
     rows, count = [_row(hit) for hit in hits["hits"]], hits["total"]["value"]
     is_lower_bound = hits["total"]["relation"] == "gte"
-    has_more = query.offset + len(rows) < count or (is_lower_bound and len(rows) == query.size)
     return Found(
         rows=rows,
         count=count,
         is_lower_bound=is_lower_bound,
-        has_more=bool(rows) and has_more,
+        has_more=query.has_more(len(rows), count, is_lower_bound=is_lower_bound),
         facets=facet_counts(counted, newest=query.period != "upcoming") if counted else {},
         end=rows[-1]["sort"] if rows else [],
         typos=typos,
