@@ -6,9 +6,8 @@ import struct
 import termios
 from collections.abc import Callable
 
-from shared.http.config import Config
+from shared.http.config import CHECK_S, Config
 
-CHECK_S = 5.0
 MAX_UNSENT_BYTES = 128 * 1024 * 1024
 
 

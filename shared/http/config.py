@@ -13,6 +13,8 @@ from shared.settings import Settings
 if TYPE_CHECKING:
     from shared.http.answers import AnswerWatch
 
+# How often it is looked at whether a body or an answer goes on fast enough.
+CHECK_S = 5.0
 # No browser takes an answer for a page, shows it in a frame, or tells another site where it was.
 HEADERS = [
     ("X-Content-Type-Options", "nosniff"),

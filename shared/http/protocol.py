@@ -8,7 +8,6 @@ an answer, then the connection is closed and the log says why (SECURITY.md).
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable
 from typing import Any
 
 import httptools
@@ -16,7 +15,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from shared.http.answers import AnswerWatch
-from shared.http.config import Config
+from shared.http.config import CHECK_S, Config
 from shared.http.heads import head_error, is_websocket, without_upgrade
 from shared.jsonapi.errors import (
     BadRequest,
@@ -36,7 +35,6 @@ logger = logging.getLogger(__name__)
 MAX_HEAD_BYTES = 48 * 1024
 # A chunked body may take so many times its size on the wire.
 CHUNK_OVERHEAD = 8
-CHECK_S = 5.0
 # After a refusal what still arrives is discarded for so long: the client of a connection that is
 # closed at once may see a reset in place of the answer (RFC 9112 §9.6).
 LINGER_S = 2.0
@@ -120,18 +118,18 @@ class HTTPProtocol(HttpToolsProtocol):
                 self._refuse(ContentTooLarge(detail))
             elif self._timer is None:
                 self._body_since = self.loop.time()
-                self._timer = self._after(self.settings.body_timeout_s, self._check_body)
+                self._time_body(self.settings.body_timeout_s)
         elif self._in_head and self._wire_bytes > MAX_HEAD_BYTES:
             detail = f"The head of the request is larger than {MAX_HEAD_BYTES} bytes."
             self._refuse(RequestHeaderFieldsTooLarge(detail))
         elif self._timer is None and not self._is_answering:
             self._time_head()
 
-    def _after(self, limit_s: float, check: Callable[[], None]) -> asyncio.TimerHandle:
-        return self.loop.call_later(min(CHECK_S, limit_s), check)
-
     def _time_head(self) -> None:
         self._timer = self.loop.call_later(self.settings.header_timeout_s, self._head_is_late)
+
+    def _time_body(self, left_s: float) -> None:
+        self._timer = self.loop.call_later(min(CHECK_S, left_s), self._check_body)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -151,14 +149,14 @@ class HTTPProtocol(HttpToolsProtocol):
         taken_s = self.loop.time() - self._body_since
         if self.flow.read_paused:
             # It is this process that does not read.
-            self._timer = self._after(settings.body_timeout_s, self._check_body)
+            self._time_body(settings.body_timeout_s)
         elif taken_s >= settings.body_timeout_s:
             self._refuse(RequestTimeout(f"The body took over {settings.body_timeout_s:g} s."))
         elif self._body_bytes < settings.min_bytes_per_s * taken_s:
             detail = f"The body came at less than {settings.min_bytes_per_s} bytes a second."
             self._refuse(RequestTimeout(detail))
         else:
-            self._timer = self._after(settings.body_timeout_s - taken_s, self._check_body)
+            self._time_body(settings.body_timeout_s - taken_s)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -224,9 +222,6 @@ class HTTPProtocol(HttpToolsProtocol):
             # The next request has begun to arrive meanwhile.
             self._unset_keepalive_if_required()
             self._time_head()
-
-    def send_400_response(self, msg: str) -> None:
-        self._refuse(BadRequest("The request is not valid HTTP/1.1."))
 
     def _refuse(self, error: JSONAPIError, *, linger_s: float = LINGER_S) -> None:
         """End the connection with this answer, where no other answer is on its way."""

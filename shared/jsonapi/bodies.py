@@ -99,14 +99,12 @@ class BodyReader:
             self.more += 1
 
     def _add_unknown(self, what: str, wire: str) -> None:
-        # There may be a hundred thousand of them: nothing is written for one that is not shown.
-        if len(self.errors) >= MAX_ERRORS:
-            self.more += 1
-        else:
+        if len(self.errors) < MAX_ERRORS:
             detail = f"{self.resource.type} has no {what} {wire!r}."
-            pointer = f"/data/{what}s/{escape(wire)}"
-            source = {"pointer": pointer}
-            self.errors.append(UnprocessableContent(detail, source=source))
+            self._add(UnprocessableContent, detail, f"/data/{what}s/{escape(wire)}")
+        else:
+            # There may be a hundred thousand of them: nothing is written for one not shown.
+            self.more += 1
 
     def _attributes(self, data: dict[str, Any], *, partial: bool) -> Iterator[tuple[str, Any]]:
         members = self._members(data, "attributes")

@@ -196,10 +196,10 @@ def error_response(
     It shows MAX_ERRORS errors, and says how many others there are with the `more` of a group.
     """
     more += len(errors[MAX_ERRORS:])
-    statuses = {error.status for error in errors[:MAX_ERRORS]}
+    errors = errors[:MAX_ERRORS]
+    statuses = {error.status for error in errors}
     general = 500 if max(statuses) >= 500 else 400
     status = statuses.pop() if len(statuses) == 1 else general
-    errors = errors[:MAX_ERRORS]
     if more:
         detail = f"There are {more} more errors; mend these first."
         errors = [*errors, JSONAPIError(None, detail, "More Errors", status)]
