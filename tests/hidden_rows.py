@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import asyncpg
 import httpx
+import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
 
@@ -159,3 +160,26 @@ async def _fill(settings: Settings, owner: int, stranger: int) -> None:
     await connection.execute(TYPES)
     await connection.execute(FAQS)
     await connection.close()
+
+
+@pytest.fixture(scope="module")
+async def owner(api: Client) -> Account:
+    return await api.sign_up()
+
+
+@pytest.fixture(scope="module")
+async def someone(api: Client) -> Account:
+    return await api.sign_up()
+
+
+@pytest.fixture(scope="module")
+def databases(settings: Settings, owner: Account, someone: Account) -> list[Settings]:
+    return make_databases(settings, owner.id, someone.id)
+
+
+@pytest.fixture(scope="module")
+async def states(
+    apps: dict[str, FastAPI], databases: list[Settings], owner: Account, someone: Account
+) -> AsyncIterator[States]:
+    async with running(databases, apps, owner, someone) as states:
+        yield states

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive
 
 from shared.server import server_config
 from shared.settings import Settings
@@ -30,6 +30,16 @@ async def serve(app: ASGIApp, port: int, settings: Settings | None = None) -> As
     finally:
         server.should_exit = True
         await task
+
+
+async def whole_body(receive: Receive) -> bytes:
+    """The body that an ASGI app is sent, when it is complete."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    return body
 
 
 async def talk(port: int, *packets: bytes, pause_s: float = 0.05) -> bytes:

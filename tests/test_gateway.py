@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 from dev.servers import free_port
 from gateway.app import build_app
 from shared.settings import Settings
-from tests.serving import serve
+from tests.serving import serve, whole_body
 
 
 class Upstream:
@@ -27,11 +27,7 @@ class Upstream:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        body, more = b"", True
-        while more:
-            message = await receive()
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
+        body = await whole_body(receive)
         self.requests.append((scope, body))
         start = {"type": "http.response.start", "status": self.status, "headers": self.headers}
         await send(start)

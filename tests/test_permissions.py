@@ -1,18 +1,16 @@
 """Nothing that a stranger may ask tells of drafts, private and deleted rows (a property)."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 from urllib.parse import quote
 
-import pytest
-from fastapi import FastAPI
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from shared.settings import Settings
+from tests import hidden_rows
 from tests.client import MEDIA_TYPE, Account, Client
 from tests.hidden_rows import (
     DELETED,
@@ -23,36 +21,14 @@ from tests.hidden_rows import (
     SHOWN,
     States,
     identifier,
-    make_databases,
-    running,
     told,
 )
 
+owner, someone = hidden_rows.owner, hidden_rows.someone
+databases, states = hidden_rows.databases, hidden_rows.states
+
 PROFILE = "https://jsonapi.org/profiles/ethanresnick/cursor-pagination"
 PAGES = 3
-
-
-@pytest.fixture(scope="module")
-async def owner(api: Client) -> Account:
-    return await api.sign_up()
-
-
-@pytest.fixture(scope="module")
-async def reader(api: Client) -> Account:
-    return await api.sign_up()
-
-
-@pytest.fixture(scope="module")
-def databases(settings: Settings, owner: Account, reader: Account) -> list[Settings]:
-    return make_databases(settings, owner.id, reader.id)
-
-
-@pytest.fixture(scope="module")
-async def states(
-    apps: dict[str, FastAPI], databases: list[Settings], owner: Account, reader: Account
-) -> AsyncIterator[States]:
-    async with running(databases, apps, owner, reader) as states:
-        yield states
 
 
 @dataclass(frozen=True)

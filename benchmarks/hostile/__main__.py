@@ -5,7 +5,6 @@ It ends with 0 when it has measured, whatever came out, and with 1 when it could
 
 import argparse
 import os
-import sys
 from datetime import UTC, datetime
 
 from tqdm import tqdm
@@ -16,6 +15,7 @@ from benchmarks.hostile.report import Measured, section
 from benchmarks.hostile.slow import measure_slow
 from benchmarks.hostile.stage import SERVICES, stage
 from benchmarks.machine import commit, machine, versions
+from benchmarks.options import run_or_exit
 from benchmarks.page import FILE, write_section
 from dev.errors import DevError
 from dev.importer import positive
@@ -68,12 +68,7 @@ def main() -> None:
     arguments = options.parse_args()
     if arguments.write and arguments.only:
         options.error("the docs have all families: --write goes without --only")
-    try:
-        run(arguments)
-    except DevError as error:
-        sys.exit(str(error))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run_or_exit(run, arguments)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ It ends with 0 when it has measured, whatever came out, and with 1 when it could
 
 import argparse
 import os
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,9 +21,8 @@ from benchmarks.jsonapi.stage import Stage, stage
 from benchmarks.jsonapi.statements import count_statements
 from benchmarks.load import Loader
 from benchmarks.machine import commit, machine, versions
-from benchmarks.options import some_of
+from benchmarks.options import run_or_exit, some_of
 from benchmarks.page import FILE, write_section
-from dev.errors import DevError
 from dev.importer import positive
 
 PLOT = FILE.with_name("bench-jsonapi.svg")
@@ -129,12 +127,7 @@ def main() -> None:
     arguments = options.parse_args()
     if arguments.rivals and "page" not in arguments.cases:
         options.error("--rivals are measured with the case page")
-    try:
-        measure(arguments)
-    except DevError as error:
-        sys.exit(str(error))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run_or_exit(measure, arguments)
 
 
 if __name__ == "__main__":

@@ -5,14 +5,13 @@ It ends with 0 when it has measured, whatever came out, and with 1 when it could
 
 import argparse
 import os
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 from tqdm import tqdm
 
 from benchmarks.machine import commit, machine, versions
-from benchmarks.options import some_of
+from benchmarks.options import run_or_exit, some_of
 from benchmarks.page import FILE, write_section
 from benchmarks.search.data import queries
 from benchmarks.search.latencies import latencies
@@ -21,7 +20,6 @@ from benchmarks.search.report import Measured, plots, section
 from benchmarks.search.searches import timed
 from benchmarks.search.stage import Command, Stage, stage
 from dev.elasticsearch import VERSION
-from dev.errors import DevError
 from dev.importer import positive
 
 PARTS = ("rebuild", "memory", "latency", "search", "postgres")
@@ -132,12 +130,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    try:
-        measure(parser().parse_args())
-    except DevError as error:
-        sys.exit(str(error))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run_or_exit(measure, parser().parse_args())
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from dev.servers import free_port
 from shared.app import create_app
 from shared.http import answers as answers_module
 from shared.settings import Settings
-from tests.serving import error_of, serve, talk
+from tests.serving import error_of, serve, talk, whole_body
 
 ANSWER = b"x" * 10_000_000
 HEAD = b"POST /livez HTTP/1.1\r\nHost: h\r\n"
@@ -37,10 +37,8 @@ class Large:
                 await send({"type": "http.response.body", "body": part, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
             return
-        more = scope["type"] == "http"
-        while more:
-            message = await receive()
-            more = message.get("more_body", False)
+        if scope["type"] == "http":
+            await whole_body(receive)
         await self.app(scope, receive, send)
 
 
@@ -190,28 +188,28 @@ async def is_cut_off(
     return size < len(ANSWER)
 
 
-async def test_a_client_that_does_not_take_its_answer_is_cut_off(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+async def watchful(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
+    """A process that looks often whether its clients take their answers."""
     monkeypatch.setattr(answers_module, "CHECK_S", 0.2)
     async with serving(min_bytes_per_s=20_000) as port:
-        with slow_socket(port) as client:
-            await asyncio.sleep(1)
-            assert await is_cut_off(client)
-        with slow_socket(port) as client:
-            for _ in range(20):
-                await asyncio.get_running_loop().sock_recv(client, 10)
-                await asyncio.sleep(0.05)
-            assert await is_cut_off(client)
+        yield port
 
 
-async def test_a_client_that_takes_its_answer_slowly_gets_all_of_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(answers_module, "CHECK_S", 0.2)
-    async with serving(min_bytes_per_s=20_000) as port:
-        with slow_socket(port) as client:
-            assert not await is_cut_off(client, pause_s=0.001)
+async def test_a_client_that_does_not_take_its_answer_is_cut_off(watchful: int) -> None:
+    with slow_socket(watchful) as client:
+        await asyncio.sleep(1)
+        assert await is_cut_off(client)
+    with slow_socket(watchful) as client:
+        for _ in range(20):
+            await asyncio.get_running_loop().sock_recv(client, 10)
+            await asyncio.sleep(0.05)
+        assert await is_cut_off(client)
+
+
+async def test_a_client_that_takes_its_answer_slowly_gets_all_of_it(watchful: int) -> None:
+    with slow_socket(watchful) as client:
+        assert not await is_cut_off(client, pause_s=0.001)
 
 
 async def test_of_too_many_slow_clients_the_slowest_is_cut_off(

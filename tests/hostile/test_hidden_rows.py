@@ -5,7 +5,7 @@ name, and answered as by a database without hidden rows. Who knows one identifie
 its event with what belongs to it, and nothing else.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from itertools import zip_longest
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
@@ -13,9 +13,8 @@ from zlib import crc32
 
 import httpx
 import pytest
-from fastapi import FastAPI
 
-from shared.settings import Settings
+from tests import hidden_rows
 from tests.client import MEDIA_TYPE, Account, Client
 from tests.hidden_rows import (
     DELETED,
@@ -25,10 +24,11 @@ from tests.hidden_rows import (
     SHOWN,
     States,
     identifier,
-    make_databases,
-    running,
     told,
 )
+
+owner, someone = hidden_rows.owner, hidden_rows.someone
+databases, states = hidden_rows.databases, hidden_rows.states
 
 CURSORS = f'{MEDIA_TYPE}; profile="https://jsonapi.org/profiles/ethanresnick/cursor-pagination"'
 PAGES = 2
@@ -52,29 +52,6 @@ VALUES = {
 }
 KINDS = ("event", "faq", "faq-type")
 Shown = set[tuple[str, int]]
-
-
-@pytest.fixture(scope="module")
-async def owner(api: Client) -> Account:
-    return await api.sign_up()
-
-
-@pytest.fixture(scope="module")
-async def someone(api: Client) -> Account:
-    return await api.sign_up()
-
-
-@pytest.fixture(scope="module")
-def databases(settings: Settings, owner: Account, someone: Account) -> list[Settings]:
-    return make_databases(settings, owner.id, someone.id)
-
-
-@pytest.fixture(scope="module")
-async def states(
-    apps: dict[str, FastAPI], databases: list[Settings], owner: Account, someone: Account
-) -> AsyncIterator[States]:
-    async with running(databases, apps, owner, someone) as states:
-        yield states
 
 
 class Read(NamedTuple):

@@ -14,7 +14,7 @@ from dev.servers import free_port
 from gateway.app import build_app
 from shared.app import create_app
 from shared.settings import Settings
-from tests.serving import answers, error_of, serve, talk
+from tests.serving import answers, error_of, serve, talk, whole_body
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -29,11 +29,7 @@ class Echo:
         if scope["type"] != "http" or not scope["path"].startswith("/v1/events"):
             await self.app(scope, receive, send)
             return
-        body, more = b"", True
-        while more:
-            message = await receive()
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
+        body = await whole_body(receive)
         headers = [[k.decode(), v.decode("latin-1")] for k, v in scope["headers"]]
         told = orjson.dumps({"body": body.decode(), "headers": headers})
         length = (b"content-length", str(len(told)).encode())
