@@ -15,11 +15,11 @@ from starlette.routing import BaseRoute
 
 from shared.failures import describe
 from shared.health import Check, Health, health_router
-from shared.http.forwarded import ForwardedMiddleware, Networks
+from shared.http.forwarded import Networks
 from shared.jsonapi.describing import add_description
 from shared.jsonapi.middleware import UncaughtErrorMiddleware, add_error_handlers
 from shared.limits import LimitsMiddleware
-from shared.observability import RequestIdMiddleware
+from shared.observability import RequestMiddleware
 from shared.sentry import configure_sentry, report, watch_loop
 from shared.settings import Settings
 
@@ -90,8 +90,7 @@ def _middleware(
         Middleware(UncaughtErrorMiddleware, propagate=propagate),
         Middleware(LimitsMiddleware),
         *outer,
-        Middleware(RequestIdMiddleware),
-        Middleware(ForwardedMiddleware, trusted=app.state.trusted),
+        Middleware(RequestMiddleware, trusted=app.state.trusted),
     ]
 
 

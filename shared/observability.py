@@ -13,6 +13,8 @@ import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.failures import describe, format_traceback
+from shared.http.deadline import deadline_var
+from shared.http.forwarded import Networks, believe
 from shared.settings import Settings
 
 request_var: ContextVar[Scope | None] = ContextVar("request", default=None)
@@ -111,20 +113,21 @@ def configure_logging(settings: Settings) -> None:
         logging.getLogger(name).setLevel(level)
 
 
-class RequestIdMiddleware:
-    """Give the request an id unless a trusted proxy did, echo it, write the access log line."""
+class RequestMiddleware:
+    """Believe a trusted proxy, give the request an id, echo it, write the access log line."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, *, trusted: Networks) -> None:
+        self.app, self.trusted = app, trusted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        deadline_token = deadline_var.set(believe(scope, self.trusted))
         state = scope.setdefault("state", {})
         request_id: str = state.get("request_id") or f"{random.getrandbits(128):032x}"
         state["request_id"] = request_id
-        token = request_var.set(scope)
+        request_token = request_var.set(scope)
         started, status = time.perf_counter(), 500
 
         async def send_with_id(message: Message) -> None:
@@ -138,7 +141,8 @@ class RequestIdMiddleware:
             await self.app(scope, receive, send_with_id)
         finally:
             _log_request(scope, status, time.perf_counter() - started)
-            request_var.reset(token)
+            request_var.reset(request_token)
+            deadline_var.reset(deadline_token)
 
 
 def _log_request(scope: Scope, status: int, elapsed_s: float) -> None:

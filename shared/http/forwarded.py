@@ -7,16 +7,15 @@ these headers are ignored.
 import asyncio
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from starlette.types import ASGIApp, Receive, Scope, Send
-
-from shared.http.deadline import deadline_var
+from starlette.types import Scope
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 SAFE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}\Z")
+BELIEVED = (b"x-forwarded-for", b"x-forwarded-proto", b"x-request-id", b"x-request-timeout-ms")
 MILLISECONDS = re.compile(rb"[0-9]{1,9}\Z")
 
 
@@ -69,36 +68,31 @@ def client_of(peer: str, forwarded_for: Sequence[bytes], trusted: Networks) -> s
     return client
 
 
-class ForwardedMiddleware:
-    """Puts what a trusted peer says of a request into its scope, and sets its deadline."""
+def believe(scope: Scope, trusted: Networks) -> float | None:
+    """Put what a trusted peer says of a request into its scope.
 
-    def __init__(self, app: ASGIApp, *, trusted: Networks) -> None:
-        self.app, self.trusted = app, trusted
+    Returns the deadline, in the loop's time, or None where none was told.
+    """
+    peer = scope.get("client")
+    if peer is None or peer[0] not in trusted:
+        return None
+    said: dict[bytes, list[bytes]] = {}
+    for name, value in scope["headers"]:
+        if name in BELIEVED:
+            said.setdefault(name, []).append(value)
+    return _take_over(scope, peer[0], said, trusted) if said else None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        peer = scope.get("client") if scope["type"] == "http" else None
-        if peer is None or peer[0] not in self.trusted:
-            await self.app(scope, receive, send)
-            return
-        token = deadline_var.set(self._believe(scope, peer[0]))
-        try:
-            await self.app(scope, receive, send)
-        finally:
-            deadline_var.reset(token)
 
-    def _believe(self, scope: Scope, peer: str) -> float | None:
-        """Take over what the headers say; returns the deadline, in the loop's time."""
-        hops: list[bytes] = []
-        deadline = None
-        for name, value in scope["headers"]:
-            if name == b"x-forwarded-for":
-                hops.append(value)
-            elif name == b"x-forwarded-proto" and value in (b"http", b"https"):
-                scope["scheme"] = value.decode()
-            elif name == b"x-request-id" and SAFE_REQUEST_ID.match(value):
-                scope.setdefault("state", {})["request_id"] = value.decode()
-            elif name == b"x-request-timeout-ms" and MILLISECONDS.match(value):
-                deadline = asyncio.get_running_loop().time() + int(value) / 1000
-        if hops:
-            scope["client"] = (client_of(peer, hops, self.trusted), 0)
-        return deadline
+def _take_over(
+    scope: Scope, peer: str, said: Mapping[bytes, Sequence[bytes]], trusted: Networks
+) -> float | None:
+    if hops := said.get(b"x-forwarded-for"):
+        scope["client"] = (client_of(peer, hops, trusted), 0)
+    scheme, request_id, left_ms = (said.get(name, [b""])[-1] for name in BELIEVED[1:])
+    if scheme in (b"http", b"https"):
+        scope["scheme"] = scheme.decode()
+    if SAFE_REQUEST_ID.match(request_id):
+        scope.setdefault("state", {})["request_id"] = request_id.decode()
+    if not MILLISECONDS.match(left_ms):
+        return None
+    return asyncio.get_running_loop().time() + int(left_ms) / 1000

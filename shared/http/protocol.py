@@ -16,6 +16,7 @@ from uvicorn.server import ServerState
 
 from shared.http.answers import AnswerWatch
 from shared.http.config import CHECK_S, Config
+from shared.http.exchange import exchange_of
 from shared.http.heads import head_error, is_websocket, without_upgrade
 from shared.jsonapi.errors import (
     BadRequest,
@@ -106,8 +107,9 @@ class HTTPProtocol(HttpToolsProtocol):
                 rest = self._ignore_upgrade(parsed[upgrade.args[0] :])
             except httptools.HttpParserError:
                 self._refuse(BadRequest("The request is not valid HTTP/1.1."))
-        if not self._is_refused:
-            self._wire_bytes += len(data)
+        self._wire_bytes += len(data)
+        # Mostly the whole of a request has come at once.
+        if (self._in_head or self._in_body or not self._is_answering) and not self._is_refused:
             self._bound_message()
 
     def _bound_message(self) -> None:
@@ -185,7 +187,12 @@ class HTTPProtocol(HttpToolsProtocol):
             self._refuse(error)
             return
         self._in_body = True
-        super().on_headers_complete()
+        earlier, self.cycle = self.cycle, exchange_of(self, method, version)
+        if earlier is None or earlier.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
 
     def on_body(self, body: bytes) -> None:
         if self._in_body and not self._is_refused:

@@ -1,0 +1,130 @@
+"""One request and its answer on a connection: what the parser read, and what the app sends."""
+
+import asyncio
+from collections.abc import Iterable
+from functools import lru_cache
+from urllib.parse import unquote
+
+import httptools
+from starlette.types import Message
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
+
+# Larger bodies are written after the head: copying them costs more than a second system call.
+MAX_JOINED_BYTES = 64 * 1024
+WITHOUT_BODY = (204, 304)
+
+RawHeaders = Iterable[tuple[bytes, bytes]]
+
+
+class Exchange(RequestResponseCycle):
+    """uvicorn's, which writes an answer of known length as one: one system call, one packet."""
+
+    # What is written with the first bytes of the body.
+    _head = b""
+
+    async def send(self, message: Message) -> None:  # type: ignore[override]
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+        if self.disconnected:
+            return
+        if not self.response_started and message["type"] == "http.response.start":
+            self._begin(message["status"], message.get("headers", ()))
+        elif self.response_complete or message["type"] != "http.response.body":
+            raise RuntimeError(f"{message['type']} was sent out of order.")
+        else:
+            self._go_on(message.get("body", b""), message.get("more_body", False))
+
+    def _begin(self, status: int, headers: RawHeaders) -> None:
+        self.response_started, self.waiting_for_100_continue = True, False
+        lines = [STATUS_LINE[status], *_lines(tuple(self.default_headers))]
+        is_closing = False
+        for name, value in headers:
+            lines.append(b"%b: %b\r\n" % (name, value))
+            if name == b"content-length":
+                self.expected_content_length, self.chunked_encoding = int(value), False
+            elif name == b"connection":
+                is_closing = b"close" in value.lower()
+        if is_closing:
+            self.keep_alive = False
+        elif not self.keep_alive:
+            lines.append(b"connection: close\r\n")
+        is_empty = self.scope["method"] == "HEAD" or status in WITHOUT_BODY
+        if self.chunked_encoding is None and not is_empty:
+            self.chunked_encoding = True
+            lines.append(b"transfer-encoding: chunked\r\n")
+        lines.append(b"\r\n")
+        self._head = _checked(b"".join(lines), len(lines))
+        if self.chunked_encoding:
+            # The first chunk may be long in coming.
+            self._write(b"")
+
+    def _go_on(self, body: bytes, more_body: bool) -> None:
+        if self.scope["method"] == "HEAD":
+            self.expected_content_length, body = 0, b""
+        elif self.chunked_encoding:
+            chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+            body = chunk if more_body else chunk + b"0\r\n\r\n"
+        else:
+            self.expected_content_length -= len(body)
+            if self.expected_content_length < 0:
+                raise RuntimeError("The body is longer than its Content-Length.")
+        self._write(body)
+        if not more_body:
+            self._end()
+
+    def _end(self) -> None:
+        if self.expected_content_length:
+            raise RuntimeError("The body is shorter than its Content-Length.")
+        self.response_complete = True
+        self.message_event.set()
+        if not self.keep_alive:
+            self.transport.close()
+        self.on_response()
+
+    def _write(self, body: bytes) -> None:
+        head, self._head = self._head, b""
+        if len(body) > MAX_JOINED_BYTES:
+            if head:
+                self.transport.write(head)
+            self.transport.write(body)
+        elif head or body:
+            self.transport.write(head + body)
+
+
+def _checked(head: bytes, lines: int) -> bytes:
+    """The head, in which nothing that came from outside may end a line before its end."""
+    if not head.count(b"\r") == head.count(b"\n") == lines or b"\0" in head:
+        raise RuntimeError("A header of the answer has a value that is not valid in HTTP.")
+    return head
+
+
+@lru_cache(maxsize=4)
+def _lines(headers: tuple[tuple[bytes, bytes], ...]) -> list[bytes]:
+    """The headers that every answer of this second has."""
+    return [b"%b: %b\r\n" % (name.lower(), value) for name, value in headers]
+
+
+def exchange_of(protocol: HttpToolsProtocol, method: bytes, version: str) -> Exchange:
+    """The exchange that begins with the head that was parsed last; fills its scope."""
+    url, scope = httptools.parse_url(protocol.url), protocol.scope
+    path = url.path.decode("ascii")
+    scope["method"], scope["http_version"] = method.decode("ascii"), version
+    scope["path"] = unquote(path) if "%" in path else path
+    scope["raw_path"], scope["query_string"] = url.path, url.query or b""
+    return Exchange(
+        scope=scope,
+        transport=protocol.transport,
+        flow=protocol.flow,
+        logger=protocol.logger,
+        access_logger=protocol.access_logger,
+        access_log=False,
+        default_headers=protocol.server_state.default_headers,
+        message_event=asyncio.Event(),
+        expect_100_continue=protocol.expect_100_continue,
+        keep_alive=version != "1.0" and protocol.parser.should_keep_alive(),
+        on_response=protocol.on_response_complete,
+    )
