@@ -5,7 +5,7 @@ import contextlib
 
 from starlette.types import Receive
 
-from shared.jsonapi.errors import ContentTooLarge, ServiceUnavailable
+from shared.errors import ContentTooLarge, ServiceUnavailable
 
 WATCH_AFTER_S = 0.05
 DISCARD_BYTES, DISCARD_S = 16 * 1024 * 1024, 5.0

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 
 from gateway.proxy import upstreams
 from shared.health import Check, CheckFailedError
-from shared.incidents import Incidents
+from shared.observability.incidents import Incidents
 
 TIMEOUT = {"connect": 1.0, "read": 2.5}
 

@@ -11,8 +11,8 @@ import orjson
 from starlette.types import Scope
 
 from gateway.routes import PATHS, TYPES
-from shared.jsonapi.errors import BadRequest
-from shared.jsonapi.references import MAX_OPERATIONS, OPERATIONS, path_of
+from shared.errors import BadRequest
+from shared.jsonapi.href import MAX_OPERATIONS, OPERATIONS, path_of
 from shared.jsonapi.strict import has_too_many
 
 # Its answer is as good as any where the operations name no type.

@@ -21,9 +21,9 @@ from gateway.headers import request_headers, response_headers
 from gateway.operations import has_operations, service_of_operations
 from gateway.routes import Route, route_of
 from gateway.upstream import FAILURES, Upstream
-from shared.failures import describe
+from shared.errors import JSONAPIError, error_response
 from shared.http.deadline import deadline_var
-from shared.jsonapi.errors import JSONAPIError, error_response
+from shared.observability.failures import describe
 from shared.settings import Settings
 
 logger = logging.getLogger(__name__)

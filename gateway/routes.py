@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection
 from typing import NamedTuple
 
-from shared.jsonapi.references import OPERATIONS
+from shared.jsonapi.href import OPERATIONS
 
 ONE = "/[^/]+"
 REST = f"(?:{ONE})*"

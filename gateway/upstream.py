@@ -9,13 +9,13 @@ import aiohttp
 import httpx
 
 from shared.breaker import Breaker
-from shared.failures import describe
-from shared.jsonapi.errors import (
+from shared.errors import (
     BadGateway,
     GatewayTimeout,
     JSONAPIError,
     ServiceUnavailable,
 )
+from shared.observability.failures import describe
 from shared.settings import Settings
 
 logger = logging.getLogger(__name__)

@@ -13,14 +13,14 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
-from shared.failures import describe
+from shared.error_handlers import UncaughtErrorMiddleware, add_error_handlers
 from shared.health import Check, Health, health_router
 from shared.http.forwarded import Networks
-from shared.jsonapi.describing import add_description
-from shared.jsonapi.middleware import UncaughtErrorMiddleware, add_error_handlers
-from shared.limits import LimitsMiddleware
-from shared.observability import RequestMiddleware
-from shared.sentry import configure_sentry, report, watch_loop
+from shared.http.limits import LimitsMiddleware
+from shared.observability.failures import describe
+from shared.observability.logs import RequestMiddleware
+from shared.observability.sentry import configure_sentry, report, watch_loop
+from shared.openapi import add_description
 from shared.settings import Settings
 
 # FastAPI asks for OpenTelemetry providers at each request; we report by Sentry and the log.

@@ -11,7 +11,7 @@ from fastapi import Depends, FastAPI
 from starlette.requests import Request
 
 from shared.db import SessionDep, driver_connection
-from shared.jsonapi.errors import Forbidden, Unauthorized
+from shared.errors import Forbidden, Unauthorized
 from shared.tokens import RemoteKeys, bearer, verify
 
 # The contract of the view `auth.accounts`; a deleted account has no row.

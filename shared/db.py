@@ -12,9 +12,9 @@ from sqlalchemy.exc import TimeoutError as SQLTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
 
+from shared.errors import ServiceUnavailable
 from shared.http.deadline import check_deadline
-from shared.incidents import Incidents
-from shared.jsonapi.errors import ServiceUnavailable
+from shared.observability.incidents import Incidents
 from shared.pool import ReadPool
 from shared.settings import Settings
 

@@ -16,9 +16,9 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from starlette.responses import Response
 
-from shared.failures import PlainError
-from shared.incidents import Incidents
-from shared.sentry import report
+from shared.observability.failures import PlainError
+from shared.observability.incidents import Incidents
+from shared.observability.sentry import report
 
 Checker = Callable[[], Awaitable[tuple[bool, str]]]
 

@@ -20,8 +20,8 @@ from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 from sqlalchemy.orm import Mapper
 
 from shared.db import POSTGRESQL, Base
-from shared.failures import describe
 from shared.health import Check
+from shared.observability.failures import describe
 from shared.settings import Settings, get_settings
 
 LOCK_NOT_AVAILABLE = "55P03"

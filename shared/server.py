@@ -13,8 +13,8 @@ from starlette.types import ASGIApp
 from shared.http.config import Config
 from shared.http.forwarded import Networks
 from shared.http.protocol import HTTPProtocol
-from shared.observability import configure_logging
-from shared.sentry import watch_process
+from shared.observability.logs import configure_logging
+from shared.observability.sentry import watch_process
 from shared.settings import Settings, get_settings
 
 

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import httpx
 import jwt
 
-from shared.failures import describe
-from shared.jsonapi.errors import ServiceUnavailable, Unauthorized
+from shared.errors import ServiceUnavailable, Unauthorized
+from shared.observability.failures import describe
 from shared.settings import Settings
 
 logger = logging.getLogger(__name__)

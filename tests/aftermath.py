@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 import httpx
 import pytest
 
-from services.search.audit import compare
-from services.search.elastic import elastic_client, read_targets
-from services.search.sync import BATCH_LOCK, ROLE, drain, holding
+from services.search.index.client import elastic_client, read_targets
+from services.search.index.sync import BATCH_LOCK, ROLE, drain, holding
+from services.search.rebuild.audit import compare
 from shared.db import raw_connection
 from shared.settings import Settings
 from tests.client import Client
-from tests.test_search import Index
+from tests.search.test_search import Index
 
 ACTIVE = "SELECT index_name FROM search.generations WHERE state = 'active'"
 SEARCH = "/v1/search/events?filter[query]=numerous"

@@ -9,7 +9,7 @@ import aiohttp
 import asyncpg
 
 from benchmarks.search.rebuilding import syncing
-from services.search.document import READ_ALIAS
+from services.search.index.document import READ_ALIAS
 from shared.settings import Settings
 from tests.databases import plain
 

@@ -10,10 +10,10 @@ import httpx
 
 from benchmarks.search.data import Queries
 from benchmarks.search.stage import searching
-from services.search.body import counted_body
-from services.search.document import READ_ALIAS
-from services.search.query import SearchQuery
-from services.search.typed import parse
+from services.search.engines.elastic_query import counted_body
+from services.search.engines.query import SearchQuery
+from services.search.engines.typed import parse
+from services.search.index.document import READ_ALIAS
 from shared.settings import Settings
 from tests.databases import plain
 

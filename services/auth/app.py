@@ -11,9 +11,9 @@ from services.auth.resources import user_resource
 from services.auth.routes import describe_me, me_route, router
 from shared.app import create_app
 from shared.db import database_lifespan
+from shared.jsonapi.http.routes import resource_routes
 from shared.jsonapi.openapi import describe
 from shared.jsonapi.resource import Registry
-from shared.jsonapi.routes import resource_routes
 from shared.migrations import database_checks
 from shared.settings import Settings, get_settings
 

@@ -18,7 +18,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from fastapi import FastAPI
 from starlette.requests import ClientDisconnect, Request
 
-from shared.jsonapi.errors import ServiceUnavailable
+from shared.errors import ServiceUnavailable
 
 T = TypeVar("T")
 

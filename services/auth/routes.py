@@ -12,13 +12,13 @@ from services.auth.models import User as Account
 from services.auth.passwords import Hashing
 from shared.auth import require_user
 from shared.db import Database, outage_as_503
-from shared.jsonapi.endpoints import item_response
-from shared.jsonapi.errors import BadRequest, Unauthorized
+from shared.errors import BadRequest, Unauthorized
+from shared.jsonapi.http.endpoints import item_response
+from shared.jsonapi.http.serving import Endpoint, reading
 from shared.jsonapi.negotiation import negotiate, parse_object, read_body
 from shared.jsonapi.openapi import error_references
-from shared.jsonapi.reading import Reader
+from shared.jsonapi.read.reader import Reader
 from shared.jsonapi.resource import Registry
-from shared.jsonapi.serving import Endpoint, reading
 
 router = APIRouter()
 

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.events.models import Event, Profile, Role
 from shared.auth import User, Viewer
-from shared.jsonapi.errors import Forbidden
+from shared.errors import Forbidden
 from shared.jsonapi.fields import HTML, URL, Documented, Instant
 from shared.jsonapi.resource import (
     AdminOnly,

@@ -6,9 +6,9 @@ from services.faq.resources import EVENT, FAQ, FAQ_TYPE
 from shared.app import create_app
 from shared.auth import keys_lifespan
 from shared.db import database_lifespan
+from shared.jsonapi.http.routes import resource_routes
 from shared.jsonapi.openapi import describe
 from shared.jsonapi.resource import Registry
-from shared.jsonapi.routes import resource_routes
 from shared.migrations import database_checks
 from shared.settings import Settings, get_settings
 

@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.db import Base
-from shared.jsonapi.idempotency import idempotency_table
+from shared.jsonapi.write.idempotency import idempotency_table
 
 idempotency_table("faq")
 

@@ -16,18 +16,19 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from tqdm import tqdm
 
-from services.search import sync, worker
-from services.search.audit import AuditError, Progress, audit_active
-from services.search.elastic import elastic_client
-from services.search.generations import RebuildError, roll_back
-from services.search.poison import REFUSED
-from services.search.preconditions import lost_preconditions
-from services.search.requests import request_rebuild, run_open_request
-from services.search.sync import ROLE
+from services.search.index import sync
+from services.search.index.client import elastic_client
+from services.search.index.generations import RebuildError, roll_back
+from services.search.index.invariants import lost_preconditions
+from services.search.index.refused import REFUSED
+from services.search.index.sync import ROLE
+from services.search.rebuild import worker
+from services.search.rebuild.audit import AuditError, Progress, audit_active
+from services.search.rebuild.requests import request_rebuild, run_open_request
 from shared.db import raw_connection
-from shared.failures import describe
-from shared.observability import configure_logging
-from shared.sentry import configure_sentry, watch_process
+from shared.observability.failures import describe
+from shared.observability.logs import configure_logging
+from shared.observability.sentry import configure_sentry, watch_process
 from shared.settings import Settings, get_settings
 
 

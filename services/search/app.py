@@ -8,18 +8,18 @@ from elasticsearch import NotFoundError
 from fastapi import FastAPI
 from sqlalchemy import func, select, text
 
-from services.search.answers import EVENTS_PATH, SUGGESTIONS_PATH
-from services.search.document import READ_ALIAS
-from services.search.elastic import ELASTICSEARCH, elastic_client
-from services.search.fallback import search_pool
+from services.search.api.admin import router as rebuilds
+from services.search.api.answers import EVENTS_PATH, SUGGESTIONS_PATH
+from services.search.api.openapi import describe_search
+from services.search.api.routes import router
+from services.search.engines.elastic import BREAK_AFTER, BREAK_S
+from services.search.engines.postgres import search_pool
+from services.search.index.client import ELASTICSEARCH, elastic_client
+from services.search.index.document import READ_ALIAS
+from services.search.index.invariants import LOST
+from services.search.index.sync import ROLE
 from services.search.models import Outbox
-from services.search.openapi import describe_search
-from services.search.preconditions import LOST
-from services.search.rebuilds import router as rebuilds
-from services.search.routes import router
-from services.search.searching import BREAK_AFTER, BREAK_S
-from services.search.sync import ROLE
-from services.search.worker import RECONCILED_KEY, REDIS
+from services.search.rebuild.worker import RECONCILED_KEY, REDIS
 from shared.app import create_app
 from shared.auth import keys_lifespan
 from shared.breaker import Breaker

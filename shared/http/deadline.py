@@ -6,7 +6,7 @@ It is a duration, so that clocks that differ or jump do not matter.
 import asyncio
 from contextvars import ContextVar
 
-from shared.jsonapi.errors import GatewayTimeout
+from shared.errors import GatewayTimeout
 
 # In the time of the event loop; None where no deadline was told.
 deadline_var: ContextVar[float | None] = ContextVar("deadline", default=None)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from shared.jsonapi.errors import BadRequest, JSONAPIError, Unimplemented
+from shared.errors import BadRequest, JSONAPIError, Unimplemented
 
 RawHeader = tuple[bytes, bytes]
 

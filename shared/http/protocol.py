@@ -14,11 +14,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from shared.http.answers import AnswerWatch
-from shared.http.config import CHECK_S, Config
-from shared.http.exchange import exchange_of
-from shared.http.heads import head_error, is_websocket, without_upgrade
-from shared.jsonapi.errors import (
+from shared.errors import (
     BadRequest,
     ContentTooLarge,
     JSONAPIError,
@@ -28,6 +24,10 @@ from shared.jsonapi.errors import (
     Unimplemented,
     error_response,
 )
+from shared.http.answers import AnswerWatch
+from shared.http.config import CHECK_S, Config
+from shared.http.exchange import exchange_of
+from shared.http.heads import head_error, is_websocket, without_upgrade
 
 logger = logging.getLogger(__name__)
 

@@ -17,10 +17,10 @@ from starlette.requests import Request
 
 from shared.auth import User, Viewer
 from shared.db import Base
-from shared.jsonapi.errors import Forbidden, UnprocessableContent
-from shared.jsonapi.fragments import Fragments
+from shared.errors import Forbidden, UnprocessableContent
 from shared.jsonapi.names import Names, check_names
-from shared.jsonapi.statements import ROW_NAME
+from shared.jsonapi.read.fragments import Fragments
+from shared.jsonapi.read.statements import ROW_NAME
 
 T = TypeVar("T")
 Predicate = Callable[[Viewer], ColumnElement[bool]]

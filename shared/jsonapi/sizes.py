@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from shared.jsonapi.errors import BadRequest, Source
+from shared.errors import BadRequest, Source
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 # Rows with longer texts are read apart from the others, so many at a time.

@@ -9,12 +9,12 @@ import pytest
 from elastic_transport import ObjectApiResponse
 from elasticsearch import AsyncElasticsearch
 
-from services.search import worker
-from services.search.document import READ_ALIAS
-from services.search.elastic import LIVE, elastic_client, read_targets
-from services.search.generations import tidy
-from services.search.requests import request_due, run_open_request
-from services.search.sync import ROLE
+from services.search.index.client import LIVE, elastic_client, read_targets
+from services.search.index.document import READ_ALIAS
+from services.search.index.generations import tidy
+from services.search.index.sync import ROLE
+from services.search.rebuild import worker
+from services.search.rebuild.requests import request_due, run_open_request
 from shared.db import raw_connection
 from tests.aftermath import ACTIVE, check
 from tests.databases import plain

@@ -3,7 +3,7 @@
 import asyncpg
 import pytest
 
-from services.search.sync import BATCH_LOCK, holding
+from services.search.index.sync import BATCH_LOCK, holding
 from tests.faults.stage import COUNT, Stage, ended, killed, said, until
 from tests.unreliable import Unreliable
 

@@ -6,7 +6,7 @@ import signal
 
 import asyncpg
 
-from services.search.elastic import elastic_client, read_targets
+from services.search.index.client import elastic_client, read_targets
 from tests.faults.stage import Stage, ended, until
 from tests.faults.test_kills import OF_REBUILD
 

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 import asyncpg
 
-from services.search.document import READ_ALIAS
-from services.search.elastic import elastic_client
-from services.search.sync import BATCH_LOCK, LEADER_LOCK, holding
+from services.search.index.client import elastic_client
+from services.search.index.document import READ_ALIAS
+from services.search.index.sync import BATCH_LOCK, LEADER_LOCK, holding
 from tests.faults.stage import Stage, ended, go_on, said, stopped, until
 
 END_LEADER = """

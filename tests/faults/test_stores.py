@@ -5,7 +5,7 @@ import random
 
 import asyncpg
 
-from services.search.elastic import elastic_client, read_targets
+from services.search.index.client import elastic_client, read_targets
 from tests.faults.stage import MAKE, Stage, ended, go_on, said, stopped, until
 from tests.unreliable import Unreliable
 

@@ -10,17 +10,17 @@ from services.auth.resources import user_resource
 from services.events.resources import EVENT, USER
 from services.faq.resources import EVENT as EVENT_VIEW
 from services.faq.resources import FAQ, FAQ_TYPE
-from services.search import values
-from services.search.highlights import _is_typo, highlights
-from services.search.typed import parse
+from services.search.api import values
+from services.search.api.highlights import _is_typo, highlights
+from services.search.engines.typed import parse
 from shared.etag import parse_tags
-from shared.jsonapi.bodies import BodyReader, linked_ids
-from shared.jsonapi.cursors import decode
-from shared.jsonapi.lids import data_with_ids
+from shared.jsonapi.href import path_of
 from shared.jsonapi.negotiation import accepted_profiles, check_content_type, parse_object
-from shared.jsonapi.query import SortKey, parse_query
-from shared.jsonapi.references import path_of
+from shared.jsonapi.query.cursors import decode
+from shared.jsonapi.query.parser import SortKey, parse_query
 from shared.jsonapi.resource import Registry
+from shared.jsonapi.write.bodies import BodyReader, linked_ids
+from shared.jsonapi.write.lids import data_with_ids
 from shared.tokens import bearer
 
 REGISTRY = Registry([FAQ, FAQ_TYPE, EVENT_VIEW], dasherize=True)

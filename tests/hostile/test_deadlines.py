@@ -9,8 +9,8 @@ from fastapi import FastAPI
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from shared.errors import GatewayTimeout
 from shared.http.deadline import deadline_var
-from shared.jsonapi.errors import GatewayTimeout
 from shared.settings import Settings
 from tests.client import MEDIA_TYPE, Account, Client
 

@@ -17,9 +17,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from shared.db import Database
-from shared.failures import PlainError, describe, format_traceback
-from shared.jsonapi.errors import ErrorGroup, NotFound, ServiceUnavailable
-from shared.observability import JSONFormatter, plain_path
+from shared.errors import ErrorGroup, NotFound, ServiceUnavailable
+from shared.observability.failures import PlainError, describe, format_traceback
+from shared.observability.logs import JSONFormatter, plain_path
 from shared.settings import Settings
 
 SECRET = "planted secret"

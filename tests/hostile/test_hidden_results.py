@@ -11,12 +11,13 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from dev.servers import free_port
-from services.search.fallback import search_pool
-from services.search.sync import ROLE
-from tests import test_search, test_search_rebuild
+from services.search.engines.postgres import search_pool
+from services.search.index.sync import ROLE
 from tests.client import Client
-from tests.test_search import Index
-from tests.test_search_answers import ask, ids
+from tests.search import test_search
+from tests.search.api.test_answers import ask, ids
+from tests.search.rebuild import test_run as test_search_rebuild
+from tests.search.test_search import Index
 
 index, owner = test_search.index, test_search_rebuild.owner
 pytestmark = pytest.mark.elasticsearch

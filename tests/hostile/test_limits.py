@@ -6,10 +6,10 @@ import httpx
 import orjson
 import pytest
 
-from shared.jsonapi.errors import MAX_ERRORS
-from shared.jsonapi.filters import MAX_LIKE
+from shared.errors import MAX_ERRORS
 from shared.jsonapi.html import MAX_AMPERSANDS, MAX_TAGS
-from shared.jsonapi.query import MAX_FIELDS, MAX_SORT_KEYS
+from shared.jsonapi.query.filters import MAX_LIKE
+from shared.jsonapi.query.parser import MAX_FIELDS, MAX_SORT_KEYS
 from shared.jsonapi.strict import MAX_DEPTH, MAX_VALUES
 from tests.client import MEDIA_TYPE, PASSWORD, Account, Client
 

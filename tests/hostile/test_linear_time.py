@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from pydantic import ValidationError
 
-from shared.jsonapi.errors import ErrorGroup, JSONAPIError
+from shared.errors import ErrorGroup, JSONAPIError
 from tests.hostile.parsers import CASES, Case
 
 # What is four times as long may cost eight times as much, where squared it would be sixteen.

@@ -28,7 +28,7 @@ from dev.run import environment, run_once
 from dev.servers import Server, free_port, start, wait_until
 from dev.stores import Stores
 from dev.valkey import start_valkey
-from shared.sentry import KEPT
+from shared.observability.sentry import KEPT
 from shared.settings import Settings
 from tests.client import MEDIA_TYPE
 from tests.hostile.receiver import Receiver, receiving, types_of

@@ -13,8 +13,8 @@ from dev.servers import free_port
 from gateway.app import build_app
 from shared.breaker import MIN_COUNT
 from shared.settings import Settings
+from tests.gateway.test_gateway import Upstream
 from tests.serving import serve
-from tests.test_gateway import Upstream
 
 UPLOAD = (
     "POST {path} HTTP/1.1\r\nHost: h\r\nContent-Type: application/vnd.api+json\r\n"

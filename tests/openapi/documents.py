@@ -5,7 +5,7 @@ from typing import Any
 from services.auth.resources import user_resource
 from services.events import resources as events
 from services.faq import resources as faq
-from services.search.openapi import describe_search
+from services.search.api.openapi import describe_search
 from shared.jsonapi.openapi import describe
 from shared.jsonapi.resource import Registry
 

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import asyncpg
 
-from services.search.elastic import elastic_client
-from services.search.rebuild import Rebuild
-from services.search.sync import ROLE
+from services.search.index.client import elastic_client
+from services.search.index.sync import ROLE
+from services.search.rebuild.run import Rebuild
 from shared.db import raw_connection
 from shared.settings import Settings
 from tests.relevance.collection import Collection

@@ -3,7 +3,7 @@
 from typing import Any
 
 from shared.jsonapi.openapi.components import Components, Schema, array, closed
-from shared.jsonapi.responses import MEDIA_TYPE
+from shared.responses import MEDIA_TYPE
 
 CURSOR = "https://jsonapi.org/profiles/ethanresnick/cursor-pagination"
 ATOMIC = "https://jsonapi.org/ext/atomic"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from shared.jsonapi.objects import PREFIX
+from shared.jsonapi.href import MAX_OPERATIONS
 from shared.jsonapi.openapi.answers import ATOMIC_TYPE, STRING, headers, jsonapi_object
 from shared.jsonapi.openapi.components import NEVER, Components, Schema, array, closed, pascal
 from shared.jsonapi.openapi.parameters import TAGS, idempotency_key, writes
@@ -14,7 +14,7 @@ from shared.jsonapi.openapi.resources import (
     shown_resource,
     type_of,
 )
-from shared.jsonapi.references import MAX_OPERATIONS
+from shared.jsonapi.read.objects import PREFIX
 from shared.jsonapi.resource import Relationship, Resource
 
 META: Schema = {"type": "object", "properties": {"if-match": TAGS}}

@@ -13,7 +13,7 @@ from shared.jsonapi.openapi.components import Components, Schema, array, closed,
 from shared.jsonapi.openapi.parameters import include_paths
 from shared.jsonapi.openapi.resources import identifier, linkage, shown_resource
 from shared.jsonapi.resource import Relationship, Resource
-from shared.jsonapi.responses import MEDIA_TYPE
+from shared.responses import MEDIA_TYPE
 
 NULLABLE_URI: Schema = {"type": ["string", "null"], "minLength": 1}
 

@@ -6,7 +6,7 @@ from typing import Any
 from shared.jsonapi.openapi.attributes import value_schema
 from shared.jsonapi.openapi.components import Components, Schema, array, pascal
 from shared.jsonapi.openapi.resources import ID, IDENTIFIER
-from shared.jsonapi.query import (
+from shared.jsonapi.query.parser import (
     MAX_FIELDS,
     MAX_FILTER_VALUES,
     MAX_INCLUDE_DEPTH,
@@ -15,8 +15,8 @@ from shared.jsonapi.query import (
     MAX_SIZE,
     MAX_SORT_KEYS,
 )
+from shared.jsonapi.query.scope import MAX_POINTS
 from shared.jsonapi.resource import Relationship, Resource
-from shared.jsonapi.scope import MAX_POINTS
 
 TAG = r'(W/)?"[!#-~]*"'
 # `*`, or a list that may have empty elements (RFC 9110 §5.6.1.2, §13.1).

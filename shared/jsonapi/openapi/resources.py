@@ -1,9 +1,9 @@
 """JSON Schemas of resource objects and identifiers, shown and sent."""
 
-from shared.jsonapi.objects import PREFIX
 from shared.jsonapi.openapi.answers import STRING, URI
 from shared.jsonapi.openapi.attributes import sent_attributes, shown_attributes
 from shared.jsonapi.openapi.components import NEVER, Components, Schema, array, closed
+from shared.jsonapi.read.objects import PREFIX
 from shared.jsonapi.resource import Relationship, Resource
 
 # Ids are bigint; longer ones than these cannot be of a resource that exists.

@@ -1,0 +1,272 @@
+"""OpenAPI 3.1 of search and rebuilds: results are described by the mapping of the index."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from services.search.api.parameters import MAX_SIZE, SEARCH, SUGGESTIONS, Parameter
+from services.search.engines.elastic_suggestions import SIZE
+from services.search.index.document import MAPPINGS, SHOWN
+from shared.jsonapi.openapi.answers import (
+    COUNT,
+    STRING,
+    URI,
+    error_response,
+    etag,
+    headers,
+    jsonapi_object,
+    not_modified,
+)
+from shared.jsonapi.openapi.attributes import described_text
+from shared.jsonapi.openapi.components import Components, Schema, array, closed
+from shared.jsonapi.openapi.parameters import idempotency_key, preconditions
+from shared.jsonapi.resource import Registry
+from shared.responses import MEDIA_TYPE
+
+ALWAYS = (400, 401, 406, 414, 429, 431, 500, 502, 503, 504)
+UUID: Schema = {"type": "string", "format": "uuid"}
+DATE: Schema = {"type": ["string", "null"], "format": "date-time"}
+TEXT: Schema = {"type": ["string", "null"]}
+NUMBER: Schema = {"type": ["number", "null"]}
+NULLABLE_URI: Schema = {"type": ["string", "null"], "minLength": 1}
+ENGINE: dict[str, Schema] = {
+    "engine": {"enum": ["elasticsearch", "postgres"]},
+    "degraded": {
+        "type": "boolean",
+        "description": "Elasticsearch did not answer in time, or PostgreSQL could not say what is "
+        "public now.",
+    },
+}
+BY_MAPPING: dict[str, Schema] = {
+    "text": TEXT,
+    "keyword": TEXT,
+    "date": DATE,
+    "boolean": {"type": ["boolean", "null"]},
+}
+
+
+def describe_search(*, dasherize: bool, has_etag: bool) -> dict[str, Any]:
+    """`paths` and `components` of the search service."""
+    components = Components(Registry([], dasherize=dasherize), etag=has_etag)
+    components.add("securitySchemes", "bearer", {"type": "http", "scheme": "bearer"})
+    error_response(components, 405)
+    rebuild = components.schema("Rebuild", _rebuild(components))
+    member = {"name": "id", "in": "path", "required": True, "schema": UUID}
+    rebuild_id = components.add("parameters", "RebuildId", member)
+    paths = {
+        "/v1/search/events": {"get": _search(components)},
+        "/v1/search/suggestions": {"get": _suggestions(components)},
+        "/v1/search/rebuilds": {
+            "get": _read(
+                components, "listRebuilds", "List the twenty newest rebuilds", array(rebuild)
+            ),
+            "post": _create_rebuild(components, rebuild),
+        },
+        "/v1/search/rebuilds/{id}": {
+            "parameters": [rebuild_id],
+            "get": _read(components, "readRebuild", "Read how far a rebuild is", rebuild, 404),
+        },
+        "/v1/search/status": {
+            "get": _read(
+                components,
+                "readStatus",
+                "Read what is searched and what waits",
+                _status(components),
+            ),
+        },
+    }
+    return {"paths": paths, "components": components.by_kind}
+
+
+def _operation(
+    components: Components, name: str, summary: str, responses: Schema, *errors: int, **more: Any
+) -> Schema:
+    answers = {
+        str(status): error_response(components, status) for status in sorted({*ALWAYS, *errors})
+    }
+    about = {"operationId": name, "summary": summary, "tags": ["search"]}
+    return {**about, "responses": {**responses, **answers}, **more}
+
+
+def _answer(components: Components, schema: Schema, *names: str) -> Schema:
+    return {
+        "description": "The document.",
+        "headers": {"ETag": etag(components, "PageETag"), **headers(components, *names)},
+        "content": {MEDIA_TYPE: {"schema": schema}},
+    }
+
+
+def _document(components: Components, data: Schema, **more: Schema) -> Schema:
+    return closed({"jsonapi": jsonapi_object(components), "data": data, **more})
+
+
+def _links(components: Components) -> Schema:
+    links = {"self": URI, "first": URI, "prev": NULLABLE_URI, "next": NULLABLE_URI}
+    return components.schema("SearchLinks", closed(links))
+
+
+def _search(components: Components) -> Schema:
+    schema = _document(
+        components,
+        array(components.schema("FoundEvent", _found_event(components)), maxItems=MAX_SIZE),
+        links=_links(components),
+        meta=_search_meta(components),
+    )
+    responses = {
+        "200": _answer(components, components.schema("SearchDocument", schema)),
+        "304": not_modified(components, "PageETag"),
+    }
+    parameters = [*_parameters(components, SEARCH), *preconditions(components)]
+    summary = "Search published, public events"
+    more = {"parameters": parameters, "security": [{}, {"bearer": []}]}
+    return _operation(components, "searchEvents", summary, responses, 412, **more)
+
+
+def _suggestions(components: Components) -> Schema:
+    shown = {"name": TEXT, "starts_at": DATE, "searchable_location_name": TEXT}
+    event = {
+        "links": closed({"related": URI}),
+        "data": closed({"type": {"const": "event"}, "id": STRING}),
+    }
+    suggestion = closed(
+        {
+            "type": {"const": "suggestion"},
+            "id": STRING,
+            "attributes": _attributes(components, shown),
+            "relationships": closed({"event": closed(event)}),
+        }
+    )
+    data = array(components.schema("Suggestion", suggestion), maxItems=SIZE)
+    document = _document(components, data, links=closed({"self": URI}), meta=closed(ENGINE))
+    responses = {
+        "200": _answer(components, document),
+        "304": not_modified(components, "PageETag"),
+    }
+    parameters = [*_parameters(components, SUGGESTIONS), *preconditions(components)]
+    more = {"parameters": parameters, "security": [{}, {"bearer": []}]}
+    summary = "Suggest names of events while somebody types"
+    return _operation(components, "suggestEvents", summary, responses, 412, **more)
+
+
+def _parameters(components: Components, declared: Sequence[Parameter]) -> list[Schema]:
+    return [
+        {
+            "name": each.wire(components.registry.names),
+            "in": "query",
+            "schema": _schema(components, each),
+            "description": each.about,
+        }
+        for each in declared
+    ]
+
+
+def _schema(components: Components, parameter: Parameter) -> Schema:
+    if not parameter.has_names:
+        return parameter.schema
+    return {"enum": [components.wire(name) for name in parameter.schema["enum"]]}
+
+
+def _search_meta(components: Components) -> Schema:
+    """The meta of a page of results; only the first pages have facets, and few have hints."""
+    values = {"online": {"type": "boolean"}, "country": STRING, "month": STRING}
+    facets = {
+        name: array(closed({"value": value, "count": COUNT})) for name, value in values.items()
+    }
+    always: dict[str, Schema] = {"count": COUNT, **ENGINE}
+    sometimes: dict[str, Schema] = {
+        "count_is_lower_bound": {"const": True},
+        "facets": closed(facets),
+        "past_count": COUNT,
+        "did_you_mean": closed({"query": STRING, "count": COUNT}),
+    }
+    members = {components.wire(name): each for name, each in (always | sometimes).items()}
+    return closed(members, required=list(always))
+
+
+def _event_meta(components: Components) -> Schema:
+    always = {"score": NUMBER, "version": COUNT, "page": closed({"cursor": STRING})}
+    texts = ("name", "searchable_location_name", "organizer_name", "description")
+    highlights = closed({components.wire(name): array(STRING) for name in texts}, required=[])
+    members = {**always, "highlights": highlights, components.wire("distance_km"): NUMBER}
+    return closed(members, required=list(always))
+
+
+def _found_event(components: Components) -> Schema:
+    shown = {name: BY_MAPPING[MAPPINGS["properties"][name]["type"]] for name in SHOWN}
+    shown |= {"latitude": NUMBER, "longitude": NUMBER}
+    return closed(
+        {
+            "type": {"const": "event"},
+            "id": STRING,
+            "attributes": _attributes(components, shown),
+            "links": closed({"self": URI}),
+            "meta": _event_meta(components),
+        }
+    )
+
+
+def _attributes(components: Components, shown: dict[str, Schema]) -> Schema:
+    return closed({components.wire(name): described_text(each) for name, each in shown.items()})
+
+
+def _rebuild(components: Components) -> Schema:
+    attributes: dict[str, Schema] = {
+        "key": STRING,
+        "requested_at": {"type": "string", "format": "date-time"},
+        "phase": STRING,
+        "done": COUNT,
+        "total": {"type": ["integer", "null"], "minimum": 0},
+        "docs_per_second": NUMBER,
+        "eta_s": NUMBER,
+        "error": TEXT,
+    }
+    return closed(
+        {
+            "type": {"const": "rebuild"},
+            "id": UUID,
+            "attributes": _attributes(components, attributes),
+            "links": closed({"self": URI}),
+        }
+    )
+
+
+def _status(components: Components) -> Schema:
+    attributes: dict[str, Schema] = {
+        "index": TEXT,
+        "swapped_at": DATE,
+        "outbox_rows": COUNT,
+        "lag_s": {"type": "number"},
+        "refused": COUNT,
+        "audited_at": DATE,
+        "audit": TEXT,
+        "problems": array(STRING),
+    }
+    schema = closed(
+        {
+            "type": {"const": "search-status"},
+            "id": {"const": "current"},
+            "attributes": _attributes(components, attributes),
+            "links": closed({"self": URI}),
+        }
+    )
+    return components.schema("SearchStatus", schema)
+
+
+def _read(components: Components, name: str, summary: str, data: Schema, *errors: int) -> Schema:
+    """A read for administrators."""
+    has_links = data.get("type") == "array"
+    links = {"links": _links(components)} if has_links else {}
+    responses = {
+        "200": _answer(components, _document(components, data, **links)),
+        "304": not_modified(components, "PageETag"),
+    }
+    more = {"parameters": list(preconditions(components)), "security": [{"bearer": []}]}
+    return _operation(components, name, summary, responses, 403, 412, *errors, **more)
+
+
+def _create_rebuild(components: Components, rebuild: Schema) -> Schema:
+    answer = _answer(components, _document(components, rebuild), "Location", "Retry-After")
+    summary = "Ask for a rebuild of the index"
+    security: Any = [{"bearer": []}]
+    responses = {"202": answer}
+    more: Any = {"parameters": [idempotency_key(components)], "security": security}
+    return _operation(components, "createRebuild", summary, responses, 403, 409, **more)

@@ -1,0 +1,219 @@
+"""The query parameters of searches: declared once, for parsing and for the OpenAPI document."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from typing import Any
+from urllib.parse import parse_qsl
+from zoneinfo import ZoneInfo
+
+from starlette.requests import Request
+
+from services.search.api import values
+from services.search.engines.query import SearchQuery
+from services.search.engines.typed import MAX_LENGTH, parse
+from shared.errors import BadRequest
+from shared.jsonapi.http.serving import query_string
+from shared.jsonapi.names import Names
+from shared.jsonapi.query.parser import Query
+
+MAX_SIZE, MAX_RESULTS, MAX_CURSOR = 100, 10_000, 4000
+Schema = dict[str, Any]
+PERIODS = ("upcoming", "past", "all")
+SORTS = ("relevance", "starts_at", "-starts_at", "distance")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """`parse` makes a value of its text, or raises ValueError saying what is wanted.
+
+    The text of a parameter that `has_names` is one of them, as it is on the wire.
+    """
+
+    family: str
+    name: str
+    about: str
+    schema: Schema
+    parse: Callable[[str], Any]
+    has_names: bool = False
+
+    def wire(self, names: Names) -> str:
+        """`filter[starts-from]`; a parameter without a family has its own name."""
+        return f"{self.family}[{names.wire(self.name)}]" if self.family else self.name
+
+
+TEXT: Schema = {"type": "string", "maxLength": MAX_LENGTH}
+MOMENT: Schema = {"anyOf": [{"type": "string", "format": each} for each in ("date", "date-time")]}
+MONTH: Schema = {"type": "string", "pattern": r"^(19|20|21)\d\d-(0[1-9]|1[0-2])$"}
+DEGREES: Schema = {"type": "string", "pattern": r"^-?\d+(\.\d+)?,-?\d+(\.\d+)?$"}
+LENGTH: Schema = {"type": "string", "pattern": r"^\d+(\.\d+)?(km|mi|m)$"}
+PERIOD = Parameter(
+    "filter",
+    "period",
+    "upcoming has what is not over, past the rest. Unless given it is upcoming, and all where "
+    "the search names a year or dates.",
+    {"enum": list(PERIODS)},
+    values.one_of(*PERIODS),
+)
+SEARCH = [
+    Parameter(
+        "filter",
+        "query",
+        'What somebody typed: words of names and places, "a phrase", -without.',
+        TEXT,
+        values.text(MAX_LENGTH),
+    ),
+    PERIOD,
+    Parameter(
+        "filter", "online", "Only what is online, or is not.", {"type": "boolean"}, values.boolean
+    ),
+    Parameter(
+        "filter", "country", "The last part of where it is, as in the facet.", TEXT, values.name
+    ),
+    Parameter(
+        "filter", "place", "Words that stand in the place in this order.", TEXT, values.name
+    ),
+    Parameter("filter", "month", "Beginning in this month.", MONTH, values.month),
+    Parameter("filter", "starts_from", "Beginning then or later.", MOMENT, values.moment),
+    Parameter("filter", "starts_before", "Beginning earlier than that.", MOMENT, values.moment),
+    Parameter(
+        "filter",
+        "near",
+        "Latitude and longitude that it is near to.",
+        {**DEGREES, "examples": ["52.52,13.4"]},
+        values.place_on_earth,
+    ),
+    Parameter(
+        "filter",
+        "distance",
+        "How far from there at most; 50km unless given.",
+        {**LENGTH, "examples": ["20km", "500m", "10mi"]},
+        values.distance_km,
+    ),
+    Parameter(
+        "", "timeZone", "For months and dates; UTC unless given.", {"type": "string"}, values.zone
+    ),
+    Parameter(
+        "",
+        "sort",
+        "Without it and without words: upcoming events from the next on, others from the newest.",
+        {"enum": list(SORTS)},
+        values.one_of(*SORTS),
+        has_names=True,
+    ),
+    Parameter(
+        "page",
+        "number",
+        f"The page; number × size is at most {MAX_RESULTS}.",
+        {"type": "integer", "minimum": 1, "maximum": MAX_RESULTS, "default": 1},
+        values.integer(MAX_RESULTS),
+    ),
+    Parameter(
+        "page",
+        "size",
+        "How many a page.",
+        {"type": "integer", "minimum": 1, "maximum": MAX_SIZE, "default": 20},
+        values.integer(MAX_SIZE),
+    ),
+    Parameter(
+        "page",
+        "after",
+        "Where to go on, however far: a cursor from a result or a next link of this search.",
+        {"type": "string", "maxLength": MAX_CURSOR},
+        values.text(MAX_CURSOR),
+    ),
+]
+SUGGESTIONS = [
+    Parameter(
+        "filter",
+        "prefix",
+        "What somebody has typed so far; its last word may be half a word.",
+        TEXT,
+        values.text(MAX_LENGTH),
+    ),
+    PERIOD,
+]
+
+
+def parse_search(request: Request) -> tuple[SearchQuery, Query]:
+    """(what to search for, the parameters for links); BadRequest names the first mistake."""
+    names: Names = request.app.state.names
+    pairs = _pairs(request)
+    given = _values(names, SEARCH, pairs)
+    number, size = given.pop("number", 1), given.pop("size", 20)
+    if number * size > MAX_RESULTS:
+        detail = f"Search numbers the first {MAX_RESULTS} results; go on with page[after]."
+        raise _bad("page[number]", detail)
+    after = given.pop("after", None)
+    if after is not None and number > 1:
+        raise _bad("page[after]", "A page is asked for by number or by cursor.")
+    search = _search(names, given, number, size)
+    return search, Query(number=number, size=size, after=after, raw=pairs)
+
+
+def _search(names: Names, given: dict[str, Any], number: int, size: int) -> SearchQuery:
+    near = given.get("near")
+    if near is None and ("distance" in given or given.get("sort") == "distance"):
+        parameter = "filter[distance]" if "distance" in given else "sort"
+        raise _bad(parameter, "It says how far from what: filter[near] is missing.")
+    if "distance" in given:
+        given["distance_km"] = given.pop("distance")
+    typed = parse(given.pop("query", ""))
+    given["zone"] = given.pop("timeZone", "UTC")
+    for name in ("starts_from", "starts_before"):
+        if name in given:
+            given[name] = _instant(given[name], given["zone"])
+    has_dates = bool(typed.years or given.keys() & {"month", "starts_from", "starts_before"})
+    given.setdefault("period", "all" if has_dates else "upcoming")
+    return SearchQuery(typed, number=number, size=size, **given)
+
+
+def _instant(moment: date | datetime, zone: str) -> datetime:
+    if isinstance(moment, datetime):
+        return moment.astimezone(UTC)
+    return datetime.combine(moment, time(), ZoneInfo(zone)).astimezone(UTC)
+
+
+def parse_suggestions(request: Request) -> tuple[SearchQuery, Query]:
+    """(what was typed so far, the parameters for the link)."""
+    pairs = _pairs(request)
+    given = _values(request.app.state.names, SUGGESTIONS, pairs)
+    search = SearchQuery(parse(given.get("prefix", "")), period=given.get("period", "upcoming"))
+    return search, Query(raw=pairs)
+
+
+def _pairs(request: Request) -> list[tuple[str, str]]:
+    text = query_string(request)
+    try:
+        return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=20)
+    except (UnicodeDecodeError, ValueError) as error:
+        raise BadRequest("The query string is not UTF-8, or has over 20 parameters.") from error
+
+
+def _values(
+    names: Names, parameters: Sequence[Parameter], pairs: Sequence[tuple[str, str]]
+) -> dict[str, Any]:
+    declared: Mapping[str, Parameter] = {each.wire(names): each for each in parameters}
+    given: dict[str, Any] = {}
+    for wire, text in pairs:
+        if wire not in declared:
+            known = ", ".join(declared)
+            raise _bad(wire, f"{wire} is not a parameter of this endpoint; it has {known}.")
+        parameter = declared[wire]
+        if parameter.name in given:
+            raise _bad(wire, f"{wire} is given twice.")
+        try:
+            python = _python(names, text) if parameter.has_names else text
+            given[parameter.name] = parameter.parse(python)
+        except ValueError as error:
+            raise _bad(wire, str(error)) from error
+    return given
+
+
+def _python(names: Names, text: str) -> str:
+    sign = "-" * text.startswith("-")
+    return f"{sign}{names.python(text.removeprefix('-'))}"
+
+
+def _bad(parameter: str, detail: str) -> BadRequest:
+    return BadRequest(detail, source={"parameter": parameter})

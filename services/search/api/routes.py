@@ -1,0 +1,101 @@
+"""Searching, and suggestions while somebody types."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import orjson
+from elastic_transport import TransportError
+from elasticsearch import ApiError
+from fastapi import APIRouter, Depends, Request, Response
+
+from services.search.api.answers import SUGGESTIONS_PATH, Page, suggestion
+from services.search.api.cursors import decode
+from services.search.api.parameters import parse_search, parse_suggestions
+from services.search.engines.elastic import search_elastic, suggest_elastic
+from services.search.engines.found import Found
+from services.search.engines.postgres import search_postgres, suggest_postgres
+from services.search.index.client import ELASTICSEARCH
+from shared.breaker import Breaker
+from shared.etag import tagged_response
+from shared.jsonapi.negotiation import negotiated
+from shared.jsonapi.read.reader import JSONAPI
+from shared.jsonapi.sizes import MAX_ANSWER_BYTES, too_large
+from shared.observability.failures import describe
+
+logger = logging.getLogger(__name__)
+# services/search/api/openapi.py describes these routes.
+router = APIRouter(
+    prefix="/v1/search", dependencies=[Depends(negotiated)], include_in_schema=False
+)
+
+
+@router.head("/events")
+@router.get("/events")
+async def search_events(request: Request) -> Response:
+    """Search published, public events: words, filters, facets, pages by number or cursor."""
+    query, parameters = parse_search(request)
+    state = request.app.state
+    cursor = None
+    if parameters.after is not None:
+        cursor = decode(state.settings, query, parameters.after)
+        # Scores and what is upcoming stay as they were on the first page.
+        query = replace(query, now=cursor.now, skip=cursor.seen)
+    found, degraded = await _found(
+        request,
+        lambda: search_elastic(state.elastic, state.search_pool, query, cursor),
+        lambda: search_postgres(state.search_pool, query),
+    )
+    page = Page(state.settings, state.names, query, parameters, found)
+    body = orjson.dumps(await page.document(degraded=degraded))
+    if len(body) > MAX_ANSWER_BYTES:
+        raise too_large("page[size]")
+    return tagged_response(request, body)
+
+
+@router.head("/suggestions")
+@router.get("/suggestions")
+async def suggest(request: Request) -> Response:
+    """Names of published, public events, as far as they are typed."""
+    query, parameters = parse_suggestions(request)
+    state = request.app.state
+    found, degraded = await _found(
+        request,
+        lambda: suggest_elastic(state.elastic, state.search_pool, query),
+        lambda: suggest_postgres(state.search_pool, query),
+    )
+    document = {
+        "jsonapi": JSONAPI,
+        "links": {"self": parameters.link(SUGGESTIONS_PATH)},
+        "data": [suggestion(state.names, row) for row in found.rows],
+        "meta": {"engine": found.engine, "degraded": degraded},
+    }
+    return tagged_response(request, orjson.dumps(document))
+
+
+async def _found(
+    request: Request,
+    elastic: Callable[[], Awaitable[Found]],
+    postgres: Callable[[], Awaitable[Found]],
+) -> tuple[Found, bool]:
+    """What Elasticsearch finds, or PostgreSQL where it cannot; whether one of them is missed."""
+    state = request.app.state
+    breaker: Breaker = state.breakers[request.url.path]
+    if state.elastic is not None and not breaker.wait_s():
+        try:
+            found = await elastic()
+            breaker.record(failed=False)
+            ELASTICSEARCH.answered()
+            return found, not found.is_checked
+        except (ApiError, TransportError, TimeoutError) as error:
+            _note(breaker, error)
+    return await postgres(), state.elastic is not None
+
+
+def _note(breaker: Breaker, error: Exception) -> None:
+    # To refuse a request Elasticsearch must be there.
+    is_refused = isinstance(error, ApiError) and error.status_code == 400
+    breaker.record(failed=not is_refused)
+    if ELASTICSEARCH.is_outage(error):
+        ELASTICSEARCH.failed(error)
+    logger.warning("Elasticsearch failed", extra={"error": describe(error)})

@@ -1,0 +1,182 @@
+"""The same search in PostgreSQL: for when Elasticsearch is away, or was never configured.
+
+Two steps: indices find up to CANDIDATES events without ranking them, then those are ranked,
+counted and paged here (docs/adr/0007-search-in-postgresql.md).
+"""
+
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import asyncpg
+
+from services.search.engines.elastic_filters import MAX_COUNTRIES, MAX_MONTHS
+from services.search.engines.elastic_suggestions import SIZE
+from services.search.engines.found import Found, distance_km
+from services.search.engines.postgres_query import CANDIDATES, Statement, statement
+from services.search.engines.query import SearchQuery
+from services.search.index.document import document
+from shared.db import AWAY, POSTGRESQL, raw_connection, unavailable
+from shared.errors import ServiceUnavailable
+from shared.pool import ReadPool
+from shared.settings import Settings
+
+ENOUGH = 5
+CONNECTIONS, WAIT_S, TIMEOUT_MS = 4, 1.0, 500
+# As many as are answered within WAIT_S, as a rule.
+MAX_WAITING = 40
+SIMILAR = "0.45"
+PAGE = "SELECT * FROM events.searchable WHERE privacy = 'public' AND id = ANY($1::bigint[])"
+Facets = dict[str, list[dict[str, Any]]]
+
+
+def search_pool(settings: Settings, role: str) -> ReadPool:
+    """Connections for searches alone, so that many of them keep nobody else waiting."""
+    server_settings = {
+        "statement_timeout": str(TIMEOUT_MS),
+        "pg_trgm.word_similarity_threshold": SIMILAR,
+        "random_page_cost": "1.1",
+        "jit": "off",
+    }
+    return ReadPool(
+        lambda: raw_connection(settings, role, command_timeout=5, server_settings=server_settings),
+        size=CONNECTIONS,
+        timeout_s=WAIT_S,
+        max_waiting=MAX_WAITING,
+    )
+
+
+@asynccontextmanager
+async def _connection(pool: ReadPool) -> AsyncIterator[asyncpg.Connection]:
+    try:
+        async with pool.acquire() as connection:
+            yield connection
+        POSTGRESQL.answered()
+    except asyncpg.QueryCanceledError as error:
+        detail = "Search took too long; try again, or with fewer words."
+        raise ServiceUnavailable(detail, headers={"Retry-After": "5"}) from error
+    except AWAY as error:
+        POSTGRESQL.failed(error)
+        raise unavailable() from error
+
+
+async def search_postgres(pool: ReadPool, query: SearchQuery) -> Found:
+    """A page of what is found; of more than CANDIDATES events some."""
+    async with _connection(pool) as connection:
+        found = await _candidates(connection, query)
+        around = found
+        if query.online is not None or query.country or query.month:
+            around = await _candidates(connection, query, faceted=False)
+        ordered = sorted(found, key=_order(query))
+        page = ordered[query.offset : query.offset + query.size]
+        rows = await connection.fetch(PAGE, [each["id"] for each in page])
+        past_count = None if found else await _past_count(connection, query)
+    by_id = {row["id"]: row for row in rows}
+    count, is_lower_bound = min(len(found), CANDIDATES), len(found) >= CANDIDATES
+    return Found(
+        # Who was deleted since is not shown.
+        rows=[
+            {**document(by_id[each["id"]]), "score": each["score"]}
+            for each in page
+            if each["id"] in by_id
+        ],
+        count=count,
+        is_lower_bound=is_lower_bound,
+        has_more=query.has_more(len(page), count, is_lower_bound=is_lower_bound),
+        facets=_facets(query, around),
+        past_count=past_count or None,
+    )
+
+
+async def _past_count(connection: asyncpg.Connection, query: SearchQuery) -> int:
+    """How many past events there are of what is looked for among upcoming ones."""
+    if query.period != "upcoming" or not query.typed.text:
+        return 0
+    try:
+        past = await _candidates(connection, replace(query, period="past"))
+    except asyncpg.QueryCanceledError:
+        return 0
+    return min(len(past), CANDIDATES)
+
+
+async def suggest_postgres(pool: ReadPool, query: SearchQuery) -> Found:
+    """Up to SIZE events of different names."""
+    if not query.typed.words:
+        return Found([], 0)
+    async with _connection(pool) as connection:
+        found = await _candidates(connection, query, in_names=True)
+    names: dict[str, dict[str, Any]] = {}
+    for each in sorted(found, key=_order(query)):
+        names.setdefault(each["search_name"], dict(each))
+    rows = list(names.values())[:SIZE]
+    return Found(rows, len(rows))
+
+
+async def _candidates(
+    connection: asyncpg.Connection, query: SearchQuery, **options: bool
+) -> list[asyncpg.Record]:
+    """Those that have all words; where they are few and no name is meant, what is like them."""
+    found = await _fetch(connection, statement(query, **options))
+    is_enough = len(found) >= ENOUGH or any(each["is_exact"] for each in found)
+    if query.typed.text_without_years and not is_enough:
+        there = {each["id"] for each in found}
+        # What has the words is an answer, however long it takes to look for more.
+        with contextlib.suppress(*([asyncpg.QueryCanceledError] if found else [])):
+            alike = await _fetch(connection, statement(query, typos=True, **options))
+            found += [each for each in alike if each["id"] not in there]
+    return found
+
+
+async def _fetch(connection: asyncpg.Connection, asked: Statement) -> list[asyncpg.Record]:
+    return list(await connection.fetch(asked.text, *asked.values))
+
+
+def _order(query: SearchQuery) -> Callable[[asyncpg.Record], tuple[Any, ...]]:
+    def newest(row: asyncpg.Record) -> float:
+        return -row["starts_at"].timestamp() if row["starts_at"] else float("inf")
+
+    def soonest(row: asyncpg.Record) -> float:
+        return row["starts_at"].timestamp() if row["starts_at"] else float("inf")
+
+    def distance(row: asyncpg.Record) -> float:
+        assert query.near
+        return distance_km({"lat": row["latitude"], "lon": row["longitude"]}, query.near)
+
+    keys: dict[str, Callable[[asyncpg.Record], tuple[Any, ...]]] = {
+        "relevance": lambda row: (-row["score"], newest(row)),
+        "-starts_at": lambda row: (newest(row),),
+        "starts_at": lambda row: (soonest(row),),
+        "distance": lambda row: (distance(row),),
+    }
+    key = keys[query.order]
+    return lambda row: (*key(row), row["id"])
+
+
+def _facets(query: SearchQuery, around: Sequence[asyncpg.Record]) -> Facets:
+    """Each counted under the chosen values of the others."""
+    matching = {
+        "online": [query.online in (None, row["online"]) for row in around],
+        "country": [query.country is None or bool(row["is_country"]) for row in around],
+        "month": [query.month in (None, row["month"]) for row in around],
+    }
+    counts: dict[str, Counter[Any]] = {}
+    for name in matching:
+        others = zip(*(flags for other, flags in matching.items() if other != name), strict=True)
+        counts[name] = Counter(
+            row[name] for row, flags in zip(around, others, strict=True) if all(flags)
+        )
+        counts[name].pop(None, None)
+    months = sorted(counts["month"].items())
+    newest = query.period != "upcoming"
+    return {
+        "online": _listed(counts["online"].most_common()),
+        "country": _listed(counts["country"].most_common(MAX_COUNTRIES)),
+        "month": _listed(months[-MAX_MONTHS:] if newest else months[:MAX_MONTHS]),
+    }
+
+
+def _listed(counted: Sequence[tuple[Any, int]]) -> list[dict[str, Any]]:
+    return [{"value": value, "count": count} for value, count in counted]

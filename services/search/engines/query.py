@@ -1,0 +1,74 @@
+"""What is asked for."""
+
+import hashlib
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from services.search.engines.typed import Typed
+
+
+def _this_minute() -> datetime:
+    return datetime.now(UTC).replace(second=0, microsecond=0)
+
+
+@dataclass(frozen=True)
+class SearchQuery:
+    """What was asked for; `now` is the moment that upcoming is measured from.
+
+    `near` is latitude and longitude, `month` 2026-12 in the time zone `zone`; `skip` results have
+    been on the pages before a cursor; `hidden` events are known to be public no more.
+    """
+
+    typed: Typed = field(default_factory=Typed)
+    online: bool | None = None
+    country: str | None = None
+    place: str | None = None
+    month: str | None = None
+    starts_from: datetime | None = None
+    starts_before: datetime | None = None
+    near: tuple[float, float] | None = None
+    distance_km: float = 50.0
+    period: Literal["upcoming", "past", "all"] = "upcoming"
+    zone: str = "UTC"
+    sort: Literal["relevance", "starts_at", "-starts_at", "distance"] = "relevance"
+    now: datetime = field(default_factory=_this_minute)
+    number: int = 1
+    size: int = 20
+    skip: int = 0
+    hidden: frozenset[int] = frozenset()
+
+    @property
+    def offset(self) -> int:
+        """How many results come before the page."""
+        return self.skip + (self.number - 1) * self.size
+
+    def has_more(self, shown: int, count: int, *, is_lower_bound: bool) -> bool:
+        """Whether there are results after the page, of which so many are shown."""
+        is_full = is_lower_bound and shown == self.size
+        return shown > 0 and (self.offset + shown < count or is_full)
+
+    @property
+    def order(self) -> str:
+        """`sort`, or what it means where there are no words to be relevant to."""
+        if self.sort != "relevance" or self.typed.text_without_years:
+            return self.sort
+        return "starts_at" if self.period == "upcoming" else "-starts_at"
+
+    @property
+    def month_range(self) -> tuple[datetime, datetime] | None:
+        """The first moment of the month, and that of the next."""
+        if self.month is None:
+            return None
+        start = datetime.strptime(self.month, "%Y-%m").replace(tzinfo=ZoneInfo(self.zone))
+        years, month = divmod(start.month, 12)
+        return start, start.replace(year=start.year + years, month=month + 1)
+
+    @cached_property
+    def digest(self) -> str:
+        """The same for every page of one search."""
+        paging = ("number", "size", "skip", "now", "hidden")
+        values = {name: value for name, value in asdict(self).items() if name not in paging}
+        return hashlib.sha256(repr(values).encode()).hexdigest()[:16]

@@ -1,0 +1,100 @@
+"""One batch of the outbox: what changed, read in one snapshot, and what became of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+
+from services.search.index.client import Outcome
+from services.search.index.document import bulk_lines, document, is_eligible
+from services.search.index.refused import Place, Refusal, refused_places
+from services.search.index.rows import MAX_ROWS, read_changed
+
+
+@dataclass(frozen=True)
+class Change:
+    """One event of a batch: its newest version, its row if search may show it."""
+
+    event_id: int
+    version: int
+    row: asyncpg.Record | None
+
+    def lines(self, alias: str) -> bytes:
+        body = document(self.row) if self.row is not None else None
+        # A repair sends the version again that the index has with other content.
+        return bulk_lines(self.event_id, self.version, body, alias, "external_gte")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Outbox rows, the changes they stand for and the live generations, of one snapshot."""
+
+    outbox_ids: dict[int, list[int]]
+    changes: list[Change]
+    generations: list[asyncpg.Record]
+    refused: set[Place]
+
+
+async def read_batch(connection: asyncpg.Connection) -> Batch:
+    """One snapshot, so that a row committed after a generation began cannot miss it."""
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        rows = await connection.fetch(
+            "SELECT id, event_id, version FROM search.outbox ORDER BY id LIMIT $1", MAX_ROWS
+        )
+        generations = await connection.fetch(
+            "SELECT id, state, write_alias, mapping_hash FROM search.generations "
+            "WHERE state IN ('building', 'active', 'previous') ORDER BY state = 'active' DESC"
+        )
+        ids = {row["event_id"] for row in rows}
+        events, last = await read_changed(connection, ids)
+        refused = await refused_places(connection, ids)
+    if last is not None:
+        rows = [row for row in rows if row["event_id"] <= last]
+    return Batch(_by_event(rows), _changes(rows, events), generations, refused)
+
+
+def _by_event(rows: Sequence[Any]) -> dict[int, list[int]]:
+    grouped: dict[int, list[int]] = {}
+    for row in rows:
+        grouped.setdefault(row["event_id"], []).append(row["id"])
+    return grouped
+
+
+def _changes(rows: Sequence[Any], events: Sequence[Any]) -> list[Change]:
+    found = {event["id"]: event for event in events if is_eligible(event)}
+    newest: dict[int, int] = {}
+    for row in rows:
+        newest[row["event_id"]] = max(row["version"], newest.get(row["event_id"], 0))
+    return [
+        Change(i, found[i]["search_version"] if i in found else version, found.get(i))
+        for i, version in newest.items()
+    ]
+
+
+@dataclass
+class Written:
+    """What became of the changes of a batch, in every generation."""
+
+    refusals: list[Refusal] = field(default_factory=list)
+    taken: set[Place] = field(default_factory=set)
+
+    def add(
+        self, generation: asyncpg.Record, changes: Sequence[Change], outcomes: Sequence[Outcome]
+    ) -> set[int]:
+        """The events that this generation did not take yet."""
+        late: set[int] = set()
+        for change, outcome in zip(changes, outcomes, strict=False):
+            place = change.event_id, generation["id"]
+            if outcome.is_refused:
+                self.refusals.append(Refusal(*place, change.version, outcome.error))
+            elif outcome.is_done:
+                self.taken.add(place)
+            elif _must_wait(outcome, generation):
+                late.add(change.event_id)
+        return late
+
+
+def _must_wait(outcome: Outcome, generation: asyncpg.Record) -> bool:
+    # 404 says that the write alias is gone: that generation was retired meanwhile.
+    return not (outcome.status == 404 and generation["state"] != "active")

@@ -1,0 +1,229 @@
+"""The parity audit: whether an index holds what PostgreSQL says that it should.
+
+It compares, for each ten thousand ids, how many events there are and the sum of their checksums.
+What differs is put into the outbox, and goes the way of any change. An index that older code made
+has other checksums or none, so it is compared by versions, which no two changes share.
+Whoever audits holds BATCH_LOCK, so that the index stands still.
+"""
+
+import contextlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import asyncpg
+from elasticsearch import AsyncElasticsearch
+
+from services.search.index.client import LIVE
+from services.search.index.document import CHECKSUM, MAPPING_HASH
+from services.search.index.sync import BATCH_LOCK, NotTakenError, drain, holding
+from shared.observability.failures import PlainError
+
+logger = logging.getLogger(__name__)
+
+ELIGIBLE = "FROM events.searchable WHERE privacy = 'public'"
+BUCKET = 10_000
+# One query reads fifty buckets; Elasticsearch makes no more than 65,535 at once.
+STEP = 50 * BUCKET
+# Elasticsearch takes no more than 65,536 terms.
+MAX_WAITING = 50_000
+# Where more is wrong, a rebuild is the repair.
+MAX_REPAIRS = 10_000
+TOTALS = f"""
+SELECT id / {BUCKET} AS bucket, count(*) AS count, sum({{summed}}) AS sum
+{ELIGIBLE} AND id >= $1 AND id < $1 + {STEP} AND id <> ALL($2::bigint[]) GROUP BY 1
+"""
+# What is summed: in the index, in the database.
+BY_CHECKSUM, BY_VERSION = ("chk", CHECKSUM), ("ver", "search_version")
+
+Progress = Callable[[int, int], None]
+Totals = dict[int, tuple[int, int]]
+
+
+def unseen(done: int, total: int) -> None:
+    """The progress that nobody watches."""
+
+
+class AuditError(PlainError):
+    """Why there is nothing to compare."""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Count and sum by bucket, on both sides, of what does not wait for sync."""
+
+    index: str
+    expected: Totals
+    found: Totals
+    waiting: list[int]
+    summed: tuple[str, str] = BY_CHECKSUM
+
+    @property
+    def differing(self) -> list[int]:
+        buckets = self.expected.keys() | self.found.keys()
+        return sorted(each for each in buckets if self.expected.get(each) != self.found.get(each))
+
+    def __str__(self) -> str:
+        held, wanted = (
+            sum(count for count, _ in totals.values()) for totals in (self.found, self.expected)
+        )
+        text = f"the index holds {held} events, the database {wanted}"
+        if not self.differing:
+            return f"{text}, and they are the same"
+        first = self.differing[0] * BUCKET
+        return (
+            f"{text}; {len(self.differing)} ranges of ids differ, "
+            f"the first from {first} to {first + BUCKET - 1}"
+        )
+
+
+async def audit_active(
+    connection: asyncpg.Connection, client: AsyncElasticsearch, progress: Progress = unseen
+) -> tuple[Audit, int]:
+    """Audit and repair what is searched, and write down how it is."""
+    async with holding(connection, BATCH_LOCK):
+        index = await connection.fetchval(
+            "SELECT index_name FROM search.generations WHERE state = 'active'"
+        )
+        if index is None:
+            raise AuditError("no index is searched")
+        audit, repaired = await repair(connection, client, index, progress)
+        await connection.execute(
+            "UPDATE search.generations SET audited_at = now(), audit = $2 WHERE index_name = $1",
+            index,
+            str(audit),
+        )
+    return audit, repaired
+
+
+async def repair(
+    connection: asyncpg.Connection,
+    client: AsyncElasticsearch,
+    index: str,
+    progress: Progress = unseen,
+) -> tuple[Audit, int]:
+    """Compare, and let sync repair what differs; how it is then, and how many events differed."""
+    audit = await compare(connection, client, index, progress)
+    if not audit.differing:
+        return audit, 0
+    events = await _differing_events(connection, client, audit)
+    logger.warning("index differs", extra={"index": index, "events": len(events)})
+    if len(events) > MAX_REPAIRS:
+        return audit, 0
+    await connection.executemany(
+        "INSERT INTO search.outbox (event_id, version) VALUES ($1, $2)", events.items()
+    )
+    # What is not taken now stays in the outbox.
+    with contextlib.suppress(NotTakenError):
+        await drain(connection, client)
+    return await compare(connection, client, index), len(events)
+
+
+async def _differing_events(
+    connection: asyncpg.Connection, client: AsyncElasticsearch, audit: Audit
+) -> dict[int, int]:
+    """Events that differ, with the version of the tombstone if there is no such event.
+
+    That is one more than the index has: below any that the event can have got since.
+    """
+    field, summed = audit.summed
+    query = f"""SELECT id, search_version, {summed} AS summed
+        {ELIGIBLE} AND id >= $1 AND id < $2 AND id <> ALL($3)"""
+    events: dict[int, int] = {}
+    for bucket in audit.differing:
+        start, end = bucket * BUCKET, (bucket + 1) * BUCKET
+        rows = await connection.fetch(query, start, end, audit.waiting)
+        expected = {row["id"]: (row["search_version"], row["summed"]) for row in rows}
+        found = await _held(client, audit.index, field, between(start, end, audit.waiting))
+        for event in expected.keys() | found.keys():
+            if expected.get(event) != found.get(event):
+                events[event] = expected[event][0] if event in expected else found[event][0] + 1
+        if len(events) > MAX_REPAIRS:
+            break
+    return events
+
+
+async def _held(
+    client: AsyncElasticsearch, index: str, field: str, query: dict[str, object]
+) -> dict[int, tuple[int, int | None]]:
+    """By event its version and what is summed, where it has that."""
+    fields_wanted = [{"field": name} for name in ("id", "ver", field)]
+    answer = await client.search(
+        index=index, query=query, size=BUCKET, source=False, docvalue_fields=fields_wanted
+    )
+    fields = (hit["fields"] for hit in answer["hits"]["hits"])
+    return {each["id"][0]: (each["ver"][0], each.get(field, [None])[0]) for each in fields}
+
+
+async def compare(
+    connection: asyncpg.Connection,
+    client: AsyncElasticsearch,
+    index: str,
+    progress: Progress = unseen,
+) -> Audit:
+    """Compare exactly, but for events that wait in the outbox of the same snapshot.
+
+    Those that the index refuses are left out too: they are counted elsewhere.
+    """
+    await client.indices.refresh(index=index)
+    expected: Totals = {}
+    found: Totals = {}
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        rows = await connection.fetch(
+            """SELECT event_id FROM search.outbox UNION
+               SELECT event_id FROM search.poison JOIN search.generations g ON g.id = generation_id
+               WHERE g.index_name = $1 LIMIT $2""",
+            index,
+            MAX_WAITING + 1,
+        )
+        if len(rows) > MAX_WAITING:
+            raise AuditError("too many changes wait in the outbox; sync has to catch up first")
+        waiting = [row["event_id"] for row in rows]
+        summed = await _summed(connection, index)
+        totals = TOTALS.format(summed=summed[1])
+        last = await _last_id(connection, client, index)
+        for start in range(0, last + 1, STEP):
+            for row in await connection.fetch(totals, start, waiting):
+                expected[row["bucket"]] = row["count"], int(row["sum"])
+            found |= await _found(client, index, summed[0], start, waiting)
+            progress(min(start + STEP, last), last)
+    return Audit(index, expected, found, waiting, summed)
+
+
+async def _summed(connection: asyncpg.Connection, index: str) -> tuple[str, str]:
+    query = "SELECT mapping_hash FROM search.generations WHERE index_name = $1"
+    is_ours = await connection.fetchval(query, index) == MAPPING_HASH
+    return BY_CHECKSUM if is_ours else BY_VERSION
+
+
+async def _last_id(connection: asyncpg.Connection, client: AsyncElasticsearch, index: str) -> int:
+    answer = await client.search(index=index, size=0, aggs={"last": {"max": {"field": "id"}}})
+    last = await connection.fetchval(f"SELECT max(id) {ELIGIBLE}")
+    return max(int(answer["aggregations"]["last"]["value"] or 0), last or 0)
+
+
+async def _found(
+    client: AsyncElasticsearch, index: str, field: str, start: int, waiting: list[int]
+) -> Totals:
+    answer = await client.search(
+        index=index,
+        size=0,
+        allow_partial_search_results=False,
+        query=between(start, start + STEP, waiting),
+        aggs={
+            "buckets": {
+                "histogram": {"field": "id", "interval": BUCKET, "min_doc_count": 1},
+                "aggs": {"sum": {"sum": {"field": field}}},
+            }
+        },
+    )
+    return {
+        int(each["key"]) // BUCKET: (each["doc_count"], int(each["sum"]["value"]))
+        for each in answer["aggregations"]["buckets"]["buckets"]
+    }
+
+
+def between(start: int, end: int, waiting: list[int]) -> dict[str, object]:
+    """The query for live documents of these ids that do not wait for sync."""
+    ids = {"range": {"id": {"gte": start, "lt": end}}}
+    return {"bool": {"filter": [LIVE, ids], "must_not": {"terms": {"id": waiting}}}}

@@ -1,0 +1,166 @@
+"""The arq worker: it carries out what PostgreSQL says is asked for.
+
+Cron only requests; a reconciler starts whatever is open, so that a lost job, a lost Redis or a
+killed worker loses no rebuild (docs/adr/0004-search-sync.md).
+"""
+
+import logging
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, ClassVar
+
+import arq
+import asyncpg
+import orjson
+from arq.connections import RedisSettings
+from arq.worker import Function, run_worker
+from redis.exceptions import RedisError
+
+from services.search.index.client import ELASTICSEARCH, elastic_client
+from services.search.index.generations import RebuildError, tidy
+from services.search.index.sync import ROLE
+from services.search.rebuild.audit import AuditError, audit_active
+from services.search.rebuild.requests import (
+    request_due,
+    request_rebuild,
+    run_open_request,
+    weekly_key,
+)
+from shared.db import POSTGRESQL, raw_connection
+from shared.observability.failures import describe
+from shared.observability.incidents import Incidents
+from shared.observability.sentry import report, watch_loop
+from shared.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+REDIS = Incidents("redis", lambda error: isinstance(error, RedisError | TimeoutError))
+QUEUE = "almanac:search"
+# Of each worker by itself, for its probe; and of all of them, kept by whichever reconciles.
+HEALTH_KEY = f"almanac:search:health:{socket.gethostname()}"
+HEALTH_INTERVAL_S = 15
+RECONCILED_KEY = "almanac:search:reconciled"
+RECONCILED_S = 150
+
+
+@contextmanager
+def _reporting(job: str) -> Iterator[None]:
+    """Log what ends a job, and report it; arq knows nothing of outages. The clock asks again."""
+    try:
+        yield
+    except (RebuildError, AuditError) as error:
+        logger.warning("not done", extra={"job": job, "error": describe(error)})
+    except Exception as error:
+        logger.exception("a job failed", extra={"job": job, "error": describe(error)})
+        for incidents in (REDIS, ELASTICSEARCH, POSTGRESQL):
+            if incidents.is_outage(error):
+                incidents.failed(error)
+                return
+        report(error, job=job)
+
+
+async def rebuild(context: dict[str, Any]) -> int | None:
+    """Rebuild for the oldest open request."""
+    with _reporting("rebuild"):
+        return await run_open_request(context["settings"])
+    return None
+
+
+async def request_weekly(context: dict[str, Any]) -> None:
+    """Ask for this week's rebuild."""
+    with _reporting("request_weekly"):
+        await _request(context["settings"], weekly_key(), "weekly")
+
+
+async def audit(context: dict[str, Any]) -> None:
+    """Audit what is searched; ask for a rebuild where repairing was not enough."""
+    settings: Settings = context["settings"]
+    if settings.elasticsearch_url is None:
+        return
+    with _reporting("audit"):
+        async with _connection(settings) as connection:
+            async with elastic_client(settings) as client:
+                found, _ = await audit_active(connection, client)
+            if found.differing:
+                logger.error("index differs", extra={"index": found.index, "audit": str(found)})
+                await request_rebuild(connection, f"audit:{found.index}", str(found))
+
+
+async def reconcile(context: dict[str, Any]) -> None:
+    """Ask for what is due, delete what is over, and start what is open."""
+    settings: Settings = context["settings"]
+    with _reporting("reconcile"):
+        await context["redis"].set(RECONCILED_KEY, "ok", ex=RECONCILED_S)
+        REDIS.answered()
+        if settings.elasticsearch_url is None:
+            return
+        async with _connection(settings) as connection:
+            POSTGRESQL.answered()
+            async with elastic_client(settings, timeout_s=10) as client:
+                await request_due(connection, client)
+                await tidy(connection, client)
+                ELASTICSEARCH.answered()
+        await context["redis"].enqueue_job("rebuild", _queue_name=QUEUE)
+
+
+async def _request(settings: Settings, key: str, reason: str) -> None:
+    async with _connection(settings) as connection:
+        await request_rebuild(connection, key, reason)
+
+
+@asynccontextmanager
+async def _connection(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
+    connection = await raw_connection(settings, ROLE)
+    try:
+        yield connection
+    finally:
+        await connection.close(timeout=5)
+
+
+async def _started(context: dict[str, Any]) -> None:
+    watch_loop()
+
+
+def _dumps(value: dict[str, Any]) -> bytes:
+    return orjson.dumps(value, default=str)
+
+
+async def enqueue(settings: Settings) -> None:
+    """Wake the worker; without Redis its reconciler finds the request within a minute."""
+    redis_settings = RedisSettings.from_dsn(settings.redis_url.get_secret_value())
+    redis_settings.conn_retries, redis_settings.conn_timeout = 0, 1
+    pool = await arq.create_pool(redis_settings, default_queue_name=QUEUE, job_serializer=_dumps)
+    try:
+        await pool.enqueue_job("rebuild")
+    finally:
+        await pool.aclose()
+
+
+def run(settings: Settings) -> None:
+    """Run the worker until it is told to stop."""
+
+    class WorkerSettings:
+        functions: ClassVar[list[Function]] = [
+            arq.func(rebuild, timeout=6 * 3600, keep_result=0, max_tries=1)  # type: ignore[arg-type]
+        ]
+        cron_jobs: ClassVar[list[Any]] = [
+            arq.cron(request_weekly, weekday="sun", hour=3, minute=0, keep_result=0),  # type: ignore[arg-type]
+            arq.cron(audit, minute=30, keep_result=0, timeout=1800),  # type: ignore[arg-type]
+            arq.cron(reconcile, second={0}, run_at_startup=True, keep_result=0, timeout=60),  # type: ignore[arg-type]
+        ]
+        redis_settings = RedisSettings.from_dsn(settings.redis_url.get_secret_value())
+        queue_name = QUEUE
+        health_check_key = HEALTH_KEY
+        health_check_interval = HEALTH_INTERVAL_S
+        job_completion_wait = 20
+        on_startup = staticmethod(_started)
+        job_serializer = staticmethod(_dumps)
+        job_deserializer = staticmethod(orjson.loads)
+        ctx: ClassVar[dict[str, Any]] = {"settings": settings}
+
+    try:
+        run_worker(WorkerSettings)  # type: ignore[arg-type]
+    except RedisError as error:
+        REDIS.failed(error)
+        raise

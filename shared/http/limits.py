@@ -1,0 +1,75 @@
+"""What every request is refused for: too long a URL, too large header fields, a coded body.
+
+A head that is far larger never reaches an app: shared/http/protocol.py ends its connection.
+"""
+
+from collections.abc import Iterable
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from shared.errors import (
+    JSONAPIError,
+    RequestHeaderFieldsTooLarge,
+    UnsupportedMediaType,
+    URITooLong,
+    error_response,
+)
+
+MAX_URL_BYTES = 8 * 1024
+MAX_HEADERS_BYTES = 32 * 1024
+
+
+class LimitsMiddleware:
+    """Answers 414, 415 and 431."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        error = _excess(scope) if scope["type"] == "http" else None
+        if error is None:
+            await self.app(scope, receive, send)
+            return
+        answer = error_response([error], scope["state"]["request_id"])
+        await answer(scope, receive, send)
+
+
+def _excess(scope: Scope) -> JSONAPIError | None:
+    path, query = scope.get("raw_path") or scope["path"].encode(), scope["query_string"]
+    # The question mark counts as well.
+    length = len(path) + bool(query) + len(query)
+    if length > MAX_URL_BYTES and length - _bracket_bytes(query) > MAX_URL_BYTES:
+        return URITooLong(f"The path and query string are longer than {MAX_URL_BYTES} bytes.")
+    size, coding = 0, b"identity"
+    for name, value in scope["headers"]:
+        size += len(name) + len(value)
+        if name == b"content-encoding":
+            coding = value
+    if size > MAX_HEADERS_BYTES:
+        return _too_large(scope["headers"])
+    return None if coding.lower() == b"identity" else _coded()
+
+
+def _coded() -> UnsupportedMediaType:
+    """RFC 9110 §12.5.3: Accept-Encoding in the answer says which codings are taken."""
+    return UnsupportedMediaType(
+        "Send the body as it is, without a Content-Encoding.",
+        source={"header": "Content-Encoding"},
+        headers={"Accept-Encoding": "identity"},
+    )
+
+
+def _bracket_bytes(query: bytes) -> int:
+    """What encoded brackets add: they are equal to bare ones (checklist 68), on any hop."""
+    upper = query.upper()
+    return 2 * (upper.count(b"%5B") + upper.count(b"%5D"))
+
+
+def _too_large(headers: Iterable[tuple[bytes, bytes]]) -> JSONAPIError:
+    for name, value in headers:
+        if len(name) + len(value) > MAX_HEADERS_BYTES:
+            header = name.decode("latin-1").title()
+            detail = f"This header field is larger than {MAX_HEADERS_BYTES} bytes."
+            return RequestHeaderFieldsTooLarge(detail, source={"header": header})
+    detail = f"The header fields together are larger than {MAX_HEADERS_BYTES} bytes."
+    return RequestHeaderFieldsTooLarge(detail)

@@ -1,0 +1,186 @@
+"""Plans: what one shape of request reads, parsed and compiled once and used again.
+
+A plan serves every viewer of one kind (nobody, a user, an administrator): ids are parameters.
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, func, literal, select
+
+from shared.auth import Viewer
+from shared.jsonapi.query.cursors import beyond, cursor_column, decode, order_by
+from shared.jsonapi.query.parser import Query, SortKey
+from shared.jsonapi.query.scope import Condition, related
+from shared.jsonapi.read.objects import MAX_INCLUDED, Objects
+from shared.jsonapi.read.statements import BIGINTS, Statement, any_viewer, compile_statement
+from shared.jsonapi.resource import Registry, Relationship, Resource
+
+T = TypeVar("T")
+
+MAX_PLANS, MAX_COUNT = 512, 10_000
+
+
+@dataclass
+class Plan:
+    """The statements of one document; `hints` are the ids that a page had last time."""
+
+    query: Query
+    objects: dict[str, Objects]
+    primary: Statement
+    by_ids: dict[str, Statement]
+    count: Statement | None = None
+    keys: Sequence[SortKey] = ()
+    hints: Sequence[int] = field(default_factory=tuple)
+
+
+def plan_of(registry: Registry, key: Hashable, make: Callable[[], T]) -> T:
+    """The plan, or the statement, that is kept for this key, or a new one."""
+    plans = registry.plans
+    plan: T | None = plans.get(key)
+    if plan is None:
+        plan = plans[key] = make()
+        if len(plans) > MAX_PLANS:
+            plans.popitem(last=False)
+    else:
+        plans.move_to_end(key)
+    return plan
+
+
+def viewer_kind(viewer: Viewer) -> Hashable:
+    return viewer and (viewer.is_admin, viewer.is_verified)
+
+
+def item_plan(
+    registry: Registry,
+    resource: Resource,
+    query: Query,
+    condition: Condition,
+    viewer: Viewer,
+    *,
+    linkage: Relationship | None = None,
+) -> Plan:
+    """One row: `condition` says which. With `linkage` a page of that, whatever is included."""
+    objects = objects_of(registry, resource, query)
+    if linkage is not None:
+        limit = max(query.number * query.size, MAX_COUNT if query.count else 0) + 1
+        objects[resource.type].show_linkage(linkage, limit)
+    columns = objects[resource.type].columns(any_viewer(viewer), resource.table, of_one=True)
+    rows = select(*columns).where(condition)
+    included = _by_ids(registry, objects, query, resource, viewer)
+    return Plan(query, objects, compile_statement(rows), included)
+
+
+def page_plan(
+    registry: Registry, resource: Resource, query: Query, condition: Condition, viewer: Viewer
+) -> Plan:
+    """A page of the rows that fulfil the condition; a row more says that there are others."""
+    table = resource.table
+    keys = query.sort or [SortKey(resource.sort, table.c[resource.sort], False)]
+    if all(key.name != "id" or key.is_path for key in keys):
+        keys = [*keys, SortKey("id", table.c.id, False)]
+    objects = objects_of(registry, resource, query)
+    conditions = [condition, *query.filters]
+    rows = _page(query, objects[resource.type], keys, conditions, viewer)
+    plan = Plan(query, objects, compile_statement(rows), {}, keys=keys)
+    plan.by_ids = _by_ids(registry, objects, query, resource, viewer)
+    if query.count:
+        matching = select(literal(1)).select_from(table).where(*conditions).limit(MAX_COUNT + 1)
+        counted = select(func.count()).select_from(matching.subquery())
+        plan.count = compile_statement(counted)
+    return plan
+
+
+def _page(
+    query: Query,
+    objects: Objects,
+    keys: Sequence[SortKey],
+    conditions: Sequence[Condition],
+    viewer: Viewer,
+) -> Select[Any]:
+    """The rows are chosen first, so that those before the page are neither rendered nor linked."""
+    reverse = query.before is not None and query.after is None
+    sorts = [key.expression.label(f"sort_{i}") for i, key in enumerate(keys)]
+    chosen = (
+        select(*objects.stored(), *sorts)
+        .where(*conditions)
+        .order_by(*order_by(keys, reverse=reverse))
+        .limit(query.size + 1)
+    )
+    if query.by_cursor:
+        chosen = chosen.where(*_cursor_conditions(query, keys))
+    elif query.number > 1:
+        chosen = chosen.offset((query.number - 1) * query.size)
+    page = chosen.subquery("page")
+    sorted_by = [replace(key, expression=page.c[f"sort_{i}"]) for i, key in enumerate(keys)]
+    columns = objects.columns(any_viewer(viewer), page)
+    if query.by_cursor:
+        columns.append(cursor_column(sorted_by).label("cursor"))
+    return select(*columns).order_by(*order_by(sorted_by, reverse=reverse))
+
+
+def _cursor_conditions(query: Query, keys: Sequence[SortKey]) -> list[ColumnElement[bool]]:
+    given = (("after", query.after), ("before", query.before))
+    return [
+        beyond(keys, decode(keys, text, f"page[{name}]"), before=name == "before")
+        for name, text in given
+        if text is not None
+    ]
+
+
+def objects_of(registry: Registry, resource: Resource, query: Query) -> dict[str, Objects]:
+    """How each type of the document is rendered: a type is the same wherever it stands."""
+    linked: dict[str, set[str]] = {resource.type: set()}
+    for path in query.include or ():
+        parent = _at(registry, resource, path[:-1])
+        linked.setdefault(parent.type, set()).add(path[-1])
+        linked.setdefault(_at(registry, resource, path).type, set())
+    return {
+        kind: Objects(
+            registry,
+            registry.by_type[kind],
+            query.fields.get(kind),
+            names,
+            with_cursor=query.by_cursor and kind == resource.type,
+        )
+        for kind, names in linked.items()
+    }
+
+
+def _at(registry: Registry, resource: Resource, path: Sequence[str]) -> Resource:
+    for name in path:
+        resource = registry.target(resource.links[name])
+    return resource
+
+
+def _by_ids(
+    registry: Registry,
+    objects: dict[str, Objects],
+    query: Query,
+    resource: Resource,
+    viewer: Viewer,
+) -> dict[str, Statement]:
+    """A statement for each type that is included: those of given ids that may be read."""
+    kinds = dict.fromkeys(_at(registry, resource, path).type for path in query.include or ())
+    statements = {}
+    for kind in kinds:
+        target = registry.by_type[kind]
+        ids: Any = bindparam("ids", None, type_=BIGINTS)
+        rows = (
+            select(*objects[kind].columns(any_viewer(viewer), target.table))
+            .where(target.table.c.id == func.any(ids), target.readable(any_viewer(viewer)))
+            .order_by(target.table.c.id)
+            .limit(MAX_INCLUDED + 1)
+        )
+        statements[kind] = compile_statement(rows)
+    return statements
+
+
+def related_to_parent(resource: Resource, link: Relationship, target: Resource) -> Condition:
+    """The rows of the target that the parent of parameter `parent_id` is related to."""
+    parent: Any = bindparam("parent_id", None, type_=BigInteger)
+    held: Any = link.column
+    if held is not None:
+        held = select(held).where(resource.table.c.id == parent).scalar_subquery()
+    return related(link, target.table, parent, held)

@@ -1,0 +1,242 @@
+"""Request documents: validated against the declaration, all violations in one answer."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+
+from shared.auth import Viewer
+from shared.errors import (
+    MAX_ERRORS,
+    BadRequest,
+    Conflict,
+    ErrorGroup,
+    Forbidden,
+    JSONAPIError,
+    UnprocessableContent,
+)
+from shared.jsonapi.href import MAX_OPERATIONS
+from shared.jsonapi.resource import ADMIN_ONLY, Attribute, Registry, Relationship, Resource
+from shared.jsonapi.strict import escape
+
+MAX_MEMBERS = 1000
+
+
+@dataclass
+class Changes:
+    """What a body sets: attributes, and relationships as ids (None empties a to-one).
+
+    `linked` are those that the row's own columns hold, `members` the others.
+    """
+
+    values: dict[str, Any] = field(default_factory=dict)
+    linked: dict[str, int | None] = field(default_factory=dict)
+    members: dict[str, list[int]] = field(default_factory=dict)
+
+
+class BodyReader:
+    """Reads the resource object of one request; collects errors instead of stopping.
+
+    Of more than MAX_ERRORS errors it only counts the rest, in `more`.
+    """
+
+    def __init__(self, registry: Registry, resource: Resource, viewer: Viewer) -> None:
+        self.registry, self.resource, self.viewer = registry, resource, viewer
+        self.errors: list[JSONAPIError] = []
+        self.more = 0
+
+    def read(self, document: dict[str, Any], *, row_id: str | None) -> Changes:
+        """The changes of a POST (`row_id` None) or of a PATCH of that row; raises ErrorGroup."""
+        data = document.get("data")
+        if not isinstance(data, dict):
+            detail = "The document needs one resource object as `data`."
+            raise BadRequest(detail, source={"pointer": "/data" if "data" in document else ""})
+        self._check_identity(data, row_id)
+        changes = Changes(dict(self._attributes(data, partial=row_id is not None)))
+        for name, ids in self._relationships(data, partial=row_id is not None):
+            if self.resource.links[name].is_column:
+                changes.linked[name] = ids[0] if ids else None
+            else:
+                changes.members[name] = ids
+        if self.errors:
+            raise ErrorGroup(self.errors, self.more)
+        return changes
+
+    def _check_identity(self, data: dict[str, Any], row_id: str | None) -> None:
+        kind, given = data.get("type"), data.get("id")
+        expected = self.registry.wire_type(self.resource)
+        if not isinstance(kind, str):
+            raise BadRequest("`data` needs a `type`.", source={"pointer": "/data"})
+        if kind != expected:
+            detail = f"This endpoint takes resources of type {expected!r}."
+            raise Conflict(detail, source={"pointer": "/data/type"})
+        if row_id is None:
+            if given is not None:
+                detail = "The server gives the id; leave it out."
+                raise Forbidden(detail, source={"pointer": "/data/id"})
+        elif not isinstance(given, str):
+            raise BadRequest("`data` needs its `id`, a string.", source={"pointer": "/data"})
+        elif given != row_id:
+            detail = f"The id must be {row_id!r}, as in the URL."
+            raise Conflict(detail, source={"pointer": "/data/id"})
+
+    def _members(self, data: dict[str, Any], name: str) -> dict[str, Any]:
+        members = data.get(name, {})
+        if not isinstance(members, dict):
+            self._add(BadRequest, f"`{name}` must be an object.", f"/data/{name}")
+            return {}
+        return {key: value for key, value in members.items() if not key.startswith("@")}
+
+    def _add(self, error: type[Any], detail: str, pointer: str) -> None:
+        self._append(error(detail, source={"pointer": pointer}))
+
+    def _append(self, error: JSONAPIError) -> None:
+        if len(self.errors) < MAX_ERRORS:
+            self.errors.append(error)
+        else:
+            self.more += 1
+
+    def _add_unknown(self, what: str, wire: str) -> None:
+        if len(self.errors) < MAX_ERRORS:
+            detail = f"{self.resource.type} has no {what} {wire!r}."
+            self._add(UnprocessableContent, detail, f"/data/{what}s/{escape(wire)}")
+        else:
+            # There may be a hundred thousand of them: nothing is written for one not shown.
+            self.more += 1
+
+    def _attributes(self, data: dict[str, Any], *, partial: bool) -> Iterator[tuple[str, Any]]:
+        members = self._members(data, "attributes")
+        given = set()
+        by_wire = {self.registry.names.wire(a.name): a for a in self.resource.fields.values()}
+        for wire, value in members.items():
+            attribute = by_wire.get(wire)
+            if attribute is None:
+                self._add_unknown("attribute", wire)
+                continue
+            pointer = f"/data/attributes/{escape(wire)}"
+            if self._may_set(attribute, pointer):
+                given.add(attribute.name)
+                yield from self._validated(attribute, value, pointer)
+        for attribute in self.resource.fields.values():
+            if attribute.required and not partial and attribute.name not in given:
+                wire = self.registry.names.wire(attribute.name)
+                parent = "/data/attributes" if "attributes" in data else "/data"
+                if attribute.is_writable and f"/data/attributes/{wire}" not in self._pointers():
+                    self._add(UnprocessableContent, f"{wire} is required.", parent)
+
+    def _pointers(self) -> set[str]:
+        return {error.source["pointer"] for error in self.errors if error.source}
+
+    def _may_set(self, attribute: Attribute, pointer: str) -> bool:
+        if not attribute.is_writable:
+            self._add(Forbidden, "This attribute is set by the server.", pointer)
+            return False
+        is_admin = self.viewer is not None and self.viewer.is_admin
+        if ADMIN_ONLY in attribute.markers and not is_admin:
+            self._add(Forbidden, "Only administrators may set this attribute.", pointer)
+            return False
+        return True
+
+    def _validated(
+        self, attribute: Attribute, value: Any, pointer: str
+    ) -> Iterator[tuple[str, Any]]:
+        try:
+            # JSON mode takes dates as strings, and strictness takes nothing else for them.
+            text = orjson.dumps(value)
+            if b"\\u0000" in text:
+                raise ValueError("NUL characters are not allowed")
+            yield attribute.name, attribute.adapter.validate_json(text, strict=True)
+        except ValidationError as error:
+            for item in error.errors(include_url=False):
+                where = "".join(f"/{escape(str(part))}" for part in item["loc"])
+                at = pointer + where if isinstance(value, dict | list) else pointer
+                detail = item["msg"].removeprefix("Value error, ")
+                self._add(UnprocessableContent, f"{detail}.", at)
+        except ValueError as error:
+            self._add(UnprocessableContent, f"{error}.", pointer)
+
+    def _relationships(
+        self, data: dict[str, Any], *, partial: bool
+    ) -> Iterator[tuple[str, list[int]]]:
+        members = self._members(data, "relationships")
+        by_wire = {
+            self.registry.names.wire(link.name): link for link in self.resource.relationships
+        }
+        for wire, value in members.items():
+            link = by_wire.get(wire)
+            if link is None:
+                self._add_unknown("relationship", wire)
+                continue
+            pointer = f"/data/relationships/{escape(wire)}"
+            if not (link.writable or (link.required and link.is_column and not partial)):
+                self._add(Forbidden, "This relationship cannot be set here.", pointer)
+            elif not isinstance(value, dict) or "data" not in value:
+                self._add(BadRequest, "A relationship needs `data`.", pointer)
+            else:
+                yield from self._linked(link, value["data"], pointer)
+        for link in self.resource.relationships:
+            wire = self.registry.names.wire(link.name)
+            if link.required and link.is_column and not partial and wire not in members:
+                parent = "/data/relationships" if "relationships" in data else "/data"
+                self._add(UnprocessableContent, f"The relationship {wire} is required.", parent)
+
+    def _linked(
+        self, link: Relationship, data: Any, pointer: str
+    ) -> Iterator[tuple[str, list[int]]]:
+        try:
+            yield link.name, linked_ids(self.registry, link, data, pointer)
+        except JSONAPIError as error:
+            self._append(error)
+
+
+def linked_ids(registry: Registry, link: Relationship, data: Any, pointer: str) -> list[int]:
+    """The ids of linkage, which stands in the member `data` of what the pointer leads to."""
+    pointer = f"{pointer}/data"
+    if link.to_many != isinstance(data, list):
+        shape = "a list of resource identifiers" if link.to_many else "an identifier or null"
+        raise BadRequest(f"`data` must be {shape}.", source={"pointer": pointer})
+    if isinstance(data, list):
+        if len(data) > MAX_MEMBERS:
+            raise BadRequest(f"At most {MAX_MEMBERS} at once.", source={"pointer": pointer})
+        pairs = enumerate(data)
+        ids = [identifier_id(registry, link, each, f"{pointer}/{i}") for i, each in pairs]
+        return list(dict.fromkeys(ids))
+    if data is None and link.required:
+        raise Forbidden("This relationship cannot be empty.", source={"pointer": pointer})
+    return [] if data is None else [identifier_id(registry, link, data, pointer)]
+
+
+def identifier_id(registry: Registry, link: Relationship, value: Any, pointer: str) -> int:
+    """The id of a resource identifier object; raises what is wrong with it."""
+    expected = registry.wire_type(registry.target(link))
+    if not isinstance(value, dict):
+        detail = f"Give a resource identifier object of type {expected!r}."
+        raise BadRequest(detail, source={"pointer": pointer})
+    kind, given = value.get("type"), value.get("id")
+    if not isinstance(kind, str) or not isinstance(given, str):
+        detail = "A resource identifier needs `type` and `id`, both strings."
+        raise BadRequest(detail, source={"pointer": pointer})
+    if kind != expected:
+        detail = f"This relationship takes type {expected!r}."
+        raise Conflict(detail, source={"pointer": f"{pointer}/type"})
+    # An id that is no number of ours is one of a resource that does not exist: 0 is none.
+    return int(given) if given.isascii() and given.isdigit() and len(given) <= 18 else 0
+
+
+def operations_of(document: dict[str, Any]) -> list[Any]:
+    """The operations of an atomic request; each is still to be looked at."""
+    for name in ("data", "included", "errors", "atomic:results"):
+        if name in document:
+            detail = f"{name} cannot stand beside operations."
+            raise BadRequest(detail, source={"pointer": f"/{name}"})
+    operations = document.get("atomic:operations")
+    if not isinstance(operations, list) or not operations:
+        pointer = "/atomic:operations" if "atomic:operations" in document else ""
+        detail = "The document needs a list of operations as `atomic:operations`."
+        raise BadRequest(detail, source={"pointer": pointer})
+    if len(operations) > MAX_OPERATIONS:
+        detail = f"At most {MAX_OPERATIONS} operations at once."
+        raise BadRequest(detail, source={"pointer": "/atomic:operations"})
+    return operations

@@ -1,0 +1,81 @@
+"""What a document asks to be created or changed, done: the same for endpoints and operations."""
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import update
+
+from shared.jsonapi.resource import Relationship, Resource
+from shared.jsonapi.write.bodies import BodyReader, Changes
+from shared.jsonapi.write.linkage import write_members
+from shared.jsonapi.write.rows import (
+    Precondition,
+    Writer,
+    check_target_of,
+    insert_row,
+    lock_row,
+    update_row,
+    write_version,
+)
+
+
+async def create(writer: Writer, resource: Resource, document: dict[str, Any]) -> int:
+    """Insert what a document describes and return its id."""
+    changes = BodyReader(writer.registry, resource, writer.viewer).read(document, row_id=None)
+    row_id = await insert_row(writer, resource, changes)
+    for name, ids in changes.members.items():
+        link = resource.links[name]
+        pointer = f"/data/relationships/{writer.registry.names.wire(name)}/data"
+        await write_members(writer, link, row_id, "PATCH", ids, pointer)
+    return row_id
+
+
+async def change(
+    writer: Writer,
+    resource: Resource,
+    row_id: str,
+    document: Callable[[], dict[str, Any]],
+    precondition: Precondition,
+) -> int:
+    """Change the row as a document describes and return its id.
+
+    The document is parsed after the precondition was found to hold (RFC 9110 §13.2.1).
+    """
+    row = await lock_row(writer, resource, row_id)
+    expected = precondition(row["version"])
+    reader = BodyReader(writer.registry, resource, writer.viewer)
+    changes = reader.read(document(), row_id=str(row["id"]))
+    for name in changes.members:
+        if resource.links[name].owner_only:
+            source = {"pointer": f"/data/relationships/{writer.registry.names.wire(name)}"}
+            await lock_row(writer, resource, row_id, delete=True, source=source)
+    await update_row(writer, resource, row, changes, expected)
+    for name, ids in changes.members.items():
+        pointer = f"/data/relationships/{writer.registry.names.wire(name)}/data"
+        await write_members(writer, resource.links[name], row["id"], "PATCH", ids, pointer)
+    return int(row["id"])
+
+
+async def change_linkage(  # noqa: PLR0913 - what changes how, where
+    writer: Writer,
+    resource: Resource,
+    link: Relationship,
+    row_id: str,
+    method: str,
+    linkage: Callable[[], list[int]],
+    precondition: Precondition,
+) -> int:
+    """PATCH, POST or DELETE the linkage of a relationship; returns the id of the row."""
+    row = await lock_row(writer, resource, row_id, delete=link.owner_only)
+    expected = precondition(row["version"])
+    ids = linkage()
+    if link.is_column:
+        changes = Changes(linked={link.name: ids[0] if ids else None})
+        await check_target_of(writer, link, ids, "/data")
+        await update_row(writer, resource, row, changes, expected, linkage_at="/data")
+        return int(row["id"])
+    touch = update(resource.table).where(resource.table.c.id == row["id"])
+    touch = touch.values(version=resource.table.c.version)
+    await write_version(writer, resource, touch, row, expected)
+    await write_members(writer, link, row["id"], method, ids, "/data")
+    return int(row["id"])

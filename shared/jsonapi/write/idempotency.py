@@ -1,0 +1,172 @@
+"""Idempotency-Key on POST: the same request again gets the first answer, and does nothing.
+
+The answer is kept in the transaction of the work, so there is never one without the other.
+"""
+
+import hashlib
+import re
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+from sqlalchemy import (
+    Column,
+    DateTime,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    delete,
+    func,
+    select,
+    text,
+    tuple_,
+)
+from sqlalchemy.dialects.postgresql import JSONB, insert
+from starlette.requests import Request
+from starlette.responses import Response
+
+from shared.db import Base
+from shared.errors import BadRequest, Conflict, UnprocessableContent
+from shared.jsonapi.resource import Registry
+from shared.jsonapi.write.rows import Writer
+
+Work = Callable[[Writer], Awaitable[Response]]
+
+NAME = "idempotency_keys"
+KEY = re.compile(r"[\x21-\x7e]{1,255}")
+SOURCE = {"header": "Idempotency-Key"}
+KEPT_FOR = timedelta(hours=24)
+# How many outdated rows a request deletes: more than the one it adds, so they grow no backlog.
+SWEPT_AT_ONCE = 100
+
+
+def idempotency_table(schema: str) -> Table:
+    """Declare the table of a service that has keys; its models.py says so."""
+    return Table(
+        NAME,
+        Base.metadata,
+        Column("caller", String, primary_key=True),
+        Column("key", String, primary_key=True),
+        Column("request_hash", LargeBinary, nullable=False),
+        Column("status", Integer, nullable=False),
+        Column("headers", JSONB, nullable=False),
+        Column("body", LargeBinary, nullable=False),
+        Column(
+            "created_at",
+            DateTime(timezone=True),
+            server_default=text("now()"),
+            nullable=False,
+            index=True,
+        ),
+        schema=schema,
+    )
+
+
+def idempotent(request: Request, body: bytes, work: Work) -> Work:
+    """`work`, or the answer it gave to the same request; as it is where no key was sent."""
+    key = key_of(request)
+    if key is None:
+        return work
+
+    async def once(writer: Writer) -> Response:
+        request_hash = _request_hash(request, key, body)
+        if writer.viewer:
+            kept = _Kept(writer, str(writer.viewer.id), key, request_hash)
+        else:
+            # Nobody is known by the key alone: only the sender of the same body finds its answer.
+            kept = _Kept(writer, "anonymous", f"{key} {request_hash.hex()}", request_hash)
+        await kept.lock()
+        response = await kept.find()
+        if response is None:
+            response = await work(writer)
+            if 200 <= response.status_code < 300:
+                await kept.keep(response)
+        return response
+
+    return once
+
+
+def key_of(request: Request) -> str | None:
+    """The key of the request, None without one; BadRequest for what can be none."""
+    given = request.headers.getlist("idempotency-key")
+    if not given:
+        return None
+    if len(given) > 1 or not KEY.fullmatch(given[0]):
+        detail = "Idempotency-Key must be sent once: 1 to 255 visible ASCII characters."
+        raise BadRequest(detail, source=SOURCE)
+    return given[0]
+
+
+def _request_hash(request: Request, key: str, body: bytes) -> bytes:
+    # The key salts it: a body may hold a password, and the table must not help to guess it.
+    scope = request.scope
+    target = scope["path"].encode() + b"?" + scope["query_string"]
+    parts = (key.encode(), scope["method"].encode(), target)
+    return hashlib.sha256(b"\n".join((*parts, body))).digest()
+
+
+def _table(registry: Registry) -> Table:
+    written = (r for r in registry.by_type.values() if r.path and "create" in r.methods)
+    return Base.metadata.tables[f"{next(written).table.schema}.{NAME}"]
+
+
+class _Kept:
+    """The row of one key of one caller of a service."""
+
+    def __init__(self, writer: Writer, caller: str, key: str, request_hash: bytes) -> None:
+        self.session, self.table = writer.session, _table(writer.registry)
+        # The key itself is not kept, as it is the salt of the request's hash.
+        digest = hashlib.sha256(key.encode()).hexdigest()
+        self.row_id = {"caller": caller, "key": digest}
+        self.request_hash = request_hash
+
+    async def lock(self) -> None:
+        """Hold the key until the transaction ends; Conflict while another one holds it."""
+        name = " ".join((self.table.fullname, *self.row_id.values()))
+        lock = func.pg_try_advisory_xact_lock(func.hashtextextended(name, 0))
+        if not await self.session.scalar(select(lock)):
+            raise Conflict(
+                "The first request with this key is still being worked on; try again.",
+                source=SOURCE,
+                code="idempotency-key-in-use",
+                headers={"Retry-After": "1"},
+            )
+
+    async def find(self) -> Response | None:
+        """The answer that was kept; UnprocessableContent when it is to another request."""
+        columns = self.table.c
+        statement = select(self.table).filter_by(**self.row_id)
+        valid = columns.created_at > func.now() - KEPT_FOR
+        row = (await self.session.execute(statement.where(valid))).one_or_none()
+        if row is None:
+            return None
+        if row.request_hash != self.request_hash:
+            detail = "This key was used for another request; take a new one for this."
+            raise UnprocessableContent(detail, source=SOURCE, code="idempotency-key-reused")
+        headers = {**row.headers, "Idempotency-Replayed": "true"}
+        return Response(row.body, row.status, headers)
+
+    async def keep(self, response: Response) -> None:
+        """Keep an answer in the place of an outdated one, and delete some of those of others."""
+        headers = {k: v for k, v in response.headers.items() if k != "content-length"}
+        values = {
+            "request_hash": self.request_hash,
+            "status": response.status_code,
+            "headers": headers,
+            "body": bytes(response.body),
+            "created_at": func.now(),
+        }
+        added = insert(self.table).values(**self.row_id, **values)
+        primary = [self.table.c.caller, self.table.c.key]
+        await self.session.execute(
+            added.on_conflict_do_update(index_elements=primary, set_=values)
+        )
+        # What another transaction is deleting is skipped, so that none waits for the other.
+        outdated = (
+            select(*primary)
+            .where(self.table.c.created_at <= func.now() - KEPT_FOR)
+            .order_by(self.table.c.created_at)
+            .limit(SWEPT_AT_ONCE)
+            .with_for_update(skip_locked=True)
+        )
+        await self.session.execute(delete(self.table).where(tuple_(*primary).in_(outdated)))

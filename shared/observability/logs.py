@@ -1,0 +1,166 @@
+"""Request ids, the JSON log and the access log: the same in every process."""
+
+import logging
+import random
+import re
+import sys
+import time
+from contextvars import ContextVar
+from functools import lru_cache
+from typing import Any
+
+import orjson
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared.http.deadline import deadline_var
+from shared.http.forwarded import Networks, believe
+from shared.observability.failures import describe, format_traceback
+from shared.settings import Settings
+
+request_var: ContextVar[Scope | None] = ContextVar("request", default=None)
+access_log = logging.getLogger("almanac.access")
+
+# A path may be personal: an address, or the identifier of a private event, which opens it.
+_WORDS = r"\.?[a-z]{1,16}+(?:[-_.][a-z]{1,16}+)*+"
+_SEGMENT = rf"(?![0-9a-f]{{8}}(?:/|\Z))(?:v?\d{{1,19}}+|{_WORDS})"
+PLAIN_PATH = re.compile(rf"(?:/(?:{_SEGMENT})?+)*+")
+PROBES = {"/livez", "/readyz", "/health-check", "/health-check/"}
+# What they say below these levels names every request, with its headers or statements.
+THIRD_PARTY = {
+    "alembic": logging.WARNING,
+    "elastic_transport": logging.ERROR,
+    "httpcore": logging.WARNING,
+    "httpx": logging.WARNING,
+    "urllib3": logging.WARNING,
+}
+_STANDARD = {*logging.makeLogRecord({}).__dict__, "message", "asctime", "taskName"}
+
+
+class JSONFormatter(logging.Formatter):
+    """One JSON object a line; what was passed as `extra` becomes members.
+
+    Exceptions are described (shared/observability/failures.py), wherever in a record they are.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": record.created,
+            "level": record.levelname,
+            "logger": record.name,
+            "message": _message(record),
+            "request_id": current_request().get("request_id"),
+        }
+        line.update({k: v for k, v in record.__dict__.items() if k not in _STANDARD})
+        if record.exc_info and record.exc_info[1]:
+            line["exception"] = format_traceback(record.exc_info[1])
+        return orjson.dumps(line, default=_plain).decode()
+
+
+def _message(record: logging.LogRecord) -> str:
+    if isinstance(record.args, tuple):
+        record.args = tuple(_plain(a) if isinstance(a, BaseException) else a for a in record.args)
+    return _plain(record.msg) if isinstance(record.msg, BaseException) else record.getMessage()
+
+
+def _plain(value: object) -> str:
+    return describe(value) if isinstance(value, BaseException) else str(value)
+
+
+def current_request() -> dict[str, str]:
+    """request_id, method and route of the request that is worked on, as far as there are any."""
+    scope = request_var.get()
+    if scope is None:
+        return {}
+    found = {"request_id": scope["state"]["request_id"], "method": scope["method"]}
+    return found if (route := route_of(scope)) is None else {**found, "route": route}
+
+
+def route_of(scope: Scope) -> str | None:
+    """The template of the path, such as `/v1/events/{id}`; None where no route has matched."""
+    route = scope.get("route")
+    if route is None and "endpoint" in scope:
+        # The framework names only its own routes, not the bare ones of resources.
+        return _template(scope["app"], scope["endpoint"])
+    return getattr(route, "path", None)
+
+
+@lru_cache(maxsize=1000)
+def _template(app: Any, endpoint: object) -> str | None:
+    return next((r.path for r in app.routes if getattr(r, "endpoint", None) is endpoint), None)
+
+
+@lru_cache(maxsize=256)
+def plain_path(path: str) -> str:
+    """The path, with a star for each segment that is neither a number nor a plain word."""
+    if PLAIN_PATH.fullmatch(path):
+        return path
+    return "/".join(s if PLAIN_PATH.fullmatch(f"/{s}") else "*" for s in path.split("/"))
+
+
+def configure_logging(settings: Settings) -> None:
+    """Send every log line of this process to standard output as JSON."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(JSONFormatter())
+    logging.root.handlers[:] = [handler]
+    logging.root.setLevel(settings.log_level)
+    # Our lines name none of these (Logging HOWTO, "Optimization").
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = False
+    logging.logMultiprocessing = False
+    for name in ("uvicorn", "uvicorn.error"):
+        logging.getLogger(name).handlers.clear()
+    for name, level in THIRD_PARTY.items():
+        logging.getLogger(name).setLevel(level)
+
+
+class RequestMiddleware:
+    """Believe a trusted proxy, give the request an id, echo it, write the access log line."""
+
+    def __init__(self, app: ASGIApp, *, trusted: Networks) -> None:
+        self.app, self.trusted = app, trusted
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        deadline_token = deadline_var.set(believe(scope, self.trusted))
+        state = scope.setdefault("state", {})
+        request_id: str = state.get("request_id") or f"{random.getrandbits(128):032x}"
+        state["request_id"] = request_id
+        request_token = request_var.set(scope)
+        started, status = time.perf_counter(), 500
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"].append((b"x-request-id", request_id.encode()))
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_id)
+        finally:
+            _log_request(scope, status, time.perf_counter() - started)
+            request_var.reset(request_token)
+            deadline_var.reset(deadline_token)
+
+
+def _log_request(scope: Scope, status: int, elapsed_s: float) -> None:
+    is_quiet = scope["path"] in PROBES and status < 400
+    if is_quiet or not access_log.isEnabledFor(logging.INFO):
+        return
+    line = {
+        "time": time.time(),
+        "level": "INFO",
+        "logger": access_log.name,
+        "message": "request",
+        "request_id": scope["state"]["request_id"],
+        "method": scope["method"],
+        "route": route_of(scope),
+        "path": plain_path(scope["path"]),
+        "status": status,
+        "duration_ms": round(elapsed_s * 1000, 2),
+    }
+    # A log record would cost as much as the rest of the middleware.
+    sys.stdout.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE).decode())
+    sys.stdout.flush()
