@@ -6,13 +6,30 @@ Statuses and members are those of JSON:API 1.1, "Errors" (checklist 104-110).
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from shared.responses import DocumentResponse
+import orjson
+from starlette.responses import Response
+
+MEDIA_TYPE = "application/vnd.api+json"
 
 Source = Mapping[str, str]
 
 # A document has at most so many errors and then one that counts the rest, and of a detail, which
 # may repeat what the client sent, so many characters.
 MAX_ERRORS, MAX_DETAIL = 50, 1000
+
+
+class DocumentResponse(Response):
+    """A JSON:API document with the media type and nothing added to it (checklist 1, 2)."""
+
+    media_type = MEDIA_TYPE
+
+    def __init__(
+        self,
+        document: Mapping[str, Any],
+        status_code: int = 200,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(orjson.dumps(document), status_code, headers)
 
 
 class JSONAPIError(Exception):

@@ -13,8 +13,7 @@ from functools import cached_property
 from starlette.requests import Request
 from starlette.responses import Response
 
-from shared.errors import BadRequest, PreconditionFailed, PreconditionRequired
-from shared.responses import MEDIA_TYPE
+from shared.errors import MEDIA_TYPE, BadRequest, PreconditionFailed, PreconditionRequired
 
 # One tag, and what separates it from the next: empty elements are allowed (RFC 9110 §5.6.1.2).
 TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*+)"\s*+(?:,[,\s]*+|\Z)')

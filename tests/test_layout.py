@@ -1,6 +1,7 @@
 """The house rules that a machine can hold: where things are, and how large they get."""
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from dev.folders import ROOT
 SERVICES = ("auth", "events", "faq", "search")
 PACKAGES = ("shared", "services", "gateway", "dev")
 MAX_FILE_LINES, MAX_FUNCTION_LINES = 300, 50
+MAX_FILES, MAX_FILES_OF_SHARED = 12, 16
 
 
 def sources() -> Iterator[Path]:
@@ -27,6 +29,12 @@ def test_every_service_has_the_same_shape(service: str) -> None:
 
 def test_alembic_does_not_shadow_its_library() -> None:
     assert not (ROOT / "alembic" / "__init__.py").exists()
+
+
+def test_folders_fit_in_a_head() -> None:
+    files = Counter(path.parent for path in sources() if path.name != "__init__.py")
+    for folder, count in files.items():
+        assert count <= (MAX_FILES_OF_SHARED if folder == ROOT / "shared" else MAX_FILES), folder
 
 
 def test_files_and_functions_fit_in_a_head() -> None:

@@ -18,13 +18,14 @@ from tqdm import tqdm
 
 from services.search.index import sync
 from services.search.index.client import elastic_client
-from services.search.index.generations import RebuildError, roll_back
+from services.search.index.generations import RebuildError
 from services.search.index.invariants import lost_preconditions
 from services.search.index.refused import REFUSED
 from services.search.index.sync import ROLE
 from services.search.rebuild import worker
 from services.search.rebuild.audit import AuditError, Progress, audit_active
 from services.search.rebuild.requests import request_rebuild, run_open_request
+from services.search.rebuild.rollback import roll_back
 from shared.db import raw_connection
 from shared.observability.failures import describe
 from shared.observability.logs import configure_logging

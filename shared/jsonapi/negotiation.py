@@ -9,13 +9,13 @@ import orjson
 from starlette.requests import Request
 
 from shared.errors import (
+    MEDIA_TYPE,
     BadRequest,
     ContentTooLarge,
     NotAcceptable,
     UnsupportedMediaType,
 )
 from shared.jsonapi.strict import TOO_MANY, find_fault, has_too_many
-from shared.responses import MEDIA_TYPE
 
 # A quoted string (RFC 9110 §5.6.4), or all that follows a quote which is never closed: a scanner
 # that tried again behind such a quote would take quadratic time.

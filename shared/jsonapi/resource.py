@@ -10,7 +10,7 @@ from functools import cached_property, partial
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, TypeAdapter
-from sqlalchemy import ColumnElement, Table, false, inspect
+from sqlalchemy import ColumnElement, String, Table, bindparam, false, inspect
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 from starlette.requests import Request
@@ -20,7 +20,6 @@ from shared.db import Base
 from shared.errors import Forbidden, UnprocessableContent
 from shared.jsonapi.names import Names, check_names
 from shared.jsonapi.read.fragments import Fragments
-from shared.jsonapi.read.statements import ROW_NAME
 
 T = TypeVar("T")
 Predicate = Callable[[Viewer], ColumnElement[bool]]
@@ -30,6 +29,8 @@ OpenedPredicate = Callable[[ColumnElement[str]], ColumnElement[bool]]
 Values = dict[str, Any]
 Row = Mapping[Any, Any]
 LONG_TEXT = 2000
+# The identifier that a path has in the place of an id.
+ROW_NAME: Any = bindparam("row_name", None, type_=String)
 # A field of Resource is called `type`, so these two say what the builtin means there.
 Model = type[Base]
 AttributesModel = type[BaseModel]

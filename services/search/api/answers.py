@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from services.search.api.cursors import Cursor, encode
+from services.search.api.cursors import encode
 from services.search.api.highlights import highlights
 from services.search.api.parameters import MAX_RESULTS
 from services.search.engines.found import Found, distance_km
-from services.search.engines.query import SearchQuery
+from services.search.engines.query import Cursor, SearchQuery
 from services.search.index.document import SHOWN
 from shared.jsonapi.names import Names
 from shared.jsonapi.query.parser import Query

@@ -8,14 +8,12 @@ it goes by how many results were seen.
 import base64
 import binascii
 import hmac
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 import orjson
 from pydantic import SecretStr
 
-from services.search.engines.query import SearchQuery
+from services.search.engines.query import Cursor, SearchQuery
 from shared.errors import BadRequest
 from shared.settings import Settings
 
@@ -24,17 +22,6 @@ SIGNATURE_BYTES = 16
 NOT_OURS = (
     "This is not a cursor of this search, or too old a one. Begin again without page[after]."
 )
-
-
-@dataclass(frozen=True)
-class Cursor:
-    """`seen` results came before; `now` and `typos` keep the scores as they were."""
-
-    seen: int
-    now: datetime
-    typos: float | None = None
-    after: list[Any] = field(default_factory=list)
-    pit: str | None = None
 
 
 def encode(settings: Settings, query: SearchQuery, cursor: Cursor) -> str:

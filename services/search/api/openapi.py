@@ -6,6 +6,7 @@ from typing import Any
 from services.search.api.parameters import MAX_SIZE, SEARCH, SUGGESTIONS, Parameter
 from services.search.engines.elastic_suggestions import SIZE
 from services.search.index.document import MAPPINGS, SHOWN
+from shared.errors import MEDIA_TYPE
 from shared.jsonapi.openapi.answers import (
     COUNT,
     STRING,
@@ -20,7 +21,6 @@ from shared.jsonapi.openapi.attributes import described_text
 from shared.jsonapi.openapi.components import Components, Schema, array, closed
 from shared.jsonapi.openapi.parameters import idempotency_key, preconditions
 from shared.jsonapi.resource import Registry
-from shared.responses import MEDIA_TYPE
 
 ALWAYS = (400, 401, 406, 414, 429, 431, 500, 502, 503, 504)
 UUID: Schema = {"type": "string", "format": "uuid"}

@@ -12,7 +12,6 @@ from typing import Any
 from elastic_transport import TransportError
 from elasticsearch import ApiError, AsyncElasticsearch, NotFoundError
 
-from services.search.api.cursors import Cursor
 from services.search.engines.elastic_filters import facet_counts
 from services.search.engines.elastic_hints import corrected, hint_body
 from services.search.engines.elastic_query import (
@@ -24,7 +23,7 @@ from services.search.engines.elastic_query import (
 from services.search.engines.elastic_suggestions import suggestion_body
 from services.search.engines.found import Found
 from services.search.engines.published import ELASTIC_TIMEOUT_S, ask_published, waiting_to_vanish
-from services.search.engines.query import SearchQuery
+from services.search.engines.query import Cursor, SearchQuery
 from services.search.engines.typed import parse
 from services.search.index.document import READ_ALIAS
 from shared.observability.failures import describe

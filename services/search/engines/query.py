@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from services.search.engines.typed import Typed
@@ -72,3 +72,14 @@ class SearchQuery:
         paging = ("number", "size", "skip", "now", "hidden")
         values = {name: value for name, value in asdict(self).items() if name not in paging}
         return hashlib.sha256(repr(values).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """`seen` results came before; `now` and `typos` keep the scores as they were."""
+
+    seen: int
+    now: datetime
+    typos: float | None = None
+    after: list[Any] = field(default_factory=list)
+    pit: str | None = None

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from shared.errors import MEDIA_TYPE
 from shared.jsonapi.openapi.components import Components, Schema, array, closed
-from shared.responses import MEDIA_TYPE
 
 CURSOR = "https://jsonapi.org/profiles/ethanresnick/cursor-pagination"
 ATOMIC = "https://jsonapi.org/ext/atomic"

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from shared.errors import MEDIA_TYPE
 from shared.jsonapi.openapi.answers import error_response, etag, header, headers, not_modified
 from shared.jsonapi.openapi.atomic import has_operations, operations_item
 from shared.jsonapi.openapi.components import Components, Schema, pascal
@@ -26,7 +27,6 @@ from shared.jsonapi.openapi.parameters import (
 from shared.jsonapi.openapi.resources import item_path, linkage, sent_identifier, sent_resource
 from shared.jsonapi.read.objects import PREFIX
 from shared.jsonapi.resource import Registry, Relationship, Resource
-from shared.responses import MEDIA_TYPE
 
 MAX_LINKAGE = 1000
 ALWAYS = (400, 401, 406, 414, 429, 431, 500, 502, 503, 504)

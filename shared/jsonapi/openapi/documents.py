@@ -1,5 +1,6 @@
 """JSON Schemas of whole documents, and the responses that carry them."""
 
+from shared.errors import MEDIA_TYPE
 from shared.jsonapi.openapi.answers import (
     COUNT,
     CURSOR_TYPE,
@@ -13,7 +14,6 @@ from shared.jsonapi.openapi.components import Components, Schema, array, closed,
 from shared.jsonapi.openapi.parameters import include_paths
 from shared.jsonapi.openapi.resources import identifier, linkage, shown_resource
 from shared.jsonapi.resource import Relationship, Resource
-from shared.responses import MEDIA_TYPE
 
 NULLABLE_URI: Schema = {"type": ["string", "null"], "minLength": 1}
 

@@ -5,8 +5,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ColumnElement, and_, bindparam
 
 from shared.jsonapi.read.reader import not_found
-from shared.jsonapi.read.statements import ROW_NAME
-from shared.jsonapi.resource import Resource
+from shared.jsonapi.resource import ROW_NAME, Resource
 
 ROW_ID: Any = bindparam("row_id", None, type_=BigInteger)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import asyncpg
-from sqlalchemy import BigInteger, Executable, String, bindparam
+from sqlalchemy import BigInteger, Executable, bindparam
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 from sqlalchemy.sql import ClauseElement
@@ -17,8 +17,6 @@ from shared.auth import User, Viewer
 
 DIALECT = asyncpg_dialect()  # type: ignore[no-untyped-call]
 BIGINTS: ARRAY[int] = ARRAY(BigInteger)
-# The identifier that a path has in the place of an id.
-ROW_NAME: Any = bindparam("row_name", None, type_=String)
 
 
 @dataclass(frozen=True)

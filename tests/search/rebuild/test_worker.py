@@ -8,8 +8,8 @@ import pytest
 from fastapi import FastAPI
 from redis.asyncio import Redis
 
-from services.search.index.generations import roll_back
 from services.search.rebuild.requests import request_due, request_rebuild, run_open_request
+from services.search.rebuild.rollback import roll_back
 from services.search.rebuild.worker import HEALTH_KEY, QUEUE
 from tests import aftermath
 from tests.search import test_search
