@@ -22,9 +22,10 @@ def sources() -> Iterator[Path]:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_every_service_has_the_same_shape(service: str) -> None:
-    names = {path.name for path in (ROOT / "services" / service).glob("*.py")}
+    names = {path.name for path in (ROOT / "services" / service).iterdir()}
     assert {"app.py", "models.py"} <= names
-    assert names & {"resources.py", "routes.py"}
+    # Where it is large, `api` is a room.
+    assert names & {"resources.py", "routes.py", "api"}
 
 
 def test_alembic_does_not_shadow_its_library() -> None:
