@@ -27,7 +27,7 @@ from dev.inside import environment_file
 from dev.logs import Tail, show_new_lines
 from dev.processes import PROCESSES, Process
 from dev.servers import Server, is_listening, start, wait_until
-from dev.stores import Stores, start_stores
+from dev.stores.start import Stores, start_stores
 
 READY_S = 60
 

@@ -12,7 +12,7 @@ import pytest
 from fastapi import FastAPI
 
 from dev.folders import ROOT
-from dev.stores import Stores, start_stores
+from dev.stores.start import Stores, start_stores
 from gateway.app import build_app as build_gateway
 from services.auth.app import build_app as build_auth
 from services.auth.keys import new_key

@@ -7,12 +7,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dev.postgres import start_postgres
 from dev.processes import PROCESSES
 from dev.run import environment, run_once, start_process
 from dev.servers import free_port
-from dev.stores import Stores
-from dev.valkey import start_valkey
+from dev.stores.postgres import start_postgres
+from dev.stores.start import Stores
+from dev.stores.valkey import start_valkey
 from tests.databases import new_database
 
 SERVICES = ("auth", "events", "faq")

@@ -18,7 +18,7 @@ from benchmarks.machine import commit, machine, versions
 from benchmarks.options import run_or_exit
 from benchmarks.page import FILE, write_section
 from dev.errors import DevError
-from dev.importer import positive
+from dev.importer.__main__ import positive
 
 PACKAGES = ("uvicorn", "uvloop", "asyncpg", "orjson", "SQLAlchemy", "nh3")
 

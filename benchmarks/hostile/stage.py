@@ -11,12 +11,12 @@ import httpx
 
 from benchmarks.jsonapi.data import events_of, fill
 from dev.folders import ROOT, remove_data
-from dev.postgres import start_postgres
 from dev.processes import PROCESSES
 from dev.run import environment, run_once, start_process
 from dev.servers import Server, free_port
-from dev.stores import Stores
-from dev.valkey import start_valkey
+from dev.stores.postgres import start_postgres
+from dev.stores.start import Stores
+from dev.stores.valkey import start_valkey
 
 DATA = ROOT / ".local" / "bench-hostile"
 SERVICES = ("auth", "events", "faq", "search")

@@ -23,7 +23,7 @@ from benchmarks.load import Loader
 from benchmarks.machine import commit, machine, versions
 from benchmarks.options import run_or_exit, some_of
 from benchmarks.page import FILE, write_section
-from dev.importer import positive
+from dev.importer.__main__ import positive
 
 PLOT = FILE.with_name("bench-jsonapi.svg")
 PACKAGES = ("uvicorn", "uvloop", "httptools", "asyncpg", "orjson", "SQLAlchemy", "starlette")

@@ -9,8 +9,8 @@ from typing import Any
 import asyncpg
 import orjson
 
-from dev.conferences import LineError, read_line
 from dev.errors import DevError
+from dev.importer.conferences import LineError, read_line
 
 EVENTS, USERS = 5000, 200
 COLUMNS = """

@@ -15,10 +15,10 @@ from benchmarks.jsonapi.data import fill
 from benchmarks.jsonapi.rivals import start_rival
 from dev.errors import DevError
 from dev.folders import ROOT, remove_data
-from dev.postgres import start_postgres
 from dev.processes import Process
 from dev.run import git_sha, run_once, start_process
 from dev.servers import Server, free_port, is_listening
+from dev.stores.postgres import start_postgres
 
 DATA = ROOT / ".local" / "bench-jsonapi"
 # The name of the process and of its log, and the module; the service runs as in `make run`.

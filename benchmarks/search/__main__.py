@@ -19,8 +19,8 @@ from benchmarks.search.rebuilding import drained, rebuilds
 from benchmarks.search.report import Measured, plots, section
 from benchmarks.search.searches import timed
 from benchmarks.search.stage import Command, Stage, stage
-from dev.elasticsearch import VERSION
-from dev.importer import positive
+from dev.importer.__main__ import positive
+from dev.stores.elasticsearch import VERSION
 
 PARTS = ("rebuild", "memory", "latency", "search", "postgres")
 PACKAGES = ("elasticsearch", "aiohttp", "asyncpg", "orjson", "uvicorn")

@@ -14,13 +14,13 @@ from pathlib import Path
 import httpx
 
 from benchmarks.search.data import load
-from dev.elasticsearch import start_elasticsearch
 from dev.errors import DevError
 from dev.folders import ROOT, remove_data
-from dev.postgres import start_postgres
 from dev.processes import Process
 from dev.run import start_process
 from dev.servers import Server, free_port
+from dev.stores.elasticsearch import start_elasticsearch
+from dev.stores.postgres import start_postgres
 from shared.migrations import run_command
 from shared.settings import Settings
 from tests.databases import new_database, plain

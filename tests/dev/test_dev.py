@@ -14,8 +14,8 @@ import pytest
 from dev.errors import DevError
 from dev.folders import ROOT
 from dev.logs import Tail, show_new_lines
-from dev.postgres import start_postgres
 from dev.servers import start
+from dev.stores.postgres import start_postgres
 
 
 def run(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:

@@ -8,12 +8,12 @@ import asyncpg
 import httpx
 import pytest
 
-from dev.elasticsearch import HOW
 from dev.errors import DevError
 from dev.processes import Process
 from dev.run import start_process
 from dev.servers import free_port
-from dev.stores import Stores
+from dev.stores.elasticsearch import HOW
+from dev.stores.start import Stores
 from shared.settings import Settings
 from tests.aftermath import SEARCH, Searches, check, searching
 from tests.faults.stage import Stage

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import redis.asyncio
 
-from dev.elasticsearch import start_elasticsearch
 from dev.folders import ROOT, remove_data
-from dev.postgres import start_postgres
 from dev.servers import Server, free_port
-from dev.stores import Stores
-from dev.valkey import start_valkey
+from dev.stores.elasticsearch import start_elasticsearch
+from dev.stores.postgres import start_postgres
+from dev.stores.start import Stores
+from dev.stores.valkey import start_valkey
 
 DATA = ROOT / ".local" / "faults"
 LOGS = DATA / "log"

@@ -17,7 +17,7 @@ import pytest
 from argon2 import PasswordHasher
 from fastapi import FastAPI
 
-from dev.stores import Stores
+from dev.stores.start import Stores
 from services.auth.passwords import Hashing
 from shared.settings import Settings
 from tests.client import MEDIA_TYPE, PASSWORD, Account, Client, pointers

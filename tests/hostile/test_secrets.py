@@ -22,12 +22,12 @@ import pytest
 import redis
 
 from dev.folders import ROOT, remove_data
-from dev.postgres import start_postgres
 from dev.processes import PROCESSES, Process
 from dev.run import environment, run_once
 from dev.servers import Server, free_port, start, wait_until
-from dev.stores import Stores
-from dev.valkey import start_valkey
+from dev.stores.postgres import start_postgres
+from dev.stores.start import Stores
+from dev.stores.valkey import start_valkey
 from shared.observability.sentry import KEPT
 from shared.settings import Settings
 from tests.client import MEDIA_TYPE

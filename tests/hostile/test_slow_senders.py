@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from dev.folders import ROOT, remove_data
-from dev.stores import Stores
+from dev.stores.start import Stores
 from shared.migrations import run_command
 from shared.settings import Settings
 from tests.databases import new_database

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from benchmarks.machine import commit, machine
 from benchmarks.page import FILE, write_section
 from dev.errors import DevError
-from dev.importer import positive
+from dev.importer.__main__ import positive
 from services.search.index.generations import RebuildError
 from tests.relevance.asking import NotAnsweredError
 from tests.relevance.collection import Collection

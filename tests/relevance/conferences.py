@@ -24,8 +24,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from dev.conferences import LineError, read_line
 from dev.errors import DevError
+from dev.importer.conferences import LineError, read_line
 from tests.relevance.collection import Collection, Query
 from tests.relevance.typing_errors import (
     can_be_mistyped,

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import httpx
 
-from dev.elasticsearch import HOW, start_elasticsearch
 from dev.errors import DevError
 from dev.folders import ROOT, remove_data
-from dev.postgres import start_postgres
 from dev.processes import Process
 from dev.run import start_process
 from dev.servers import free_port
+from dev.stores.elasticsearch import HOW, start_elasticsearch
+from dev.stores.postgres import start_postgres
 from shared.migrations import run_command
 from shared.settings import Settings
 from tests.databases import new_database

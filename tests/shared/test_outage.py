@@ -11,8 +11,8 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from dev.folders import ROOT, remove_data
-from dev.postgres import start_postgres
 from dev.servers import free_port
+from dev.stores.postgres import start_postgres
 from services.auth.app import build_app as build_auth
 from services.auth.keys import new_key
 from services.events.app import build_app as build_events

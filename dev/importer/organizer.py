@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from dev.conferences import identity
+from dev.importer.conferences import identity
 
 MEDIA_TYPE = "application/vnd.api+json"
 BUSY = {429, 502, 503, 504}

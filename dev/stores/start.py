@@ -5,11 +5,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dev.elasticsearch import HOW, start_elasticsearch
 from dev.errors import DevError
-from dev.postgres import start_postgres
 from dev.servers import Server
-from dev.valkey import start_valkey
+from dev.stores.elasticsearch import HOW, start_elasticsearch
+from dev.stores.postgres import start_postgres
+from dev.stores.valkey import start_valkey
 
 
 @dataclass
