@@ -172,7 +172,7 @@ def address(text: str) -> str:
 
 def parser() -> argparse.ArgumentParser:
     """The options."""
-    options = argparse.ArgumentParser(prog="python -m dev.importer.__main__", description=__doc__)
+    options = argparse.ArgumentParser(prog="python -m dev.importer", description=__doc__)
     options.add_argument("file", help="JSON lines, or - for standard input")
     options.add_argument(
         "--url", type=address, default="http://127.0.0.1:8000", help="the gateway"
