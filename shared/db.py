@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from types import TracebackType
 from typing import Annotated, Any, TypeVar
 
 import asyncpg
@@ -15,7 +16,7 @@ from sqlalchemy.orm import DeclarativeBase
 from shared.errors import ServiceUnavailable
 from shared.http.deadline import check_deadline
 from shared.observability.incidents import Incidents
-from shared.pool import ReadPool
+from shared.pool import Lease, ReadPool
 from shared.settings import Settings
 
 NAMING_CONVENTION = {
@@ -138,16 +139,9 @@ class Database:
             timeout_s=settings.database_timeout_s,
         )
 
-    async def reading(self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
-        """What `work` returns, on a connection for single statements outside a transaction."""
-        try:
-            async with self.pool.acquire() as connection:
-                answer = await work(connection)
-        except AWAY as error:
-            POSTGRESQL.failed(error)
-            raise unavailable() from error
-        POSTGRESQL.answered()
-        return answer
+    def reading(self) -> "Reading":
+        """`async with database.reading() as connection`, for single statements."""
+        return Reading(self.pool)
 
     async def in_transaction(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
         """What `work` returns, committed; it is done again when it met a deadlock."""
@@ -172,6 +166,30 @@ class Database:
         async with self.engine.connect() as connection:
             await connection.execute(text("SELECT 1"))
         return True, "database ok"
+
+
+class Reading(Lease):
+    """A connection outside a transaction; ServiceUnavailable while PostgreSQL does not answer."""
+
+    async def __aenter__(self) -> asyncpg.Connection:
+        try:
+            return await super().__aenter__()
+        except AWAY as error:
+            POSTGRESQL.failed(error)
+            raise unavailable() from error
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await super().__aexit__(kind, error, traceback)
+        if isinstance(error, AWAY):
+            POSTGRESQL.failed(error)
+            raise unavailable() from error
+        if error is None:
+            POSTGRESQL.answered()
 
 
 def database_lifespan(role: str) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:

@@ -10,6 +10,8 @@ import orjson
 from starlette.responses import Response
 
 MEDIA_TYPE = "application/vnd.api+json"
+# The member `jsonapi` of every document.
+JSONAPI = {"version": "1.1"}
 
 Source = Mapping[str, str]
 
@@ -200,7 +202,7 @@ def errors_document(
 ) -> dict[str, Any]:
     """An error document; it never has `data` beside it (checklist 19)."""
     return {
-        "jsonapi": {"version": "1.1"},
+        "jsonapi": JSONAPI,
         "errors": [error.as_object(request_id) for error in errors],
     }
 

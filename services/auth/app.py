@@ -13,6 +13,7 @@ from shared.app import create_app
 from shared.db import database_lifespan
 from shared.jsonapi.http.routes import resource_routes
 from shared.jsonapi.openapi import describe
+from shared.jsonapi.read.caches import Caches
 from shared.jsonapi.resource import Registry
 from shared.migrations import database_checks
 from shared.settings import Settings, get_settings
@@ -28,12 +29,12 @@ def build_app(settings: Settings | None = None) -> FastAPI:
     """The app of one process."""
     settings = settings or get_settings()
     user = user_resource(verify_on_sign_up=settings.verify_on_sign_up)
-    registry = Registry([user], dasherize=settings.dasherize_api)
+    registry, caches = Registry([user], dasherize=settings.dasherize_api), Caches()
     return create_app(
         "auth",
         settings=settings,
         routers=[router],
-        routes=[me_route(registry), *resource_routes(registry)],
+        routes=[me_route(registry, caches), *resource_routes(registry, caches)],
         describe=lambda: describe_me(describe(registry, etag=settings.etag)),
         checkers=lambda app: database_checks(app, "services.auth"),
         lifespans=[database_lifespan("almanac_auth"), _keys_lifespan, hashing_lifespan],

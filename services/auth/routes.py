@@ -1,5 +1,6 @@
 """Signing in, the public keys, and the signed-in user."""
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -13,11 +14,11 @@ from services.auth.passwords import Hashing
 from shared.auth import require_user
 from shared.db import Database, outage_as_503
 from shared.errors import BadRequest, Unauthorized
-from shared.jsonapi.http.endpoints import item_response
+from shared.jsonapi.http.endpoints import Endpoints
 from shared.jsonapi.http.serving import Endpoint, reading
 from shared.jsonapi.negotiation import negotiate, parse_object, read_body
 from shared.jsonapi.openapi import error_references
-from shared.jsonapi.read.reader import Reader
+from shared.jsonapi.read.caches import Caches
 from shared.jsonapi.resource import Registry
 
 router = APIRouter()
@@ -126,19 +127,23 @@ async def read_jwks(request: Request) -> JSONResponse:
     return JSONResponse(keys.jwks, headers={"Cache-Control": "public, max-age=60"})
 
 
-def me_route(registry: Registry) -> BaseRoute:
+def me_route(registry: Registry, caches: Caches) -> BaseRoute:
     """`/v1/users/me`: the account that the token belongs to."""
+    me = Me(Endpoints(registry, registry.by_type["user"], caches))
+    return Route("/v1/users/me", Endpoint({"GET": me.read}))
 
-    async def read_me(request: Request) -> Response:
+
+@dataclass(frozen=True)
+class Me:
+    """The account that the token belongs to, among the users."""
+
+    users: Endpoints
+
+    async def read(self, request: Request) -> Response:
         negotiate(request)
-
-        async def work(reader: Reader) -> Response:
+        async with reading(request, self.users.registry, self.users.caches) as reader:
             user = require_user(reader.viewer)
-            return await item_response(request, reader, registry.by_type["user"], str(user.id))
-
-        return await reading(request, registry, work)
-
-    return Route("/v1/users/me", Endpoint({"GET": read_me}))
+            return await self.users.item(request, reader, str(user.id))
 
 
 def describe_me(described: dict[str, Any]) -> dict[str, Any]:

@@ -3,8 +3,7 @@
 CONTRIBUTING.md shows how to add one.
 """
 
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Annotated, Any, Literal, TypeVar
@@ -19,7 +18,6 @@ from shared.auth import User, Viewer
 from shared.db import Base
 from shared.errors import Forbidden, UnprocessableContent
 from shared.jsonapi.names import Names, check_names
-from shared.jsonapi.read.fragments import Fragments
 
 T = TypeVar("T")
 Predicate = Callable[[Viewer], ColumnElement[bool]]
@@ -257,8 +255,6 @@ class Registry:
         self.names = Names(dasherize=dasherize)
         self.is_opened = is_opened
         self.opened: Registry | None = None
-        self.fragments = Fragments()
-        self.plans: OrderedDict[Hashable, Any] = OrderedDict()
         self.by_type = {resource.type: resource for resource in resources}
         self.by_wire_type = {self.wire_type(resource): resource for resource in resources}
         if len(self.by_wire_type) != len(resources):
@@ -269,7 +265,6 @@ class Registry:
         if not is_opened and any(resource.opened for resource in resources):
             shown = [resource.as_opened() for resource in resources]
             self.opened = Registry(shown, dasherize=dasherize, is_opened=True)
-            self.opened.fragments = self.fragments
 
     def _check(self, resource: Resource) -> None:
         names = [*resource.fields, *resource.links]

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 
-import asyncpg
 import pytest
 
 from shared.db import Database
@@ -21,45 +20,43 @@ async def database(settings: Settings) -> AsyncIterator[Database]:
     await database.engine.dispose()
 
 
-async def one(connection: asyncpg.Connection) -> int:
-    return int(await connection.fetchval("SELECT 1"))
+async def one(database: Database) -> int:
+    async with database.reading() as connection:
+        return int(await connection.fetchval("SELECT 1"))
+
+
+async def keep(database: Database, seconds: float) -> None:
+    async with database.reading():
+        await asyncio.sleep(seconds)
 
 
 async def test_who_waits_for_a_connection_too_long_is_told_so(database: Database) -> None:
-    async def keep(connection: asyncpg.Connection) -> None:
-        await asyncio.sleep(0.5)
-
-    busy = asyncio.create_task(database.reading(keep))
+    busy = asyncio.create_task(keep(database, 0.5))
     await asyncio.sleep(0)
-    waiting = [asyncio.create_task(database.reading(one)) for _ in range(5)]
+    waiting = [asyncio.create_task(one(database)) for _ in range(5)]
     refused = await asyncio.gather(*waiting, return_exceptions=True)
     assert {type(error) for error in refused} == {ServiceUnavailable}
     await busy
-    assert await database.reading(one) == 1
+    assert await one(database) == 1
 
 
 async def test_a_statement_that_hangs_gives_its_place_back(database: Database) -> None:
-    async def hang(connection: asyncpg.Connection) -> None:
-        await connection.execute("SELECT pg_sleep(60)")
-
     started = time.monotonic()
     with pytest.raises(ServiceUnavailable):
-        await database.reading(hang)
-    assert await database.reading(one) == 1
+        async with database.reading() as connection:
+            await connection.execute("SELECT pg_sleep(60)")
+    assert await one(database) == 1
     assert time.monotonic() - started < 30
 
 
 async def test_who_goes_while_waiting_takes_no_place_with_it(database: Database) -> None:
-    async def keep(connection: asyncpg.Connection) -> None:
-        await asyncio.sleep(0.1)
-
-    busy = asyncio.create_task(database.reading(keep))
+    busy = asyncio.create_task(keep(database, 0.1))
     await asyncio.sleep(0)
-    gone = asyncio.create_task(database.reading(one))
+    gone = asyncio.create_task(one(database))
     await asyncio.sleep(0)
     gone.cancel()
     await busy
-    assert await database.reading(one) == 1
+    assert await one(database) == 1
 
 
 async def test_where_enough_wait_the_next_is_refused_at_once(database: Database) -> None:
@@ -73,4 +70,4 @@ async def test_where_enough_wait_the_next_is_refused_at_once(database: Database)
         assert not waiting.done()
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
-    assert await database.reading(one) == 1
+    assert await one(database) == 1

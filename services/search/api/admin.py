@@ -16,14 +16,13 @@ from services.search.models import Generation, Outbox, Poison, RebuildRequest
 from services.search.rebuild import worker
 from shared.auth import AdminUser
 from shared.db import SessionDep
-from shared.errors import Conflict, NotFound
+from shared.errors import JSONAPI, Conflict, NotFound
 from shared.etag import tagged_response
 from shared.jsonapi.http.serving import query_string
 from shared.jsonapi.names import Names
 from shared.jsonapi.negotiation import negotiated
 from shared.jsonapi.query.parser import Query, refuse_parameters
 from shared.jsonapi.read.links import page_links
-from shared.jsonapi.read.reader import JSONAPI
 from shared.jsonapi.write.idempotency import key_of
 from shared.observability.failures import describe
 

@@ -11,10 +11,10 @@ from services.search.api.parameters import MAX_RESULTS
 from services.search.engines.found import Found, distance_km
 from services.search.engines.query import Cursor, SearchQuery
 from services.search.index.document import SHOWN
+from shared.errors import JSONAPI
 from shared.jsonapi.names import Names
 from shared.jsonapi.query.parser import Query
 from shared.jsonapi.read.links import page_links
-from shared.jsonapi.read.reader import JSONAPI
 from shared.jsonapi.sizes import MAX_ANSWER_BYTES, too_large
 from shared.settings import Settings
 

@@ -17,9 +17,9 @@ from services.search.engines.found import Found
 from services.search.engines.postgres import search_postgres, suggest_postgres
 from services.search.index.client import ELASTICSEARCH
 from shared.breaker import Breaker
+from shared.errors import JSONAPI
 from shared.etag import tagged_response
 from shared.jsonapi.negotiation import negotiated
-from shared.jsonapi.read.reader import JSONAPI
 from shared.jsonapi.sizes import MAX_ANSWER_BYTES, too_large
 from shared.observability.failures import describe
 

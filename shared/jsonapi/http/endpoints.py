@@ -1,261 +1,148 @@
-"""The endpoints of a resource type: collection, item and related; handlers hold the logic.
+"""The endpoints of a resource type: its collection and its items; handlers hold the logic.
 
-They are bare ASGI apps, one for each path; relationship endpoints are in relationships.py.
+They are bare ASGI apps, one for each path. What is related to a row, and relationships, are in
+relationships.py.
 """
 
-from typing import Any
+from dataclasses import dataclass
 
-from sqlalchemy import and_, select
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from shared.auth import Viewer
-from shared.db import driver_connection
 from shared.etag import tagged_response
 from shared.jsonapi.http.serving import (
     Endpoint,
-    Handler,
-    in_transaction,
+    Transaction,
     precondition_of,
     query_string,
     reading,
-    reading_item,
+    writing_reader,
 )
-from shared.jsonapi.negotiation import (
-    CURSOR_PAGINATION,
-    body_of,
-    media_type,
-    negotiate,
-    parse_object,
-)
+from shared.jsonapi.negotiation import CURSOR_PAGINATION, body_of, media_type, negotiate
 from shared.jsonapi.query.parser import parse_query, refuse_parameters
-from shared.jsonapi.read.items import item_condition, item_parameter
+from shared.jsonapi.read.caches import Caches
+from shared.jsonapi.read.documents import read_item, read_page
 from shared.jsonapi.read.objects import resource_path
-from shared.jsonapi.read.plans import (
-    Plan,
-    item_plan,
-    page_plan,
-    plan_of,
-    related_to_parent,
-    viewer_kind,
-)
-from shared.jsonapi.read.reader import Reader, not_found, read_item, read_page
-from shared.jsonapi.read.statements import any_viewer, compile_statement
-from shared.jsonapi.resource import Registry, Relationship, Resource
+from shared.jsonapi.read.plans import Plan, page_plan
+from shared.jsonapi.read.reader import Reader
+from shared.jsonapi.read.statements import any_viewer
+from shared.jsonapi.resource import Registry, Resource
 from shared.jsonapi.write.changes import change, create
-from shared.jsonapi.write.idempotency import idempotent
 from shared.jsonapi.write.rows import Writer, remove
 
 
-def collection_routes(registry: Registry, resource: Resource) -> list[BaseRoute]:
-    """The collection, its items, and what is related to them."""
+def collection_routes(registry: Registry, resource: Resource, caches: Caches) -> list[BaseRoute]:
+    """The collection and its items."""
     path, kinds = resource_path(resource), resource.methods
-    collection = {"list": ("GET", list_resources), "create": ("POST", create_resource)}
+    endpoints = Endpoints(registry, resource, caches)
+    collection = {"list": ("GET", endpoints.read_page), "create": ("POST", endpoints.create)}
     item = {
-        "read": ("GET", read_resource),
-        "update": ("PATCH", update_resource),
-        "delete": ("DELETE", delete_resource),
+        "read": ("GET", endpoints.read),
+        "update": ("PATCH", endpoints.update),
+        "delete": ("DELETE", endpoints.delete),
     }
+    opened = None
+    if registry.opened is not None:
+        by_identifier = registry.opened.by_type[resource.type]
+        opened = Endpoints(registry.opened, by_identifier, caches).read
     routes: list[BaseRoute] = []
     for at, handlers in ((path, collection), (f"{path}/{{id}}", item)):
-        made = {m: make(registry, resource) for k, (m, make) in handlers.items() if k in kinds}
-        if made:
-            routes.append(Route(at, Endpoint(made)))
-    for link in resource.relationships:
-        if link.is_local:
-            at = f"{path}/{{id}}/{registry.names.wire(link.name)}"
-            routes.append(Route(at, Endpoint({"GET": read_related(registry, resource, link)})))
+        served = {method: handler for kind, (method, handler) in handlers.items() if kind in kinds}
+        if served:
+            routes.append(Route(at, Endpoint(served, opened if at != path else None)))
     return routes
 
 
-def item_plan_of(
-    registry: Registry, resource: Resource, row_id: str, text: str, viewer: Viewer, **more: bool
-) -> tuple[Plan, dict[str, Any]]:
-    """(plan, parameters) of one resource; `is_written` shows it to whoever just wrote it."""
-    parameters = item_parameter(resource, row_id)
-    is_written = more.get("is_written", False)
-    key = (*parameters, resource.type, text, viewer_kind(viewer), is_written)
+@dataclass(frozen=True)
+class Endpoints:
+    """The handlers of one resource type, as one registry shows it."""
 
-    def make() -> Plan:
-        asking = any_viewer(viewer)
-        query = parse_query(text, registry, resource, asking)
-        condition = item_condition(resource, parameters)
-        wanted = condition if is_written else and_(condition, resource.readable(asking))
-        return item_plan(registry, resource, query, wanted, viewer)
+    registry: Registry
+    resource: Resource
+    caches: Caches
 
-    return plan_of(registry, key, make), parameters
+    async def read_page(self, request: Request) -> Response:
+        by_cursor, text = negotiate(request), query_string(request)
+        async with reading(request, self.registry, self.caches) as reader:
+            plan = self._page_plan(reader, text, by_cursor=by_cursor)
+            body = await read_page(reader, plan, self.resource, resource_path(self.resource))
+        return page_response(request, body, plan)
 
+    def _page_plan(self, reader: Reader, text: str, *, by_cursor: bool) -> Plan:
+        key = reader.key("page", self.resource, text, by_cursor=by_cursor)
+        plan: Plan | None = self.caches.plans.get(key)
+        if plan is None:
+            asking = any_viewer(reader.viewer)
+            query = parse_query(
+                text, self.registry, self.resource, asking, collection=True, profile=by_cursor
+            )
+            shown = self.resource.readable(asking)
+            plan = page_plan(self.registry, self.resource, query, shown, asking)
+            self.caches.plans.put(key, plan)
+        return plan
 
-async def item_response(
-    request: Request, reader: Reader, resource: Resource, row_id: str, *, status: int = 200
-) -> Response:
-    """One resource with its ETag; 201 adds its Location."""
-    plan, reader.parameters = item_plan_of(
-        reader.registry,
-        resource,
-        row_id,
-        query_string(request),
-        reader.viewer,
-        is_written=reader.is_writing,
-    )
-    body, row = await read_item(reader, plan, resource, row_id)
-    version = row["version"] if resource.has_version else None
-    headers = {"Location": resource_path(resource, row["id"])} if status == 201 else {}
-    return tagged_response(request, body, version=version, status=status, headers=headers)
+    async def read(self, request: Request) -> Response:
+        negotiate(request)
+        async with reading(request, self.registry, self.caches) as reader:
+            return await self.item(request, reader, request.path_params["id"])
 
+    async def item(
+        self, request: Request, reader: Reader, row_id: str, *, status: int = 200
+    ) -> Response:
+        """One resource with its ETag; 201 adds its Location."""
+        resource = self.resource
+        body, row = await read_item(reader, resource, row_id, query_string(request))
+        version = row["version"] if resource.has_version else None
+        headers = {"Location": resource_path(resource, row["id"])} if status == 201 else {}
+        return tagged_response(request, body, version=version, status=status, headers=headers)
 
-async def written_response(
-    request: Request, writer: Writer, resource: Resource, row_id: int, *, status: int = 200
-) -> Response:
-    """The resource as the transaction leaves it."""
-    connection = await driver_connection(writer.session)
-    reader = Reader(connection, writer.registry, writer.viewer, is_writing=True)
-    return await item_response(request, reader, resource, str(row_id), status=status)
+    async def create(self, request: Request) -> Response:
+        negotiate(request)
+        body = await body_of(request)
+        by_anyone = self.resource.creatable_by_anyone
+        transaction = Transaction(
+            request, self.registry, body, self._create, is_once=True, by_anyone=by_anyone
+        )
+        return await transaction.run()
+
+    async def _create(self, request: Request, body: bytes, writer: Writer) -> Response:
+        parse_query(query_string(request), self.registry, self.resource)
+        row_id = await create(writer, self.resource, body)
+        return await self._written(request, writer, row_id, status=201)
+
+    async def update(self, request: Request) -> Response:
+        negotiate(request)
+        body = await body_of(request)
+        return await Transaction(request, self.registry, body, self._update).run()
+
+    async def _update(self, request: Request, body: bytes, writer: Writer) -> Response:
+        parse_query(query_string(request), self.registry, self.resource)
+        precondition = precondition_of(request, self.resource)
+        row_id = request.path_params["id"]
+        changed = await change(writer, self.resource, row_id, body, precondition)
+        return await self._written(request, writer, changed)
+
+    async def _written(
+        self, request: Request, writer: Writer, row_id: int, *, status: int = 200
+    ) -> Response:
+        """The resource as the transaction leaves it."""
+        reader = await writing_reader(writer, self.caches)
+        return await self.item(request, reader, str(row_id), status=status)
+
+    async def delete(self, request: Request) -> Response:
+        negotiate(request)
+        body = await body_of(request)
+        return await Transaction(request, self.registry, body, self._delete).run()
+
+    async def _delete(self, request: Request, body: bytes, writer: Writer) -> Response:
+        refuse_parameters(query_string(request))
+        precondition = precondition_of(request, self.resource, delete=True)
+        await remove(writer, self.resource, request.path_params["id"], precondition)
+        return Response(status_code=204, headers={"Vary": "Accept, Authorization"})
 
 
 def page_response(request: Request, body: bytes, plan: Plan) -> Response:
     """A page with its ETag; its media type says whether the cursor profile was applied."""
     profiles = [CURSOR_PAGINATION] if plan.query.by_cursor else []
     return tagged_response(request, body, media_type=media_type(profiles=profiles))
-
-
-def list_resources(registry: Registry, resource: Resource) -> Handler:
-    path = resource_path(resource)
-
-    async def handle(request: Request) -> Response:
-        profile, text = negotiate(request), query_string(request)
-
-        async def work(reader: Reader) -> Response:
-            def make() -> Plan:
-                asking = any_viewer(reader.viewer)
-                query = parse_query(
-                    text, registry, resource, asking, collection=True, profile=profile
-                )
-                return page_plan(registry, resource, query, resource.readable(asking), asking)
-
-            key = ("list", resource.type, text, viewer_kind(reader.viewer), profile)
-            plan = plan_of(registry, key, make)
-            body = await read_page(reader, plan, resource, path)
-            return page_response(request, body, plan)
-
-        return await reading(request, registry, work)
-
-    return handle
-
-
-def read_resource(registry: Registry, resource: Resource) -> Handler:
-    async def handle(request: Request) -> Response:
-        negotiate(request)
-        row_id = request.path_params["id"]
-
-        async def work(reader: Reader, resource: Resource) -> Response:
-            return await item_response(request, reader, resource, row_id)
-
-        return await reading_item(request, registry, resource, work)
-
-    return handle
-
-
-def read_related(registry: Registry, resource: Resource, link: Relationship) -> Handler:
-    name = registry.names.wire(link.name)
-
-    async def handle(request: Request) -> Response:
-        profile, text = negotiate(request), query_string(request)
-
-        async def work(reader: Reader, resource: Resource) -> Response:
-            registry, target = reader.registry, reader.registry.target(link)
-            parent_id = await parent_of(reader, resource, request.path_params["id"])
-            path = f"{reader.path(resource, parent_id)}/{name}"
-
-            def make() -> Plan:
-                asking = any_viewer(reader.viewer)
-                query = parse_query(
-                    text, registry, target, asking, collection=link.to_many, profile=profile
-                )
-                related = related_to_parent(resource, link, target)
-                shown = and_(related, target.readable(asking))
-                return page_plan(registry, target, query, shown, asking)
-
-            key = (link.name, resource.type, text, viewer_kind(reader.viewer), profile)
-            plan = plan_of(registry, key, make)
-            body = await read_page(reader, plan, target, path, single=not link.to_many)
-            return page_response(request, body, plan)
-
-        return await reading_item(request, registry, resource, work)
-
-    return handle
-
-
-async def parent_of(reader: Reader, resource: Resource, row_id: str) -> int:
-    """The id of the row that a URL names, for the statements of what is related to it too.
-
-    NotFound where the viewer may not read it.
-    """
-    parameters = item_parameter(resource, row_id)
-
-    def make() -> Any:
-        condition = item_condition(resource, parameters)
-        asking = any_viewer(reader.viewer)
-        found = select(resource.table.c.id).where(condition, resource.readable(asking))
-        return compile_statement(found)
-
-    key = ("parent", *parameters, resource.type, viewer_kind(reader.viewer))
-    statement = plan_of(reader.registry, key, make)
-    viewer_id = reader.viewer and reader.viewer.id
-    rows = await statement.fetch(reader.connection, viewer_id=viewer_id, **parameters)
-    if not rows:
-        raise not_found(resource, row_id)
-    parent_id = int(rows[0][0])
-    reader.parameters = {**parameters, "parent_id": parent_id}
-    return parent_id
-
-
-def create_resource(registry: Registry, resource: Resource) -> Handler:
-    async def handle(request: Request) -> Response:
-        negotiate(request)
-        body = await body_of(request)
-
-        async def work(writer: Writer) -> Response:
-            parse_query(query_string(request), registry, resource)
-            row_id = await create(writer, resource, parse_object(body))
-            return await written_response(request, writer, resource, row_id, status=201)
-
-        by_anyone = resource.creatable_by_anyone
-        once = idempotent(request, body, work)
-        return await in_transaction(request, registry, once, by_anyone=by_anyone)
-
-    return handle
-
-
-def update_resource(registry: Registry, resource: Resource) -> Handler:
-    async def handle(request: Request) -> Response:
-        negotiate(request)
-        body = await body_of(request)
-
-        async def work(writer: Writer) -> Response:
-            parse_query(query_string(request), registry, resource)
-            holds = precondition_of(request, resource)
-            row_id = request.path_params["id"]
-            changed = await change(writer, resource, row_id, lambda: parse_object(body), holds)
-            return await written_response(request, writer, resource, changed)
-
-        return await in_transaction(request, registry, work)
-
-    return handle
-
-
-def delete_resource(registry: Registry, resource: Resource) -> Handler:
-    async def handle(request: Request) -> Response:
-        negotiate(request)
-        await body_of(request)
-
-        async def work(writer: Writer) -> Response:
-            refuse_parameters(query_string(request))
-            holds = precondition_of(request, resource, delete=True)
-            await remove(writer, resource, request.path_params["id"], holds)
-            return Response(status_code=204, headers={"Vary": "Accept, Authorization"})
-
-        return await in_transaction(request, registry, work)
-
-    return handle

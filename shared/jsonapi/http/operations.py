@@ -8,37 +8,36 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
+import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from shared.auth import require_user
-from shared.db import driver_connection
-from shared.errors import BadRequest, ErrorGroup, JSONAPIError, NotFound, below
+from shared.errors import JSONAPI, BadRequest, ErrorGroup, JSONAPIError, NotFound, below
 from shared.jsonapi.href import OPERATIONS, path_of
-from shared.jsonapi.http.endpoints import item_plan_of
 from shared.jsonapi.http.serving import (
     Endpoint,
-    Handler,
-    in_transaction,
+    Transaction,
     precondition_of,
     query_string,
+    writing_reader,
 )
 from shared.jsonapi.negotiation import ATOMIC, body_of, media_type, negotiate, parse_object
 from shared.jsonapi.query.parser import refuse_parameters
+from shared.jsonapi.read.caches import Caches
+from shared.jsonapi.read.documents import member, plan_item
 from shared.jsonapi.read.objects import PREFIX
-from shared.jsonapi.read.reader import Reader, member
 from shared.jsonapi.resource import Registry, Relationship, Resource
 from shared.jsonapi.sizes import MAX_ANSWER_BYTES, too_many_results
-from shared.jsonapi.write.bodies import linked_ids, operations_of
+from shared.jsonapi.write.bodies import operations_of
 from shared.jsonapi.write.changes import change, change_linkage, create
-from shared.jsonapi.write.idempotency import idempotent
 from shared.jsonapi.write.lids import Lids, data_with_ids, with_id
 from shared.jsonapi.write.locks import lock_operations
 from shared.jsonapi.write.rows import Precondition, Writer, remove
 
 METHODS = {"add": "POST", "update": "PATCH", "remove": "DELETE"}
-JSONAPI = b'{"version":"1.1","ext":["https://jsonapi.org/ext/atomic"]}'
+JSONAPI_ATOMIC = orjson.dumps({**JSONAPI, "ext": [ATOMIC]})
 
 
 @dataclass(frozen=True)
@@ -50,40 +49,43 @@ class Target:
     link: Relationship | None = None
 
 
-def operations_routes(registry: Registry) -> list[BaseRoute]:
+def operations_routes(registry: Registry, caches: Caches) -> list[BaseRoute]:
     """`/v1/operations`, where there is a type to write."""
     writes = {"create", "update", "delete"}
     if not any(
         resource.methods & writes and resource.path for resource in registry.by_type.values()
     ):
         return []
-    return [Route(OPERATIONS, Endpoint({"POST": run_operations(registry)}))]
+    return [Route(OPERATIONS, Endpoint({"POST": Operations(registry, caches).run}))]
 
 
-def run_operations(registry: Registry) -> Handler:
-    by_anyone = any(resource.creatable_by_anyone for resource in registry.by_type.values())
+@dataclass(frozen=True)
+class Operations:
+    """The handler of the atomic operations of one registry."""
 
-    async def handle(request: Request) -> Response:
+    registry: Registry
+    caches: Caches
+
+    async def run(self, request: Request) -> Response:
         negotiate(request, ATOMIC)
         body = await body_of(request, ATOMIC)
+        by_anyone = any(each.creatable_by_anyone for each in self.registry.by_type.values())
+        transaction = Transaction(
+            request, self.registry, body, self._run, is_once=True, by_anyone=by_anyone
+        )
+        return await transaction.run()
 
-        async def work(writer: Writer) -> Response:
-            refuse_parameters(query_string(request))
-            operations = operations_of(parse_object(body))
-            await lock_operations(writer.session)
-            run = _Run(writer, request)
-            results = await run.all(operations)
-            document = b"{%b,%b}" % (
-                member("jsonapi", JSONAPI),
-                member("atomic:results", b"[%b]" % b",".join(results)),
-            )
-            headers = {"Vary": "Accept, Authorization", "Cache-Control": "no-store"}
-            return Response(document, 200, headers, media_type(extensions=[ATOMIC]))
-
-        once = idempotent(request, body, work)
-        return await in_transaction(request, registry, once, by_anyone=by_anyone)
-
-    return handle
+    async def _run(self, request: Request, body: bytes, writer: Writer) -> Response:
+        refuse_parameters(query_string(request))
+        operations = operations_of(parse_object(body))
+        await lock_operations(writer.session)
+        results = await _Run(writer, request, self.caches).all(operations)
+        document = b"{%b,%b}" % (
+            member("jsonapi", JSONAPI_ATOMIC),
+            member("atomic:results", b"[%b]" % b",".join(results)),
+        )
+        headers = {"Vary": "Accept, Authorization", "Cache-Control": "no-store"}
+        return Response(document, 200, headers, media_type(extensions=[ATOMIC]))
 
 
 @dataclass
@@ -92,6 +94,7 @@ class _Run:
 
     writer: Writer
     request: Request
+    caches: Caches
     lids: Lids = field(default_factory=dict)
 
     async def all(self, operations: list[Any]) -> list[bytes]:
@@ -139,9 +142,7 @@ class _Run:
             return b"{}"
         self._allows(target, "update")
         holds = self._precondition(operation, target.resource)
-        row_id = await change(
-            self.writer, target.resource, target.row_id, lambda: {"data": data}, holds
-        )
+        row_id = await change(self.writer, target.resource, target.row_id, {"data": data}, holds)
         return await self._result(target.resource, row_id)
 
     def _allows(self, target: Target, method: str) -> None:
@@ -168,25 +169,15 @@ class _Run:
         assert target.row_id is not None
         data = data_with_ids(operation, self.lids)
         holds = self._precondition(operation, target.resource)
-        registry = self.writer.registry
+        document = {"data": data}
         await change_linkage(
-            self.writer,
-            target.resource,
-            link,
-            target.row_id,
-            method,
-            lambda: linked_ids(registry, link, data, ""),
-            holds,
+            self.writer, target.resource, link, target.row_id, method, document, holds
         )
         return b"{}"
 
     async def _result(self, resource: Resource, row_id: int) -> bytes:
-        registry, viewer = self.writer.registry, self.writer.viewer
-        plan, parameters = item_plan_of(
-            registry, resource, str(row_id), "", viewer, is_written=True
-        )
-        connection = await driver_connection(self.writer.session)
-        reader = Reader(connection, registry, viewer, is_writing=True, parameters=parameters)
+        reader = await writing_reader(self.writer, self.caches)
+        plan = plan_item(reader, resource, str(row_id), "")
         rows = await reader.rows(plan.primary, plan.objects[resource.type], ())
         ((row, attributes),) = rows.values()
         return b'{"data":%b}' % plan.objects[resource.type].render(row, attributes)

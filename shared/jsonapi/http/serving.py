@@ -1,10 +1,11 @@
-"""What every endpoint does around its statements: dispatch, who asks, the transaction."""
+"""What every endpoint does around its statements: dispatch, the viewer, the transaction."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
-import asyncpg
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -12,12 +13,15 @@ from starlette.types import Receive, Scope, Send
 from shared.auth import claimed_id, load_viewer, require_user
 from shared.db import Database, driver_connection
 from shared.errors import MethodNotAllowed, NotFound
-from shared.etag import check_version
+from shared.jsonapi.read.caches import Caches
 from shared.jsonapi.read.reader import Reader
 from shared.jsonapi.resource import Computed, Registry, Resource
+from shared.jsonapi.write.idempotency import KeptAnswer, key_of
 from shared.jsonapi.write.rows import Precondition, Writer
 
 Handler = Callable[[Request], Awaitable[Response]]
+# What a transaction does; it is repeated after a deadlock.
+Work = Callable[[Request, bytes, Writer], Awaitable[Response]]
 
 
 class _NotComputed(Exception):
@@ -25,10 +29,14 @@ class _NotComputed(Exception):
 
 
 class Endpoint:
-    """An ASGI app: a handler for each method of a path. HEAD is as GET."""
+    """An ASGI app: one handler for each method of a path. HEAD is as GET.
 
-    def __init__(self, handlers: Mapping[str, Handler]) -> None:
-        self.handlers = dict(handlers)
+    What a viewer may read comes as it does by the row's id. Only where that finds nothing, and
+    the path has an identifier, the handler `opened` is asked what the identifier opens.
+    """
+
+    def __init__(self, handlers: Mapping[str, Handler], opened: Handler | None = None) -> None:
+        self.handlers, self.opened = dict(handlers), opened
         if "GET" in self.handlers:
             self.handlers["HEAD"] = self.handlers["GET"]
 
@@ -38,79 +46,87 @@ class Endpoint:
             allow = ", ".join(sorted(self.handlers))
             detail = f"{scope['method']} is not allowed here; allowed: {allow}."
             raise MethodNotAllowed(detail, headers={"Allow": allow})
-        response = await handler(Request(scope, receive))
+        request = Request(scope, receive)
+        try:
+            response = await handler(request)
+        except NotFound:
+            is_read = scope["method"] in ("GET", "HEAD")
+            if self.opened is None or not is_read or scope["path_params"]["id"].isdigit():
+                raise
+            # A second NotFound is a wrong guess of an identifier: this is where to count them.
+            response = await self.opened(request)
         await response(scope, receive, send)
 
 
-async def reading(
-    request: Request, registry: Registry, work: Callable[[Reader], Awaitable[Response]]
-) -> Response:
-    """The answer of `work`, which reads on a connection of the pool."""
+@asynccontextmanager
+async def reading(request: Request, registry: Registry, caches: Caches) -> AsyncIterator[Reader]:
+    """A reader for the viewer of the request, on a connection of the pool for reads."""
     user_id = await claimed_id(request)
     database: Database = request.app.state.database
-
-    async def begun(connection: asyncpg.Connection) -> Response:
-        return await work(Reader(connection, registry, await load_viewer(connection, user_id)))
-
-    return await database.reading(begun)
+    async with database.reading() as connection:
+        yield Reader(connection, registry, caches, await load_viewer(connection, user_id))
 
 
-async def reading_item(
-    request: Request,
-    registry: Registry,
-    resource: Resource,
-    work: Callable[[Reader, Resource], Awaitable[Response]],
-) -> Response:
-    """The answer of `work` about the row that the path names.
+async def writing_reader(writer: Writer, caches: Caches) -> Reader:
+    """A reader of what the transaction has written so far."""
+    connection = await driver_connection(writer.session)
+    return Reader(connection, writer.registry, caches, writer.viewer, is_writing=True)
 
-    What the viewer may read comes as it does by the row's id. Only where that finds nothing, and
-    the path has an identifier, is it asked what this opens.
+
+@dataclass
+class Transaction:
+    """One write: `work` is done in a transaction, and its answer given once that is committed.
+
+    Where the request has an Idempotency-Key and `is_once`, the answer is kept, and given to the
+    same request again.
     """
 
-    async def begun(reader: Reader) -> Response:
+    request: Request
+    registry: Registry
+    body: bytes
+    work: Work
+    is_once: bool = False
+    by_anyone: bool = False
+
+    async def run(self) -> Response:
+        """The answer of the work.
+
+        Where the work misses a computed column, the transaction has found no reason to refuse
+        the request: it is rolled back, the column is computed without a connection, and
+        everything is done anew.
+        """
+        self.key = key_of(self.request) if self.is_once else None
+        self.user_id = await claimed_id(self.request)
+        if not self.by_anyone and self.user_id is None:
+            require_user(None)
+        self.computed: dict[tuple[Computed, Any], str | None] = {}
+        database: Database = self.request.app.state.database
         try:
-            return await work(reader, resource)
-        except NotFound:
-            opened = registry.opened
-            if opened is None or request.path_params["id"].isdigit():
-                raise
-        # NotFound again is somebody's guess of an identifier: this is where to count them.
-        return await work(replace(reader, registry=opened), opened.by_type[resource.type])
+            return await database.in_transaction(self._attempt)
+        except _NotComputed:
+            for column, value in self.computed:
+                self.computed[column, value] = await column.compute(self.request, value)
+        return await database.in_transaction(self._attempt)
 
-    return await reading(request, registry, begun)
-
-
-async def in_transaction(
-    request: Request,
-    registry: Registry,
-    work: Callable[[Writer], Awaitable[Response]],
-    *,
-    by_anyone: bool = False,
-) -> Response:
-    """The answer of `work`, given once its transaction is committed.
-
-    Where the work misses a computed column, the transaction has found no reason to refuse the
-    request: it is rolled back, the column is computed without a connection, and all is done anew.
-    """
-    user_id = await claimed_id(request)
-    if not by_anyone and user_id is None:
-        require_user(None)
-    database: Database = request.app.state.database
-    computed: dict[tuple[Computed, Any], str | None] = {}
-
-    async def begun(session: Any) -> Response:
-        viewer = await load_viewer(await driver_connection(session), user_id)
-        response = await work(Writer(session, registry, viewer, computed))
-        if None in computed.values():
+    async def _attempt(self, session: AsyncSession) -> Response:
+        viewer = await load_viewer(await driver_connection(session), self.user_id)
+        writer = Writer(session, self.registry, viewer, self.computed)
+        response = await self._once(writer)
+        if None in self.computed.values():
             raise _NotComputed
         return response
 
-    try:
-        return await database.in_transaction(begun)
-    except _NotComputed:
-        for column, value in computed:
-            computed[column, value] = await column.compute(request, value)
-    return await database.in_transaction(begun)
+    async def _once(self, writer: Writer) -> Response:
+        if self.key is None:
+            return await self.work(self.request, self.body, writer)
+        kept = KeptAnswer(writer, self.request, self.key, self.body)
+        await kept.lock()
+        response = await kept.find()
+        if response is None:
+            response = await self.work(self.request, self.body, writer)
+            if 200 <= response.status_code < 300:
+                await kept.keep(response)
+        return response
 
 
 def query_string(request: Request) -> str:
@@ -127,7 +143,7 @@ def precondition_of(
 ) -> Precondition:
     """If-Match and If-None-Match of a write, as its type wants them; an operation has its own."""
     if not request.app.state.settings.etag:
-        return lambda version: None
+        return Precondition()
     policy, given = resource.precondition, request.headers if headers is None else headers
     required = policy == "required" or (delete and policy == "required-for-delete")
-    return lambda version: check_version(given, version, required=required)
+    return Precondition(given, required=required)

@@ -3,9 +3,9 @@
 A plan serves every viewer of one kind (nobody, a user, an administrator): ids are parameters.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, func, literal, select
 
@@ -17,9 +17,7 @@ from shared.jsonapi.read.objects import MAX_INCLUDED, Objects
 from shared.jsonapi.read.statements import BIGINTS, Statement, any_viewer, compile_statement
 from shared.jsonapi.resource import Registry, Relationship, Resource
 
-T = TypeVar("T")
-
-MAX_PLANS, MAX_COUNT = 512, 10_000
+MAX_COUNT = 10_000
 
 
 @dataclass
@@ -33,23 +31,6 @@ class Plan:
     count: Statement | None = None
     keys: Sequence[SortKey] = ()
     hints: Sequence[int] = field(default_factory=tuple)
-
-
-def plan_of(registry: Registry, key: Hashable, make: Callable[[], T]) -> T:
-    """The plan, or the statement, that is kept for this key, or a new one."""
-    plans = registry.plans
-    plan: T | None = plans.get(key)
-    if plan is None:
-        plan = plans[key] = make()
-        if len(plans) > MAX_PLANS:
-            plans.popitem(last=False)
-    else:
-        plans.move_to_end(key)
-    return plan
-
-
-def viewer_kind(viewer: Viewer) -> Hashable:
-    return viewer and (viewer.is_admin, viewer.is_verified)
 
 
 def item_plan(

@@ -1,29 +1,42 @@
-"""Reading: rows with their attributes, what they include, and the bytes of whole documents."""
+"""Reading rows with their attributes, and what they include."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
-import orjson
 
 from shared.auth import Viewer
 from shared.errors import BadRequest, NotFound, ServiceUnavailable
 from shared.etag import Document
-from shared.jsonapi.negotiation import CURSOR_PAGINATION, media_type
-from shared.jsonapi.query.cursors import encode
-from shared.jsonapi.query.parser import Query
-from shared.jsonapi.read.links import cursor_links, page_links
+from shared.jsonapi.read.caches import Caches, PlanKey, View, viewer_kind
 from shared.jsonapi.read.objects import MAX_INCLUDED, Objects, RowChanged, ids_of, resource_path
-from shared.jsonapi.read.plans import MAX_COUNT, Plan
+from shared.jsonapi.read.plans import Plan
 from shared.jsonapi.read.statements import Statement
-from shared.jsonapi.resource import Registry, Resource
-from shared.jsonapi.sizes import MAX_ANSWER_BYTES, json_list, too_large
+from shared.jsonapi.resource import Registry, Relationship, Resource
+from shared.jsonapi.sizes import MAX_ANSWER_BYTES, too_large
 
-JSONAPI = {"version": "1.1"}
 Loaded = dict[int, tuple[asyncpg.Record, bytes]]
 # How it is rendered, the row, its fragment.
 Included = tuple[Objects, asyncpg.Record, bytes]
+# About the memory that one row takes, and one id of its linkage.
+ROW_BYTES, ID_BYTES = 400, 40
+
+
+class Seen(NamedTuple):
+    """The rows that a document was made of; equal ones make equal documents."""
+
+    rows: list[asyncpg.Record]
+    included: list[Included]
+    counted: int | None = None
+
+    @property
+    def size(self) -> int:
+        """About how many bytes of memory it takes."""
+        rows = [*self.rows, *(row for _, row, _ in self.included)]
+        ids = sum(len(value) for row in rows for value in row if isinstance(value, list))
+        fragments = sum(len(fragment) for _, _, fragment in self.included)
+        return ROW_BYTES * len(rows) + ID_BYTES * ids + fragments
 
 
 @dataclass
@@ -37,6 +50,7 @@ class Reader:
 
     connection: asyncpg.Connection
     registry: Registry
+    caches: Caches
     viewer: Viewer
     is_writing: bool = False
     is_known: bool = True
@@ -48,6 +62,28 @@ class Reader:
         """The path of the row that the request names, by its identifier if only that opens it."""
         is_opened = self.registry.is_opened
         return resource_path(resource, self.parameters["row_name"] if is_opened else row_id)
+
+    def key(
+        self,
+        view: View,
+        resource: Resource,
+        text: str = "",
+        *,
+        link: Relationship | None = None,
+        by_cursor: bool = False,
+    ) -> PlanKey:
+        """The key of what is read now, whose `parameters` are known."""
+        return PlanKey(
+            view,
+            resource.type,
+            None if link is None else link.name,
+            text,
+            viewer_kind(self.viewer),
+            by_cursor,
+            "row_name" in self.parameters,
+            self.registry.is_opened,
+            self.is_writing,
+        )
 
     async def rows(
         self,
@@ -65,8 +101,7 @@ class Reader:
         if not tries:
             detail = "Others change what is to be read; try again."
             raise ServiceUnavailable(detail, headers={"Retry-After": "1"})
-        fragments = self.registry.fragments
-        known = {} if self.is_writing else fragments.known(objects.kind, hints)
+        known = {} if self.is_writing else self.caches.fragments.known(objects.kind, hints)
         versions = [version for version, _ in known.values()]
         found = await statement.fetch(
             self.connection,
@@ -104,25 +139,27 @@ class Reader:
         self.size += len(text)
         fragment = objects.fragment(row, text.encode())
         if objects.resource.has_version and not self.is_writing:
-            self.registry.fragments.put(objects.kind, row["id"], row["version"], fragment)
+            self.caches.fragments.put(objects.kind, row["id"], row["version"], fragment)
         return fragment
 
-    def document(
-        self, objects: Objects, row_id: int, rows: Any, make: Callable[[], bytes]
-    ) -> Document:
-        """The document that was made of equal rows, or a new one.
-
-        `objects` are those of one plan. A row has its version, which names its content; it is kept
-        with the document, so it must not have that content itself.
-        """
+    def kept(self, objects: Objects, row_id: int, seen: "Seen") -> Document | None:
+        """The document built earlier for this plan, if every row still has the same version."""
         if self.is_writing or not self.is_known:
-            return Document(make())
-        kept = self.registry.fragments.get(objects, row_id)
-        if kept is not None and kept[0] == rows:
-            assert isinstance(kept[1], Document)
-            return kept[1]
-        made = Document(make())
-        self.registry.fragments.put(objects, row_id, rows, made)
+            return None
+        kept = self.caches.fragments.get(objects, row_id)
+        if kept is None or kept[0] != seen:
+            return None
+        assert isinstance(kept[1], Document)
+        return kept[1]
+
+    def keep(self, objects: Objects, row_id: int, seen: "Seen", document: bytes) -> Document:
+        """The document, kept with the rows that it was made of for `kept` to compare.
+
+        It is not kept where a row has attributes: they would stay in memory beside it.
+        """
+        made = Document(document)
+        if not self.is_writing and self.is_known:
+            self.caches.fragments.put(objects, row_id, seen, made, beside=seen.size)
         return made
 
     async def included(
@@ -154,118 +191,6 @@ class Reader:
             for kind, row_id in reached
             if kind != resource.type or row_id not in shown
         ]
-
-
-def member(name: str, value: bytes) -> bytes:
-    return b'"%b":%b' % (name.encode(), value)
-
-
-def document(
-    query: Query,
-    links: dict[str, Any],
-    data: bytes,
-    included: Sequence[Included],
-    meta: dict[str, Any] | None = None,
-) -> bytes:
-    """A whole document; its parts are rendered already."""
-    jsonapi: dict[str, Any] = JSONAPI
-    if query.by_cursor:
-        jsonapi = {**JSONAPI, "profile": [CURSOR_PAGINATION]}
-        links["self"] = {
-            "href": links["self"],
-            "type": media_type(profiles=[CURSOR_PAGINATION]),
-        }
-    members = [member("jsonapi", orjson.dumps(jsonapi)), member("links", orjson.dumps(links))]
-    members.append(member("data", data))
-    if query.include is not None:
-        rendered = [objects.render(row, fragment) for objects, row, fragment in included]
-        members.append(member("included", json_list(rendered, "include", beside=len(data))))
-    if meta:
-        members.append(member("meta", orjson.dumps(meta)))
-    return b"".join((b"{", b",".join(members), b"}"))
-
-
-async def read_item(
-    reader: Reader, plan: Plan, resource: Resource, row_id: object
-) -> tuple[Document, asyncpg.Record]:
-    """(document, row) of a single resource; NotFound where it is not there for the viewer."""
-    objects, given = plan.objects[resource.type], reader.parameters.get("row_id")
-    rows = await reader.rows(plan.primary, objects, () if given is None else (given,))
-    if not rows:
-        raise not_found(resource, row_id)
-    ((row, fragment),) = rows.values()
-    included = await reader.included(plan, resource, rows, shown=rows)
-
-    def make() -> bytes:
-        data = objects.render(row, fragment)
-        links = {"self": plan.query.link(reader.path(resource, row["id"]))}
-        return document(plan.query, links, data, included)
-
-    return reader.document(objects, row["id"], (row, included), make), row
-
-
-async def read_page(
-    reader: Reader, plan: Plan, resource: Resource, path: str, *, single: bool = False
-) -> Document:
-    """The document of a page; `single` shows its one row, or null, without pages."""
-    query, objects = plan.query, plan.objects[resource.type]
-    rows = await reader.rows(plan.primary, objects, plan.hints)
-    plan.hints = list(rows)
-    primary = {row["id"]: (row, fragment) for row, fragment in _shown(query, rows)}
-    included = await reader.included(plan, resource, primary, shown=primary)
-    count = None if plan.count is None else await _count(reader, plan.count)
-
-    def make() -> bytes:
-        if single:
-            data = [objects.render(*each) for each in primary.values()]
-            links = {"self": query.link(path)}
-            return document(query, links, data[0] if data else b"null", included)
-        return _page_document(plan, objects, path, rows, included, count)
-
-    state = ([row for row, _ in rows.values()], included, count)
-    return reader.document(objects, reader.parameters.get("parent_id", 0), state, make)
-
-
-def _shown(query: Query, rows: Loaded) -> list[tuple[asyncpg.Record, bytes]]:
-    """The rows of the page in its order, without the one that says that there are others."""
-    shown = list(rows.values())[: query.size]
-    return shown[::-1] if query.before is not None and query.after is None else shown
-
-
-def _page_document(
-    plan: Plan,
-    objects: Objects,
-    path: str,
-    rows: Loaded,
-    included: Sequence[Included],
-    count: int | None,
-) -> bytes:
-    query, has_more, shown = plan.query, len(rows) > plan.query.size, _shown(plan.query, rows)
-    cursors = [encode(plan.keys, row["cursor"]) if query.by_cursor else "" for row, _ in shown]
-    data = [objects.render(*each, cursor) for each, cursor in zip(shown, cursors, strict=True)]
-    meta = {} if count is None else _count_meta(objects.registry, query, count)
-    if query.by_cursor:
-        links = cursor_links(query, path, cursors, has_more=has_more)
-        if has_more and query.after and query.before:
-            meta.setdefault("page", {})["rangeTruncated"] = True
-    else:
-        links = page_links(query, path, has_next=has_more, count=count)
-    return document(query, links, json_list(data, "page[size]"), included, meta)
-
-
-async def _count(reader: Reader, statement: Statement) -> int:
-    viewer_id = reader.viewer and reader.viewer.id
-    rows = await statement.fetch(reader.connection, viewer_id=viewer_id, **reader.parameters)
-    return int(rows[0][0])
-
-
-def _count_meta(registry: Registry, query: Query, count: int) -> dict[str, Any]:
-    meta: dict[str, Any] = {"count": min(count, MAX_COUNT)}
-    if count > MAX_COUNT:
-        meta[registry.names.wire("count_is_lower_bound")] = True
-    elif query.by_cursor:
-        meta["page"] = {"total": count}
-    return meta
 
 
 def not_found(resource: Resource, row_id: object) -> NotFound:

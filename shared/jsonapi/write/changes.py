@@ -1,12 +1,13 @@
 """What a document asks to be created or changed, done: the same for endpoints and operations."""
 
-from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import update
 
+from shared.errors import BadRequest
+from shared.jsonapi.negotiation import parse_object
 from shared.jsonapi.resource import Relationship, Resource
-from shared.jsonapi.write.bodies import BodyReader, Changes
+from shared.jsonapi.write.bodies import BodyReader, Changes, linked_ids
 from shared.jsonapi.write.linkage import write_members
 from shared.jsonapi.write.rows import (
     Precondition,
@@ -18,10 +19,18 @@ from shared.jsonapi.write.rows import (
     write_version,
 )
 
+# The body of a request, or the document of an operation, whose request is parsed already.
+Body = bytes | dict[str, Any]
 
-async def create(writer: Writer, resource: Resource, document: dict[str, Any]) -> int:
+
+def _parsed(document: Body) -> dict[str, Any]:
+    return document if isinstance(document, dict) else parse_object(document)
+
+
+async def create(writer: Writer, resource: Resource, document: Body) -> int:
     """Insert what a document describes and return its id."""
-    changes = BodyReader(writer.registry, resource, writer.viewer).read(document, row_id=None)
+    reader = BodyReader(writer.registry, resource, writer.viewer)
+    changes = reader.read(_parsed(document), row_id=None)
     row_id = await insert_row(writer, resource, changes)
     for name, ids in changes.members.items():
         link = resource.links[name]
@@ -34,7 +43,7 @@ async def change(
     writer: Writer,
     resource: Resource,
     row_id: str,
-    document: Callable[[], dict[str, Any]],
+    document: Body,
     precondition: Precondition,
 ) -> int:
     """Change the row as a document describes and return its id.
@@ -42,9 +51,9 @@ async def change(
     The document is parsed after the precondition was found to hold (RFC 9110 §13.2.1).
     """
     row = await lock_row(writer, resource, row_id)
-    expected = precondition(row["version"])
+    expected = precondition.check(row["version"])
     reader = BodyReader(writer.registry, resource, writer.viewer)
-    changes = reader.read(document(), row_id=str(row["id"]))
+    changes = reader.read(_parsed(document), row_id=str(row["id"]))
     for name in changes.members:
         if resource.links[name].owner_only:
             source = {"pointer": f"/data/relationships/{writer.registry.names.wire(name)}"}
@@ -62,13 +71,16 @@ async def change_linkage(  # noqa: PLR0913 - what changes how, where
     link: Relationship,
     row_id: str,
     method: str,
-    linkage: Callable[[], list[int]],
+    document: Body,
     precondition: Precondition,
 ) -> int:
     """PATCH, POST or DELETE the linkage of a relationship; returns the id of the row."""
     row = await lock_row(writer, resource, row_id, delete=link.owner_only)
-    expected = precondition(row["version"])
-    ids = linkage()
+    expected = precondition.check(row["version"])
+    given = _parsed(document)
+    if "data" not in given:
+        raise BadRequest("The document needs `data`.", source={"pointer": ""})
+    ids = linked_ids(writer.registry, link, given["data"], "")
     if link.is_column:
         changes = Changes(linked={link.name: ids[0] if ids else None})
         await check_target_of(writer, link, ids, "/data")

@@ -5,7 +5,6 @@ The answer is kept in the transaction of the work, so there is never one without
 
 import hashlib
 import re
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from sqlalchemy import (
@@ -29,8 +28,6 @@ from shared.db import Base
 from shared.errors import BadRequest, Conflict, UnprocessableContent
 from shared.jsonapi.resource import Registry
 from shared.jsonapi.write.rows import Writer
-
-Work = Callable[[Writer], Awaitable[Response]]
 
 NAME = "idempotency_keys"
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -62,30 +59,6 @@ def idempotency_table(schema: str) -> Table:
     )
 
 
-def idempotent(request: Request, body: bytes, work: Work) -> Work:
-    """`work`, or the answer it gave to the same request; as it is where no key was sent."""
-    key = key_of(request)
-    if key is None:
-        return work
-
-    async def once(writer: Writer) -> Response:
-        request_hash = _request_hash(request, key, body)
-        if writer.viewer:
-            kept = _Kept(writer, str(writer.viewer.id), key, request_hash)
-        else:
-            # Nobody is known by the key alone: only the sender of the same body finds its answer.
-            kept = _Kept(writer, "anonymous", f"{key} {request_hash.hex()}", request_hash)
-        await kept.lock()
-        response = await kept.find()
-        if response is None:
-            response = await work(writer)
-            if 200 <= response.status_code < 300:
-                await kept.keep(response)
-        return response
-
-    return once
-
-
 def key_of(request: Request) -> str | None:
     """The key of the request, None without one; BadRequest for what can be none."""
     given = request.headers.getlist("idempotency-key")
@@ -110,15 +83,21 @@ def _table(registry: Registry) -> Table:
     return Base.metadata.tables[f"{next(written).table.schema}.{NAME}"]
 
 
-class _Kept:
-    """The row of one key of one caller of a service."""
+class KeptAnswer:
+    """The answer to a request with a key: one row per key and caller of a service."""
 
-    def __init__(self, writer: Writer, caller: str, key: str, request_hash: bytes) -> None:
+    def __init__(self, writer: Writer, request: Request, key: str, body: bytes) -> None:
         self.session, self.table = writer.session, _table(writer.registry)
+        self.request_hash = _request_hash(request, key, body)
+        caller = "anonymous"
+        if writer.viewer:
+            caller = str(writer.viewer.id)
+        else:
+            # A key alone does not tell anonymous clients apart: only the sender of the same body
+            # finds its answer.
+            key = f"{key} {self.request_hash.hex()}"
         # The key itself is not kept, as it is the salt of the request's hash.
-        digest = hashlib.sha256(key.encode()).hexdigest()
-        self.row_id = {"caller": caller, "key": digest}
-        self.request_hash = request_hash
+        self.row_id = {"caller": caller, "key": hashlib.sha256(key.encode()).hexdigest()}
 
     async def lock(self) -> None:
         """Hold the key until the transaction ends; Conflict while another one holds it."""

@@ -3,7 +3,7 @@
 The same functions serve the endpoints of a resource and atomic operations.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,15 +20,27 @@ from shared.errors import (
     NotFound,
     UnprocessableContent,
 )
-from shared.etag import stale
+from shared.etag import check_version, stale
 from shared.jsonapi.read.items import item_condition, item_parameter
 from shared.jsonapi.read.reader import not_found
 from shared.jsonapi.resource import Computed, Registry, Relationship, Resource, Row
 from shared.jsonapi.write.bodies import Changes
 from shared.jsonapi.write.locks import lock_family, lock_item
 
-# The version that the statement must still find, or None for any; raises what speaks against it.
-Precondition = Callable[[int], int | None]
+
+@dataclass(frozen=True)
+class Precondition:
+    """If-Match and If-None-Match of a write, by their names in small letters."""
+
+    headers: Mapping[str, str] = field(default_factory=dict)
+    required: bool = False
+
+    def check(self, version: int) -> int | None:
+        """Given the current version, return the one that the UPDATE must find (None: any).
+
+        Raises PreconditionFailed, or PreconditionRequired where If-Match is missing.
+        """
+        return check_version(self.headers, version, required=self.required)
 
 
 @dataclass(frozen=True)
@@ -50,7 +62,7 @@ async def remove(
 ) -> None:
     """Delete the row, or mark it as deleted where its type says so."""
     row = await lock_row(writer, resource, row_id, delete=True)
-    expected = precondition(row["version"])
+    expected = precondition.check(row["version"])
     table = resource.table
     statement: Any = delete(table).where(table.c.id == row["id"])
     if resource.soft_delete:
