@@ -15,7 +15,7 @@ from shared.auth import require_user
 from shared.db import Database, outage_as_503
 from shared.errors import BadRequest, Unauthorized
 from shared.jsonapi.http.endpoints import Endpoints
-from shared.jsonapi.http.serving import Endpoint, reading
+from shared.jsonapi.http.serving import Endpoint, Reading
 from shared.jsonapi.negotiation import negotiate, parse_object, read_body
 from shared.jsonapi.openapi import error_references
 from shared.jsonapi.read.caches import Caches
@@ -141,7 +141,7 @@ class Me:
 
     async def read(self, request: Request) -> Response:
         negotiate(request)
-        async with reading(request, self.users.registry, self.users.caches) as reader:
+        async with Reading(request, self.users.registry, self.users.caches) as reader:
             user = require_user(reader.viewer)
             return await self.users.item(request, reader, str(user.id))
 

@@ -9,7 +9,12 @@ import re
 import nh3
 
 TAGS = set("a b br center em i li ol p span strike strong sub sup u ul".split())
-MAX_TAGS, MAX_TAG_LENGTH, MAX_AMPERSANDS = 1_500, 2_500, 10_000
+MAX_TAGS, MAX_TAG_LENGTH, MAX_AMPERSANDS = 5_000, 2_500, 10_000
+# More than any page needs: what is open is looked through at each tag.
+MAX_OPEN = 100
+# Elements that are empty, or that end by themselves where the next of their kind begins.
+ENDING = set("area br col dd dt embed hr img input li link meta option p source wbr".split())
+NAME = re.compile(r"<(/?)([a-z][a-z0-9]*+)", re.IGNORECASE)
 # A quote has a meaning only after an equals sign. Nothing of it is ever read twice.
 TAG = re.compile(r"""<[a-z](?:[^>=]++|=\s*+(?:"[^"]*+"?|'[^']*+'?)?+)*+""", re.IGNORECASE)
 # A parser compares the attributes of each of these tags with those of all that are open.
@@ -42,5 +47,25 @@ def _check(html: str) -> None:
         raise ValueError(f"use at most {MAX_TAGS} tags, those that end elements among them")
     if html.count("&") > MAX_AMPERSANDS:
         raise ValueError(f"use at most {MAX_AMPERSANDS} ampersands, those of entities among them")
+    if _most_open(html) > MAX_OPEN:
+        raise ValueError(f"at most {MAX_OPEN} elements may be open at once; end some of them")
     if any(len(tag[0]) > MAX_TAG_LENGTH for tag in TAG.finditer(html)):
         raise ValueError(f"a tag may have at most {MAX_TAG_LENGTH} characters")
+
+
+def _most_open(html: str) -> int:
+    """How many elements are open at once at most; an end tag ends one of its name."""
+    counts: dict[str, int] = {}
+    now = most = 0
+    for end, name in NAME.findall(html):
+        name = name.lower()
+        if name in ENDING:
+            continue
+        if not end:
+            counts[name] = counts.get(name, 0) + 1
+            now += 1
+            most = max(most, now)
+        elif counts.get(name):
+            counts[name] -= 1
+            now -= 1
+    return most

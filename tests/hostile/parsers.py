@@ -167,7 +167,8 @@ def _values() -> Iterator[Case]:
     """The longest text that an attribute takes and more, made of what its rule may trip over."""
     size = 128 * KB
     html = {
-        "tags": "<ul><li>",
+        "tags": "<li><p>",
+        "nested": "<ul><li>",
         "references": "&",
         "formatting": "<b>",
         "ends": "<span></b>",

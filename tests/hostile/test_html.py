@@ -51,10 +51,20 @@ async def test_html_is_cleaned_wherever_it_is_taken(
 @pytest.mark.parametrize(("kind", "name"), [(k, n) for k, names in WHERE.items() for n in names])
 async def test_too_much_html_is_refused(api: Client, user: Account, kind: str, name: str) -> None:
     event = await api.event(user)
-    for text in ("<p>" * 6000, "&" * 20_000, f"<a href='{'x' * 3000}'>", "<p>x" * 1500):
+    long_tag, doubled, nested = f"<a href='{'x' * 3000}'>", "<p>x" * 4000, "<ul><li>" * 101
+    for text in ("<p>" * 6000, "&" * 20_000, long_tag, doubled, nested):
         answer = await write(api, kind, {name: text}, user, event)
         assert answer.status_code == 422
         assert pointers(answer) == {f"/data/attributes/{name}"}
+
+
+def test_what_ends_is_open_no_more() -> None:
+    paragraphs, lists = "<p>One.<br>Two.</p>" * 500, "<ul><li>One.<li>Two.</ul>" * 500
+    for text in (paragraphs, lists, "<b>x</b>" * 500, "<ul><li>" * 100):
+        assert clean_html(text)
+    for text in ("<b>x</i>" * 101, "<div>" * 101 + "</p>" * 101, "<A>" * 51 + "<a>" * 50):
+        with pytest.raises(ValueError, match="open at once"):
+            clean_html(text)
 
 
 async def test_an_answer_of_which_nothing_is_left_is_refused(api: Client, user: Account) -> None:
@@ -96,7 +106,9 @@ def worst(length: int) -> dict[str, str]:
         "formatting": "".join(f"<b id={n}>" for n in range(length // 9)),
         "attributes of formatting": f"<b {names}>" * (length // 2404),
         "attributes": f"<a {names}>" * (length // 2404),
-        "ends of what is not open": "<span>" * 990 + "</z>" * (length // 4 - 1500),
+        "ends of what is not open": "<span>" * 99 + "</z>" * (length // 4 - 1500),
+        "ends of what is open": "<b>" * 90 + "<p></b>" * (length // 7),
+        "deep lists": "<ul>" * 100 + "<li><p>" * (length // 7),
         "ampersands": "&" * length,
     }
 

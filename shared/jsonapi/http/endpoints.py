@@ -13,10 +13,10 @@ from starlette.routing import BaseRoute, Route
 from shared.etag import tagged_response
 from shared.jsonapi.http.serving import (
     Endpoint,
+    Reading,
     Transaction,
     precondition_of,
     query_string,
-    reading,
     writing_reader,
 )
 from shared.jsonapi.negotiation import CURSOR_PAGINATION, body_of, media_type, negotiate
@@ -64,7 +64,7 @@ class Endpoints:
 
     async def read_page(self, request: Request) -> Response:
         by_cursor, text = negotiate(request), query_string(request)
-        async with reading(request, self.registry, self.caches) as reader:
+        async with Reading(request, self.registry, self.caches) as reader:
             plan = self._page_plan(reader, text, by_cursor=by_cursor)
             body = await read_page(reader, plan, self.resource, resource_path(self.resource))
         return page_response(request, body, plan)
@@ -84,7 +84,7 @@ class Endpoints:
 
     async def read(self, request: Request) -> Response:
         negotiate(request)
-        async with reading(request, self.registry, self.caches) as reader:
+        async with Reading(request, self.registry, self.caches) as reader:
             return await self.item(request, reader, request.path_params["id"])
 
     async def item(

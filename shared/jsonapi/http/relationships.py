@@ -16,10 +16,10 @@ from shared.jsonapi.http.endpoints import page_response
 from shared.jsonapi.http.serving import (
     Endpoint,
     Handler,
+    Reading,
     Transaction,
     precondition_of,
     query_string,
-    reading,
     writing_reader,
 )
 from shared.jsonapi.negotiation import body_of, negotiate
@@ -79,7 +79,7 @@ class RelationshipEndpoints:
 
     async def read_related(self, request: Request) -> Response:
         by_cursor, text = negotiate(request), query_string(request)
-        async with reading(request, self.registry, self.caches) as reader:
+        async with Reading(request, self.registry, self.caches) as reader:
             parent_id = await self._parent_id(reader, request.path_params["id"])
             path = f"{reader.path(self.resource, parent_id)}/{self.name}"
             plan = self._related_plan(reader, text, by_cursor=by_cursor)
@@ -125,7 +125,7 @@ class RelationshipEndpoints:
 
     async def read_linkage(self, request: Request) -> Response:
         negotiate(request)
-        async with reading(request, self.registry, self.caches) as reader:
+        async with Reading(request, self.registry, self.caches) as reader:
             return await self._linkage(request, reader, request.path_params["id"])
 
     async def write_linkage(self, request: Request) -> Response:

@@ -1,8 +1,9 @@
 """What every endpoint does around its statements: dispatch, the viewer, the transaction."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+import sys
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -58,13 +59,37 @@ class Endpoint:
         await response(scope, receive, send)
 
 
-@asynccontextmanager
-async def reading(request: Request, registry: Registry, caches: Caches) -> AsyncIterator[Reader]:
-    """A reader for the viewer of the request, on a connection of the pool for reads."""
-    user_id = await claimed_id(request)
-    database: Database = request.app.state.database
-    async with database.reading() as connection:
-        yield Reader(connection, registry, caches, await load_viewer(connection, user_id))
+class Reading:
+    """`async with Reading(request, registry, caches) as reader`: it reads for the viewer.
+
+    It takes a connection of the pool for reads. A class, because a generator would cost a read
+    2 % of its time.
+    """
+
+    def __init__(self, request: Request, registry: Registry, caches: Caches) -> None:
+        self.request, self.registry, self.caches = request, registry, caches
+        database: Database = request.app.state.database
+        self.lease = database.reading()
+
+    async def __aenter__(self) -> Reader:
+        user_id = await claimed_id(self.request)
+        connection = await self.lease.__aenter__()
+        viewer = None
+        if user_id is not None:
+            try:
+                viewer = await load_viewer(connection, user_id)
+            except BaseException:
+                await self.lease.__aexit__(*sys.exc_info())
+                raise
+        return Reader(connection, self.registry, self.caches, viewer)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.lease.__aexit__(kind, error, traceback)
 
 
 async def writing_reader(writer: Writer, caches: Caches) -> Reader:
