@@ -17,6 +17,7 @@ from shared.error_handlers import UncaughtErrorMiddleware, add_error_handlers
 from shared.health import Check, Health, health_router
 from shared.http.forwarded import Networks
 from shared.http.limits import LimitsMiddleware
+from shared.http.routing import RoutesMiddleware
 from shared.observability.failures import describe
 from shared.observability.logs import RequestMiddleware
 from shared.observability.sentry import configure_sentry, report, watch_loop
@@ -68,13 +69,13 @@ def create_app(  # noqa: PLR0913 - the parts of a process, by name
         settings.trusted_proxies if is_edge else settings.gateway_networks
     )
     app.state.health = Health(checkers(app) if callable(checkers) else checkers)
-    app.router.routes.extend(routes)
     for router in (health_router(app.state.health), *routers):
         app.include_router(router)
     if describe is not None:
         add_description(app, describe)
     add_error_handlers(app)
-    for each in _middleware(app, inner=middleware, outer=outer):
+    inner = [Middleware(RoutesMiddleware, routes=list(routes)), *middleware]
+    for each in _middleware(app, inner=inner, outer=outer):
         app.add_middleware(each.cls, *each.args, **each.kwargs)
     configure_sentry(settings, service)
     return app

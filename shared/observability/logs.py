@@ -77,16 +77,7 @@ def current_request() -> dict[str, str]:
 
 def route_of(scope: Scope) -> str | None:
     """The template of the path, such as `/v1/events/{id}`; None where no route has matched."""
-    route = scope.get("route")
-    if route is None and "endpoint" in scope:
-        # The framework names only its own routes, not the bare ones of resources.
-        return _template(scope["app"], scope["endpoint"])
-    return getattr(route, "path", None)
-
-
-@lru_cache(maxsize=1000)
-def _template(app: Any, endpoint: object) -> str | None:
-    return next((r.path for r in app.routes if getattr(r, "endpoint", None) is endpoint), None)
+    return getattr(scope.get("route"), "path", None)
 
 
 @lru_cache(maxsize=256)

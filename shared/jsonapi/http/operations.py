@@ -42,7 +42,7 @@ JSONAPI_ATOMIC = orjson.dumps({**JSONAPI, "ext": [ATOMIC]})
 
 @dataclass(frozen=True)
 class Target:
-    """What an operation is about: a type, a row of it, a relationship of that."""
+    """The target of an operation: a type, a row of it, or a relationship of that row."""
 
     resource: Resource
     row_id: str | None = None
@@ -90,7 +90,7 @@ class Operations:
 
 @dataclass
 class _Run:
-    """The operations of one request; `lids` are the ids of what they created so far."""
+    """The operations of one request; `lids` has the ids of the resources created so far."""
 
     writer: Writer
     request: Request
@@ -98,7 +98,7 @@ class _Run:
     lids: Lids = field(default_factory=dict)
 
     async def all(self, operations: list[Any]) -> list[bytes]:
-        """The results of the operations; what is wrong points to the one that it is about."""
+        """The results of the operations; the pointer of an error leads to its operation."""
         results: list[bytes] = []
         size = 0
         for number, operation in enumerate(operations):
@@ -165,7 +165,9 @@ class _Run:
     ) -> bytes:
         method = METHODS[operation["op"]]
         if not link.writable or (not link.to_many and method != "PATCH"):
-            raise BadRequest("This relationship cannot be changed so.", source={"pointer": ""})
+            raise BadRequest(
+                "This relationship cannot be changed in this way.", source={"pointer": ""}
+            )
         assert target.row_id is not None
         data = data_with_ids(operation, self.lids)
         holds = self._precondition(operation, target.resource)

@@ -26,14 +26,14 @@ Work = Callable[[Request, bytes, Writer], Awaitable[Response]]
 
 
 class _NotComputed(Exception):
-    """Rolls a transaction back that has put a placeholder into a computed column."""
+    """Rolls a transaction back that wrote a placeholder into a computed column."""
 
 
 class Endpoint:
     """An ASGI app: one handler for each method of a path. HEAD is as GET.
 
-    What a viewer may read comes as it does by the row's id. Only where that finds nothing, and
-    the path has an identifier, the handler `opened` is asked what the identifier opens.
+    A read of an identifier is first served like a read of an id. Only where the viewer finds
+    nothing so, `opened` serves it: it shows what the identifier opens to everybody.
     """
 
     def __init__(self, handlers: Mapping[str, Handler], opened: Handler | None = None) -> None:
@@ -54,16 +54,16 @@ class Endpoint:
             is_read = scope["method"] in ("GET", "HEAD")
             if self.opened is None or not is_read or scope["path_params"]["id"].isdigit():
                 raise
-            # A second NotFound is a wrong guess of an identifier: this is where to count them.
+            # If this raises NotFound too, the identifier was wrong, and perhaps a guess.
             response = await self.opened(request)
         await response(scope, receive, send)
 
 
 class Reading:
-    """`async with Reading(request, registry, caches) as reader`: it reads for the viewer.
+    """`async with Reading(request, registry, caches) as reader`: reads for the viewer.
 
-    It takes a connection of the pool for reads. A class, because a generator would cost a read
-    2 % of its time.
+    It leases a connection of the pool for reads. It is a class because a generator as context
+    manager costs a read 2 % of its time.
     """
 
     def __init__(self, request: Request, registry: Registry, caches: Caches) -> None:
@@ -100,10 +100,10 @@ async def writing_reader(writer: Writer, caches: Caches) -> Reader:
 
 @dataclass
 class Transaction:
-    """One write: `work` is done in a transaction, and its answer given once that is committed.
+    """One write: `work` runs in a transaction, and its answer is given after the COMMIT.
 
-    Where the request has an Idempotency-Key and `is_once`, the answer is kept, and given to the
-    same request again.
+    With `is_once` the Idempotency-Key of the request is heeded: the answer is kept, and given
+    again to the same request. With `by_anyone` a request without a token is served.
     """
 
     request: Request
@@ -114,11 +114,12 @@ class Transaction:
     by_anyone: bool = False
 
     async def run(self) -> Response:
-        """The answer of the work.
+        """Run the work and return its answer.
 
-        Where the work misses a computed column, the transaction has found no reason to refuse
-        the request: it is rolled back, the column is computed without a connection, and
-        everything is done anew.
+        A computed column, such as the hash of a password, is slow to compute and must hold no
+        connection meanwhile. The first attempt therefore writes a placeholder and is rolled back
+        where it found no other reason to refuse; then the value is computed and the work is
+        repeated with it.
         """
         self.key = key_of(self.request) if self.is_once else None
         self.user_id = await claimed_id(self.request)
@@ -166,7 +167,10 @@ def precondition_of(
     delete: bool = False,
     headers: Mapping[str, str] | None = None,
 ) -> Precondition:
-    """If-Match and If-None-Match of a write, as its type wants them; an operation has its own."""
+    """If-Match and If-None-Match of a write, and whether its type requires them.
+
+    An atomic operation has `headers` of its own in its `meta`.
+    """
     if not request.app.state.settings.etag:
         return Precondition()
     policy, given = resource.precondition, request.headers if headers is None else headers

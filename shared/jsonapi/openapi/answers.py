@@ -3,12 +3,11 @@
 from typing import Any
 
 from shared.errors import MEDIA_TYPE
+from shared.jsonapi.negotiation import ATOMIC, CURSOR_PAGINATION, media_type
 from shared.jsonapi.openapi.components import Components, Schema, array, closed
 
-CURSOR = "https://jsonapi.org/profiles/ethanresnick/cursor-pagination"
-ATOMIC = "https://jsonapi.org/ext/atomic"
-CURSOR_TYPE = f'{MEDIA_TYPE}; profile="{CURSOR}"'
-ATOMIC_TYPE = f'{MEDIA_TYPE}; ext="{ATOMIC}"'
+CURSOR_TYPE = media_type(profiles=[CURSOR_PAGINATION])
+ATOMIC_TYPE = media_type(extensions=[ATOMIC])
 
 STRING: Schema = {"type": "string"}
 URI: Schema = {"type": "string", "minLength": 1}
@@ -88,7 +87,7 @@ def jsonapi_object(components: Components, *, ext: bool = False, profile: bool =
     if ext:
         members["ext"] = array({"const": ATOMIC}, minItems=1, maxItems=1)
     if profile:
-        members["profile"] = array({"const": CURSOR}, minItems=1, maxItems=1)
+        members["profile"] = array({"const": CURSOR_PAGINATION}, minItems=1, maxItems=1)
     name = "AtomicJSONAPI" if ext else "CursorJSONAPI" if profile else "JSONAPI"
     return components.schema(name, closed(members))
 

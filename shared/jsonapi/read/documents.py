@@ -23,6 +23,7 @@ from shared.jsonapi.sizes import json_list
 
 
 def member(name: str, value: bytes) -> bytes:
+    """A member of a JSON object whose value is rendered already."""
     return b'"%b":%b' % (name.encode(), value)
 
 
@@ -33,7 +34,7 @@ def document(
     included: Sequence[Included],
     meta: dict[str, Any] | None = None,
 ) -> bytes:
-    """A whole document; its parts are rendered already."""
+    """The bytes of a document; `data` and the fragments of `included` are rendered already."""
     jsonapi: dict[str, Any] = JSONAPI
     if query.by_cursor:
         jsonapi = {**JSONAPI, "profile": [CURSOR_PAGINATION]}
@@ -52,9 +53,10 @@ def document(
 
 
 def plan_item(reader: Reader, resource: Resource, row_id: str, text: str) -> Plan:
-    """The plan of a resource; NotFound for what cannot be an id.
+    """The plan of one resource; NotFound where `row_id` cannot be an id or an identifier.
 
-    A transaction that writes shows its row to the viewer who wrote it, whatever they may read.
+    A transaction that writes shows the row to the viewer who wrote it, even if they may not read
+    it afterwards.
     """
     reader.parameters = item_parameter(resource, row_id)
     key = reader.key("item", resource, text)
@@ -73,7 +75,7 @@ def plan_item(reader: Reader, resource: Resource, row_id: str, text: str) -> Pla
 async def read_item(
     reader: Reader, resource: Resource, row_id: str, text: str
 ) -> tuple[Document, asyncpg.Record]:
-    """(document, row) of a single resource; NotFound where it is not there for the viewer."""
+    """(document, row) of one resource; NotFound where there is none that the viewer may read."""
     plan = plan_item(reader, resource, row_id, text)
     objects, given = plan.objects[resource.type], reader.parameters.get("row_id")
     rows = await reader.rows(plan.primary, objects, () if given is None else (given,))
@@ -93,10 +95,11 @@ async def read_item(
 async def read_page(
     reader: Reader, plan: Plan, resource: Resource, path: str, *, single: bool = False
 ) -> Document:
-    """The document of a page; `single` shows its one row, or null, without pages."""
+    """The document of a page; with `single` that of its only row, or of null, without links."""
     query, objects = plan.query, plan.objects[resource.type]
-    rows = await reader.rows(plan.primary, objects, plan.hints)
-    plan.hints = list(rows)
+    # A page mostly has the rows that it had last time, so their fragments are offered.
+    rows = await reader.rows(plan.primary, objects, plan.expected_ids)
+    plan.expected_ids = list(rows)
     primary = {row["id"]: (row, fragment) for row, fragment in _shown(query, rows)}
     included = await reader.included(plan, resource, primary, shown=primary)
     count = None if plan.count is None else await _count(reader, plan.count)
@@ -115,8 +118,10 @@ async def read_page(
 
 
 def _shown(query: Query, rows: Loaded) -> list[tuple[asyncpg.Record, bytes]]:
-    """The rows of the page in its order, without the one that says that there are others."""
+    """The rows of the page in its order."""
+    # One row more than the size was read, to know whether there is a next page.
     shown = list(rows.values())[: query.size]
+    # A page before a cursor is read backwards, from the cursor.
     return shown[::-1] if query.before is not None and query.after is None else shown
 
 

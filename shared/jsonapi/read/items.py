@@ -1,4 +1,4 @@
-"""Which row a URL names: by its id, or by the identifier that its type has in its place."""
+"""Finding the row that a path names, by its id or by the identifier of its type."""
 
 from typing import Any
 
@@ -11,7 +11,8 @@ ROW_ID: Any = bindparam("row_id", None, type_=BigInteger)
 
 
 def item_parameter(resource: Resource, row_id: str) -> dict[str, Any]:
-    """The parameter of `item_condition`; NotFound for what can be no id."""
+    """The parameter of `item_condition`; NotFound where the text cannot name a row."""
+    # 18 digits always fit into a bigint.
     if row_id.isascii() and row_id.isdigit() and len(row_id) <= 18:
         return {"row_id": int(row_id)}
     if resource.identifier is None or "\0" in row_id:
@@ -20,7 +21,7 @@ def item_parameter(resource: Resource, row_id: str) -> dict[str, Any]:
 
 
 def item_condition(resource: Resource, parameter: dict[str, Any]) -> ColumnElement[bool]:
-    """The condition that goes with the parameter."""
+    """The condition that `item_parameter` gives its value to."""
     if "row_id" in parameter:
         return and_(resource.table.c.id == ROW_ID)
     return and_(resource.identifier == ROW_NAME)

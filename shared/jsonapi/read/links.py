@@ -26,7 +26,10 @@ def page_links(
 def cursor_links(
     query: Query, path: str, cursors: Sequence[str], *, has_more: bool
 ) -> dict[str, Any]:
-    """`prev` and `next` are null where there is known to be no such page (profile, "Links")."""
+    """The links of a page by cursor.
+
+    `prev` and `next` are null where it is known that there is no such page (profile, "Links").
+    """
     backwards = query.before is not None and query.after is None
     earlier = cursors[0] if cursors else query.after and including(query.after)
     later = cursors[-1] if cursors else query.before and including(query.before)

@@ -1,7 +1,7 @@
-"""Resource objects: the columns that a document of one type needs, and their bytes.
+"""Resource objects: the columns that they are read from, and their bytes.
 
-The attributes are rendered by PostgreSQL, for those rows only of which no fragment is known;
-the rest of an object is a template around them.
+PostgreSQL renders the attributes as JSON, and only those of rows without a known fragment. The
+rest of an object is a template around them, made once for a plan.
 """
 
 from collections.abc import AsyncIterator, Collection, Sequence
@@ -33,7 +33,8 @@ from shared.jsonapi.sizes import LONG_AT_ONCE, LONG_TEXT_BYTES
 
 PREFIX = "/v1"
 MAX_INCLUDED = 1000
-# Stand for the id and the values of a row in a template; JSON text has no control characters.
+# Stand for the id and the values of a row in a template. JSON text has no control characters, so
+# they cannot occur in it.
 ID, SLOT = "\0", "\1"
 
 
@@ -44,14 +45,14 @@ def resource_path(resource: Resource, row_id: object = None) -> str:
 
 
 class RowChanged(Exception):
-    """A row has another version than when it was found."""
+    """A row has another version now than the first statement found."""
 
 
 class Objects:
     """How the objects of one type look in one document.
 
-    `fields` are those asked for, None for all. `linked` are the relationships whose linkage the
-    document must show, because it includes what they lead to.
+    `fields` are the names of `fields[type]`, None for all. `linked` are the relationships whose
+    linkage must be shown because the document includes their resources (full linkage).
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class Objects:
         self.kind = (resource.type, named, self._is_of_row, registry.is_opened)
 
     def show_linkage(self, link: Relationship, limit: int) -> None:
-        """Read the linkage itself, at most so many ids, for a document that is about it."""
+        """Read up to `limit` ids of a relationship, for a document about its linkage."""
         self.linkage_limit = max(limit, self.linkage_limit)
         if link not in self.linked:
             self.linked.append(link)
@@ -131,7 +132,7 @@ class Objects:
         return ",".join(members)
 
     def stored(self) -> list[ColumnElement[Any]]:
-        """The columns of the table that `columns` takes from its source."""
+        """The columns of the table that a subquery must hand on to `columns`."""
         names = ["id", "version"] if self.resource.has_version else ["id"]
         if "identifier" in self._slots:
             names.append(self._identifier_key)
@@ -148,10 +149,9 @@ class Objects:
     ) -> list[ColumnElement[Any]]:
         """`id`, `version`, `attributes`, and `_<name>` for each linkage: an id or an array.
 
-        Where links need it, `identifier` is among them.
-
-        The source has the rows: the table of the type, or a subquery of some of it. Where it is
-        `of_one` row, the version that is known is told without its id.
+        `identifier` is among them where links are written with it. `source` is the table of the
+        type or a subquery of its rows. With `of_one` there is one row, so the known version is a
+        single parameter and long attributes are read at once.
         """
         columns: list[ColumnElement[Any]] = [source.c.id.label("id")]
         if self.resource.has_version:
@@ -171,9 +171,10 @@ class Objects:
     async def read_long(
         self, connection: asyncpg.Connection, rows: Sequence[asyncpg.Record]
     ) -> AsyncIterator[tuple[asyncpg.Record, str]]:
-        """(row, attributes) of rows whose attributes `columns` leaves out, for they are long.
+        """(row, attributes) of rows whose long attributes `columns` left out, a few at a time.
 
-        Raises RowChanged where one has another version by now, which the viewer may not see.
+        Raises RowChanged where a row has another version by now, which the viewer may not be
+        allowed to see.
         """
         for start in range(0, len(rows), LONG_AT_ONCE):
             some = {row["id"]: row for row in rows[start : start + LONG_AT_ONCE]}
@@ -200,7 +201,11 @@ class Objects:
         )
 
     def _rendered(self, source: FromClause, *, of_one: bool) -> ColumnElement[Any]:
-        """The attributes as JSON; NULL for a known version, empty for long texts of several."""
+        """The attributes as JSON text.
+
+        It is NULL for a version whose fragment is known, and empty for rows of a page whose texts
+        are so long that they are read by themselves.
+        """
         if not self.attributes:
             return literal("", String)
         rendered = self._json(source)
@@ -221,7 +226,7 @@ class Objects:
         return case(*is_left_out, else_=rendered)
 
     def _linkage_column(self, scope: Scope, link: Relationship) -> ColumnElement[Any]:
-        """The id that a column holds or the array of ids, of what the viewer may know of."""
+        """The id of a to-one linkage or the array of a to-many one, as the viewer may see it."""
         if link.is_column and not link.implied:
             return scope.value(link, lambda target: target.source.c.id)
         if link.column is not None:
@@ -232,11 +237,14 @@ class Objects:
         return func.coalesce(array, literal_column("'{}'::bigint[]"))
 
     def fragment(self, row: asyncpg.Record, attributes: bytes) -> bytes:
-        """What may be kept of a row's version: its object, or its attributes for `render`."""
+        """What is kept of a row's version: the object where the row alone decides it.
+
+        Otherwise it is the attributes, and `render` adds the linkage that is read each time.
+        """
         return self._rendered_object(row, attributes) if self._is_of_row else attributes
 
     def render(self, row: asyncpg.Record, fragment: bytes, cursor: str = "") -> bytes:
-        """The object of a row."""
+        """The resource object of a row, made from its fragment."""
         return fragment if self._is_of_row else self._rendered_object(row, fragment, cursor)
 
     def _rendered_object(self, row: asyncpg.Record, attributes: bytes, cursor: str = "") -> bytes:
@@ -259,7 +267,7 @@ class Objects:
 
 
 def ids_of(row: asyncpg.Record, link: Relationship) -> Sequence[int]:
-    """The ids that a row is linked to."""
+    """The ids of the linkage that was read with a row."""
     value = row[f"_{link.name}"]
     if link.is_column:
         return () if value is None else (value,)

@@ -1,6 +1,7 @@
-"""Plans: what one shape of request reads, parsed and compiled once and used again.
+"""Plans: the statements that answer one shape of request, compiled once and used again.
 
-A plan serves every viewer of one kind (nobody, a user, an administrator): ids are parameters.
+A plan serves every viewer of one kind (anonymous, a user, an administrator), since the ids of
+viewers and rows are parameters of its statements.
 """
 
 from collections.abc import Sequence
@@ -22,7 +23,11 @@ MAX_COUNT = 10_000
 
 @dataclass
 class Plan:
-    """The statements of one document; `hints` are the ids that a page had last time."""
+    """The statements of one document.
+
+    `primary` reads its rows, `by_ids` the included rows of each type, `count` how many there are
+    in all. `expected_ids` are the ids of the rows that the page had last time.
+    """
 
     query: Query
     objects: dict[str, Objects]
@@ -30,7 +35,7 @@ class Plan:
     by_ids: dict[str, Statement]
     count: Statement | None = None
     keys: Sequence[SortKey] = ()
-    hints: Sequence[int] = field(default_factory=tuple)
+    expected_ids: Sequence[int] = field(default_factory=tuple)
 
 
 def item_plan(
@@ -42,7 +47,11 @@ def item_plan(
     *,
     linkage: Relationship | None = None,
 ) -> Plan:
-    """One row: `condition` says which. With `linkage` a page of that, whatever is included."""
+    """The plan of the one row that fulfils the condition.
+
+    With `linkage` the document is about that relationship, so its ids are read even if nothing
+    is included.
+    """
     objects = objects_of(registry, resource, query)
     if linkage is not None:
         limit = max(query.number * query.size, MAX_COUNT if query.count else 0) + 1
@@ -56,9 +65,13 @@ def item_plan(
 def page_plan(
     registry: Registry, resource: Resource, query: Query, condition: Condition, viewer: Viewer
 ) -> Plan:
-    """A page of the rows that fulfil the condition; a row more says that there are others."""
+    """The plan of a page of the rows that fulfil the condition.
+
+    It reads one row more than the page shows, to know whether there is a next page.
+    """
     table = resource.table
     keys = query.sort or [SortKey(resource.sort, table.c[resource.sort], False)]
+    # Sorting by the id at last makes the order total, which pages by cursor need.
     if all(key.name != "id" or key.is_path for key in keys):
         keys = [*keys, SortKey("id", table.c.id, False)]
     objects = objects_of(registry, resource, query)
@@ -67,6 +80,7 @@ def page_plan(
     plan = Plan(query, objects, compile_statement(rows), {}, keys=keys)
     plan.by_ids = _by_ids(registry, objects, query, resource, viewer)
     if query.count:
+        # Counting stops beyond MAX_COUNT: counting a large table takes seconds.
         matching = select(literal(1)).select_from(table).where(*conditions).limit(MAX_COUNT + 1)
         counted = select(func.count()).select_from(matching.subquery())
         plan.count = compile_statement(counted)
@@ -80,7 +94,7 @@ def _page(
     conditions: Sequence[Condition],
     viewer: Viewer,
 ) -> Select[Any]:
-    """The rows are chosen first, so that those before the page are neither rendered nor linked."""
+    """Choose the rows in a subquery, so that skipped rows are neither rendered nor linked."""
     reverse = query.before is not None and query.after is None
     sorts = [key.expression.label(f"sort_{i}") for i, key in enumerate(keys)]
     chosen = (
@@ -111,7 +125,7 @@ def _cursor_conditions(query: Query, keys: Sequence[SortKey]) -> list[ColumnElem
 
 
 def objects_of(registry: Registry, resource: Resource, query: Query) -> dict[str, Objects]:
-    """How each type of the document is rendered: a type is the same wherever it stands."""
+    """How the document renders each type; full linkage makes it the same everywhere in it."""
     linked: dict[str, set[str]] = {resource.type: set()}
     for path in query.include or ():
         parent = _at(registry, resource, path[:-1])
@@ -142,7 +156,7 @@ def _by_ids(
     resource: Resource,
     viewer: Viewer,
 ) -> dict[str, Statement]:
-    """A statement for each type that is included: those of given ids that may be read."""
+    """One statement per included type: its rows of given ids that the viewer may read."""
     kinds = dict.fromkeys(_at(registry, resource, path).type for path in query.include or ())
     statements = {}
     for kind in kinds:
@@ -159,7 +173,7 @@ def _by_ids(
 
 
 def related_to_parent(resource: Resource, link: Relationship, target: Resource) -> Condition:
-    """The rows of the target that the parent of parameter `parent_id` is related to."""
+    """The rows of `target` that are related to the row of the parameter `parent_id`."""
     parent: Any = bindparam("parent_id", None, type_=BigInteger)
     held: Any = link.column
     if held is not None:

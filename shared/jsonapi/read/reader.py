@@ -43,9 +43,10 @@ class Seen(NamedTuple):
 class Reader:
     """Reads for one request on one connection.
 
-    Inside a transaction that writes (`is_writing`) no fragment is used or kept, for what it sees
-    may never be committed. `is_known` says that PostgreSQL had nothing to render, `size` how many
-    bytes it rendered, and `asked_by` which parameter asks for what is read now.
+    Inside a transaction that writes (`is_writing`) no fragment is used or kept, because the rows
+    that it sees may never be committed. `is_known` is true while all rows had known fragments,
+    `size` counts the bytes that PostgreSQL rendered, and `asked_by` is the query parameter that
+    an error names when the answer gets too large.
     """
 
     connection: asyncpg.Connection
@@ -59,7 +60,10 @@ class Reader:
     parameters: dict[str, Any] = field(default_factory=dict)
 
     def path(self, resource: Resource, row_id: int) -> str:
-        """The path of the row that the request names, by its identifier if only that opens it."""
+        """The path of the row that the request names.
+
+        It has the identifier where only that opens the row: its number must not be told.
+        """
         is_opened = self.registry.is_opened
         return resource_path(resource, self.parameters["row_name"] if is_opened else row_id)
 
@@ -72,7 +76,7 @@ class Reader:
         link: Relationship | None = None,
         by_cursor: bool = False,
     ) -> PlanKey:
-        """The key of what is read now, whose `parameters` are known."""
+        """The key of the plan that is needed now; set `parameters` before."""
         return PlanKey(
             view,
             resource.type,
@@ -89,19 +93,21 @@ class Reader:
         self,
         statement: Statement,
         objects: Objects,
-        hints: Sequence[int],
+        expected_ids: Sequence[int],
         tries: int = 3,
         **given: Any,
     ) -> Loaded:
-        """(row, fragment) by id, in the order of the statement; `hints` say which it may find.
+        """(row, fragment) by id, in the order of the statement.
 
-        A row with long attributes that changes between the two statements that read it has both
-        repeated, for the viewer may not see what it became.
+        The known fragments of `expected_ids` are told to PostgreSQL, which renders only other
+        rows and other versions. Rows with long attributes are read by a second statement; where
+        one has changed in between, both are repeated, because the viewer may not be allowed to
+        see its new version. Raises ServiceUnavailable after three tries.
         """
         if not tries:
             detail = "Others change what is to be read; try again."
             raise ServiceUnavailable(detail, headers={"Retry-After": "1"})
-        known = {} if self.is_writing else self.caches.fragments.known(objects.kind, hints)
+        known = {} if self.is_writing else self.caches.fragments.known(objects.kind, expected_ids)
         versions = [version for version, _ in known.values()]
         found = await statement.fetch(
             self.connection,
@@ -115,6 +121,7 @@ class Reader:
         loaded: Loaded = {}
         long: list[asyncpg.Record] = []
         for row in found:
+            # None stands for a known version, an empty text for attributes that are too long.
             text: str | None = row["attributes"]
             if text is None:
                 loaded[row["id"]] = (row, known[row["id"]][1])
@@ -128,11 +135,14 @@ class Reader:
                 async for row, text in objects.read_long(self.connection, long):
                     loaded[row["id"]] = (row, self.fragment(objects, row, text))
         except RowChanged:
-            return await self.rows(statement, objects, hints, tries=tries - 1, **given)
+            return await self.rows(statement, objects, expected_ids, tries=tries - 1, **given)
         return loaded
 
     def fragment(self, objects: Objects, row: asyncpg.Record, text: str) -> bytes:
-        """The fragment of a row that PostgreSQL has rendered; it is kept."""
+        """Make the fragment of a row from the attributes that PostgreSQL rendered, and keep it.
+
+        Raises BadRequest once the answer is too large.
+        """
         if self.size > MAX_ANSWER_BYTES:
             raise too_large(self.asked_by)
         self.is_known = False
@@ -153,9 +163,10 @@ class Reader:
         return kept[1]
 
     def keep(self, objects: Objects, row_id: int, seen: "Seen", document: bytes) -> Document:
-        """The document, kept with the rows that it was made of for `kept` to compare.
+        """Keep a document with the rows that it was made of, which `kept` compares.
 
-        It is not kept where a row has attributes: they would stay in memory beside it.
+        A document with a newly rendered row is not kept: the row has the attributes too, and
+        would hold them in memory a second time.
         """
         made = Document(document)
         if not self.is_writing and self.is_known:
@@ -165,13 +176,18 @@ class Reader:
     async def included(
         self, plan: Plan, resource: Resource, primary: Loaded, shown: Collection[int]
     ) -> list[Included]:
-        """Every object that the include paths reach, less what is `shown` as primary data."""
+        """The resources that the include paths reach, without those `shown` as primary data.
+
+        Raises BadRequest where there are more than MAX_INCLUDED.
+        """
+        if not plan.query.include:
+            return []
         self.asked_by = "include"
         reached: dict[tuple[str, int], None] = {}
         loaded: dict[str, Loaded] = {resource.type: dict(primary)}
         at: dict[tuple[str, ...], tuple[Resource, list[asyncpg.Record]]] = {}
         at[()] = (resource, [row for row, _ in primary.values()])
-        for path in plan.query.include or ():
+        for path in plan.query.include:
             parent, parents = at[path[:-1]]
             link = parent.links[path[-1]]
             target = self.registry.target(link)
@@ -194,5 +210,5 @@ class Reader:
 
 
 def not_found(resource: Resource, row_id: object) -> NotFound:
-    """The 404 of a row that is not there, or not for this viewer."""
+    """The 404 of a row that does not exist or that the viewer may not read: they look alike."""
     return NotFound(f"There is no {resource.type} {row_id}.")

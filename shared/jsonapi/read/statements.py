@@ -1,7 +1,7 @@
 """SQLAlchemy statements compiled once to the SQL text and arguments that asyncpg takes.
 
-A plan holds whatever differs between two requests of one shape (ids, who asks, what is known
-already) as named parameters; everything else is a value fixed when it was compiled.
+Whatever differs between two requests of one shape (ids, the viewer, known versions) is a named
+parameter; every other value is fixed when the statement is compiled.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ BIGINTS: ARRAY[int] = ARRAY(BigInteger)
 
 @dataclass(frozen=True)
 class Statement:
-    """SQL with numbered parameters, and their values in order where they are fixed."""
+    """SQL with numbered parameters, their names in order, and the fixed values by name."""
 
     sql: str
     names: tuple[str, ...]
@@ -46,7 +46,7 @@ def compile_statement(statement: Executable) -> Statement:
 
 
 def any_viewer(viewer: Viewer) -> Viewer:
-    """The viewer with a parameter for its id, so that one statement serves all of its kind."""
+    """The viewer with a parameter in place of the id: one statement serves all of a kind."""
     if viewer is None:
         return None
     number: Any = bindparam("viewer_id", None, type_=BigInteger)
