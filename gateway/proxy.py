@@ -22,7 +22,7 @@ from gateway.operations import has_operations, service_of_operations
 from gateway.routes import Route, route_of
 from gateway.upstream import FAILURES, Upstream
 from shared.errors import JSONAPIError, error_response
-from shared.http.deadline import deadline_var
+from shared.http.forwarded import deadline_var
 from shared.observability.failures import describe
 from shared.settings import Settings
 

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_asyn
 from sqlalchemy.orm import DeclarativeBase
 
 from shared.errors import ServiceUnavailable
-from shared.http.deadline import check_deadline
+from shared.http.forwarded import check_deadline
 from shared.observability.incidents import Incidents
 from shared.pool import Lease, ReadPool
 from shared.settings import Settings
@@ -188,7 +188,7 @@ class Reading(Lease):
         if isinstance(error, AWAY):
             POSTGRESQL.failed(error)
             raise unavailable() from error
-        if error is None:
+        if error is None and POSTGRESQL.is_open:
             POSTGRESQL.answered()
 
 

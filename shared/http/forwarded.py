@@ -8,9 +8,16 @@ import asyncio
 import ipaddress
 import re
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from functools import lru_cache
 
 from starlette.types import Scope
+
+from shared.errors import GatewayTimeout
+
+# The moment after which nobody waits for an answer, in the time of the event loop; None where no
+# deadline was told. It is told as a duration, so that clocks may differ or jump.
+deadline_var: ContextVar[float | None] = ContextVar("deadline", default=None)
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -96,3 +103,10 @@ def _take_over(
     if not MILLISECONDS.match(left_ms):
         return None
     return asyncio.get_running_loop().time() + int(left_ms) / 1000
+
+
+def check_deadline() -> None:
+    """GatewayTimeout once the deadline of this request has passed: begin no further statement."""
+    deadline = deadline_var.get()
+    if deadline is not None and asyncio.get_running_loop().time() >= deadline:
+        raise GatewayTimeout("The time for this request is over.")

@@ -218,7 +218,7 @@ class Resource:
         fixed = (r for r in self.relationships if r.required and r.is_column and not r.writable)
         return next(fixed, None)
 
-    @property
+    @cached_property
     def has_version(self) -> bool:
         return "version" in self.table.c
 

@@ -12,8 +12,7 @@ from typing import Any
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.http.deadline import deadline_var
-from shared.http.forwarded import Networks, believe
+from shared.http.forwarded import Networks, believe, deadline_var
 from shared.observability.failures import describe, format_traceback
 from shared.settings import Settings
 

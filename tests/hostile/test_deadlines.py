@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.errors import GatewayTimeout
-from shared.http.deadline import deadline_var
+from shared.http.forwarded import deadline_var
 from shared.settings import Settings
 from tests.client import MEDIA_TYPE, Account, Client
 

@@ -26,12 +26,18 @@ from shared.jsonapi.negotiation import body_of, negotiate
 from shared.jsonapi.query.parser import parse_query
 from shared.jsonapi.read.caches import Caches
 from shared.jsonapi.read.documents import document, read_page
-from shared.jsonapi.read.items import item_condition, item_parameter
 from shared.jsonapi.read.links import page_links
 from shared.jsonapi.read.objects import ids_of, linkage, resource_path
 from shared.jsonapi.read.plans import Plan, item_plan, page_plan, related_to_parent
-from shared.jsonapi.read.reader import Loaded, Reader, not_found
-from shared.jsonapi.read.statements import Statement, any_viewer, compile_statement
+from shared.jsonapi.read.reader import Loaded, Reader
+from shared.jsonapi.read.statements import (
+    Statement,
+    any_viewer,
+    compile_statement,
+    item_condition,
+    item_parameter,
+    not_found,
+)
 from shared.jsonapi.resource import Registry, Relationship, Resource
 from shared.jsonapi.write.changes import change_linkage
 from shared.jsonapi.write.rows import Writer

@@ -12,12 +12,17 @@ from shared.etag import Document
 from shared.jsonapi.negotiation import CURSOR_PAGINATION, media_type
 from shared.jsonapi.query.cursors import encode
 from shared.jsonapi.query.parser import Query, parse_query
-from shared.jsonapi.read.items import item_condition, item_parameter
 from shared.jsonapi.read.links import cursor_links, page_links
 from shared.jsonapi.read.objects import Objects
 from shared.jsonapi.read.plans import MAX_COUNT, Plan, item_plan
-from shared.jsonapi.read.reader import Included, Loaded, Reader, Seen, not_found
-from shared.jsonapi.read.statements import Statement, any_viewer
+from shared.jsonapi.read.reader import Included, Loaded, Reader, Seen
+from shared.jsonapi.read.statements import (
+    Statement,
+    any_viewer,
+    item_condition,
+    item_parameter,
+    not_found,
+)
 from shared.jsonapi.resource import Registry, Resource
 from shared.jsonapi.sizes import json_list
 

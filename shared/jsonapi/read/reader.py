@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import asyncpg
 
 from shared.auth import Viewer
-from shared.errors import BadRequest, NotFound, ServiceUnavailable
+from shared.errors import BadRequest, ServiceUnavailable
 from shared.etag import Document
 from shared.jsonapi.read.caches import Caches, PlanKey, View, viewer_kind
 from shared.jsonapi.read.objects import MAX_INCLUDED, Objects, RowChanged, ids_of, resource_path
@@ -207,8 +207,3 @@ class Reader:
             for kind, row_id in reached
             if kind != resource.type or row_id not in shown
         ]
-
-
-def not_found(resource: Resource, row_id: object) -> NotFound:
-    """The 404 of a row that does not exist or that the viewer may not read: they look alike."""
-    return NotFound(f"There is no {resource.type} {row_id}.")

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from shared.jsonapi.read.items import item_condition
+from shared.jsonapi.read.statements import item_condition
 from shared.jsonapi.resource import Relationship, Resource
 
 

@@ -21,8 +21,7 @@ from shared.errors import (
     UnprocessableContent,
 )
 from shared.etag import check_version, stale
-from shared.jsonapi.read.items import item_condition, item_parameter
-from shared.jsonapi.read.reader import not_found
+from shared.jsonapi.read.statements import item_condition, item_parameter, not_found
 from shared.jsonapi.resource import Computed, Registry, Relationship, Resource, Row
 from shared.jsonapi.write.bodies import Changes
 from shared.jsonapi.write.locks import lock_family, lock_item
