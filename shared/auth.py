@@ -1,4 +1,4 @@
-"""Who is asking: dependencies that turn a token into a user with its current rights."""
+"""Authentication of requests: dependencies that turn a token into a user with current rights."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,7 +14,8 @@ from shared.db import SessionDep, driver_connection
 from shared.errors import Forbidden, Unauthorized
 from shared.tokens import RemoteKeys, bearer, verify
 
-# The contract of the view `auth.accounts`; a deleted account has no row.
+# A token lives for a day, and rights may change in that time, so they are read from the database
+# for each request. The auth service publishes this view; a deleted account has no row in it.
 ACCOUNT = "SELECT is_admin, is_verified FROM auth.accounts WHERE user_id = $1"
 
 
@@ -40,7 +41,10 @@ async def keys_lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 async def claimed_id(request: Request) -> int | None:
-    """Whose token the request has, verified; None without one. No store is asked."""
+    """Return the user id of the request's verified token, or None where there is no token.
+
+    It asks no store, so the account may have been deleted since the token was issued.
+    """
     token = bearer(request.headers.get("authorization"))
     if token is None:
         return None
@@ -49,7 +53,7 @@ async def claimed_id(request: Request) -> int | None:
 
 
 async def load_viewer(connection: asyncpg.Connection, user_id: int | None) -> Viewer:
-    """The account with its present rights; Unauthorized when it was deleted."""
+    """Return the account with its current rights (None for no id); Unauthorized if deleted."""
     if user_id is None:
         return None
     row = await connection.fetchrow(ACCOUNT, user_id)
@@ -66,7 +70,7 @@ async def _optional_user(request: Request, session: SessionDep) -> Viewer:
 
 
 def require_user(viewer: Viewer) -> User:
-    """The user, or Unauthorized for nobody."""
+    """Return the viewer as a user; raises Unauthorized for an anonymous viewer."""
     if viewer is None:
         raise Unauthorized(
             "Sign in first: POST /auth/session gives a token.",

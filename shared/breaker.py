@@ -1,8 +1,9 @@
-"""A circuit breaker: what mostly fails is left alone for a while, then tried again."""
+"""A circuit breaker: stops asking a service that mostly fails, and tries it again later."""
 
 import time
 from collections.abc import Callable
 
+# Outcomes are counted in windows of WINDOW_S seconds, each of which begins at zero.
 WINDOW_S = 10.0
 OPEN_S = 5.0
 MIN_COUNT = 10
@@ -12,9 +13,10 @@ MAX_FAILED = 0.5
 class Breaker:
     """The breaker of one service or store.
 
-    It opens for `open_s` seconds once half of the requests of a window have failed, of at least
-    `min_count`: a count of failures alone opens too early at low traffic and too late at high.
-    Then one request at a time tries whether the service is back.
+    It opens for `open_s` seconds once at least half of the requests in a window have failed, and
+    the window has at least `min_count` requests. (A limit on the number of failures alone would
+    open too early under high traffic and too late under low.) After that it lets one request
+    through at a time, to learn whether the service is back.
     """
 
     def __init__(
@@ -25,28 +27,35 @@ class Breaker:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.min_count, self.open_s, self.clock = min_count, open_s, clock
+        # The moment from which one request may try the service; None while the breaker is closed.
         self._next_try_at: float | None = None
         self._is_probing = False
         self._forget()
 
     def wait_s(self) -> float:
-        """0 when a request may go now, else the seconds until one may."""
+        """Return 0 if a request may go now, else the number of seconds until one may.
+
+        A caller that gets 0 sends its request and calls `record` with the outcome.
+        """
         if self._next_try_at is None:
             return 0.0
         now = self.clock()
         if now < self._next_try_at:
             return self._next_try_at - now
-        # The next probe may go after as long again, should the outcome of this one never come.
+        # The outcome of this probe may never be recorded, for instance when the request is
+        # cancelled. So the next probe is allowed after another `open_s` seconds in any case.
         self._next_try_at, self._is_probing = now + self.open_s, True
         return 0.0
 
     def record(self, *, failed: bool) -> None:
         """Count the outcome of a request that was let through.
 
-        A refusal is no failure: it shows that the service is there.
+        An answer that refuses the request (4xx) is not a failure: the service is up.
         """
         if self._next_try_at is None:
             self._count(failed)
+        # Requests that were sent before the breaker opened still report their outcomes. These are
+        # ignored, as long as no probe is on its way.
         elif self._is_probing:
             self._is_probing = False
             self._next_try_at = self.clock() + self.open_s if failed else None

@@ -1,7 +1,8 @@
-"""PostgreSQL: the declarative base, the engine of a process and the transaction of a request."""
+"""PostgreSQL: the declarative base, the connections of a process, one transaction per request."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from functools import partial
 from types import TracebackType
 from typing import Annotated, Any, TypeVar
 
@@ -29,37 +30,41 @@ NAMING_CONVENTION = {
 
 
 class Base(DeclarativeBase):
-    """Base of every mapped class; constraints are named, so that migrations can name them."""
+    """Base of every mapped class. Constraints get names, so that migrations can refer to them."""
 
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
 
 
 T = TypeVar("T")
 
+# How often a transaction is run in all when it meets deadlocks.
 ATTEMPTS = 4
-# Statements are few and come again and again: planning each anew costs more than running it.
-# A page at random costs a disk of today, or memory, hardly more than the next one.
+# Connections for reads run few different statements, very often: planning each one anew would
+# cost more than running it. On SSDs a random read costs about as much as a sequential one.
 READING = {
     "server_settings": {"plan_cache_mode": "force_generic_plan", "random_page_cost": "1.1"},
     "statement_cache_size": 500,
     "max_cached_statement_lifetime": 0,
 }
-# PostgreSQL learns within half a minute that a client's machine is gone, and frees its locks.
+# With these PostgreSQL notices within half a minute that the machine of a client has vanished,
+# ends its session and frees its locks. The default of Linux is two hours.
 KEEPALIVES = {
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
     "tcp_user_timeout": "30s",
 }
-# serialization_failure and deadlock_detected: nothing of the transaction is left, try again.
+# serialization_failure and deadlock_detected: PostgreSQL has rolled the transaction back, so it
+# can be run again from its beginning.
 CONFLICTS = ("40001", "40P01")
-# operator_intervention and connection_exception.
+# The classes operator_intervention (57P: a shutdown) and connection_exception (08).
 SHUTTING_DOWN = ("57P", "08")
+# What asyncpg raises while PostgreSQL cannot be reached, restarts or has no connection left.
 AWAY = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
-    # That a session was ended in the middle of a statement.
+    # Raised when the session was ended in the middle of a statement.
     asyncpg.InternalClientError,
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
@@ -68,14 +73,18 @@ AWAY = (
 
 
 def unavailable() -> ServiceUnavailable:
-    """The 503 of a request that PostgreSQL does not answer."""
+    """Make the 503 for a request while PostgreSQL does not answer."""
     return ServiceUnavailable(
         "The database does not answer; try again.", headers={"Retry-After": "5"}
     )
 
 
 def is_outage(error: BaseException) -> bool:
-    """Whether PostgreSQL is away or shuts down; an error of a statement is not that."""
+    """Whether the error means that PostgreSQL is away or shutting down.
+
+    It may be one of asyncpg or the one that SQLAlchemy wraps around it. A statement that fails for
+    a reason of its own is not an outage.
+    """
     if isinstance(error, DBAPIError):
         return error.connection_invalidated or _sqlstate(error).startswith(SHUTTING_DOWN)
     return isinstance(error, (*AWAY, SQLTimeoutError))
@@ -86,7 +95,10 @@ POSTGRESQL = Incidents("postgresql", is_outage)
 
 @contextmanager
 def outage_as_503() -> Iterator[None]:
-    """ServiceUnavailable in place of what a session raises while PostgreSQL is away."""
+    """Raise ServiceUnavailable in place of errors that mean that PostgreSQL is away.
+
+    Other errors pass. Outages are counted in POSTGRESQL, which reports each of them once.
+    """
     try:
         yield
     except Exception as error:
@@ -108,43 +120,52 @@ async def driver_connection(session: AsyncSession) -> asyncpg.Connection:
 
 
 class Database:
-    """The connections of one process, working as the PostgreSQL role of its service.
+    """The connections of one process, which work as the PostgreSQL role of its service.
 
-    Writes are SQLAlchemy sessions of `engine`. Reads take a connection of `pool`, on which no
-    transaction is opened and nothing is to be reset (docs/adr/0005-reading.md).
+    Writes use SQLAlchemy sessions of `engine`. Reads use connections of `pool`, which never open
+    a transaction and so need no reset after a use (docs/adr/0005-reading.md).
 
-    The login user of DATABASE_URL must be a member of `role`: the connection takes the role
-    on, and with it only that service's grants (docs/adr/0002-roles.md).
+    The login user of DATABASE_URL must be a member of `role`. Each connection takes on that role,
+    and has only the grants of that service (docs/adr/0002-roles.md).
     """
 
     def __init__(self, settings: Settings, role: str) -> None:
         self.engine = create_async_engine(
             "postgresql+asyncpg://",
-            async_creator=lambda: raw_connection(
-                settings, role, command_timeout=settings.database_timeout_s
+            async_creator=partial(
+                raw_connection, settings, role, command_timeout=settings.database_timeout_s
             ),
             pool_size=settings.database_pool_size,
             max_overflow=0,
             pool_timeout=settings.database_timeout_s,
             pool_pre_ping=True,
+            # Parameters hold personal data, and would otherwise be part of the text of errors.
             hide_parameters=True,
         )
         event.listen(self.engine.sync_engine, "before_cursor_execute", _before_statement)
         self.session = async_sessionmaker(self.engine, expire_on_commit=False)
         self.pool = ReadPool(
-            lambda: raw_connection(
-                settings, role, command_timeout=settings.database_timeout_s, **READING
+            partial(
+                raw_connection,
+                settings,
+                role,
+                command_timeout=settings.database_timeout_s,
+                **READING,
             ),
             size=settings.database_pool_size,
             timeout_s=settings.database_timeout_s,
         )
 
     def reading(self) -> "Reading":
-        """`async with database.reading() as connection`, for single statements."""
+        """Return a connection for single statements: `async with database.reading() as c`."""
         return Reading(self.pool)
 
     async def in_transaction(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
-        """What `work` returns, committed; it is done again when it met a deadlock."""
+        """Run `work` in a transaction, commit it and return what `work` returned.
+
+        After a deadlock all of it runs again in a new session, so `work` must not have effects
+        outside of its session. Raises ServiceUnavailable after ATTEMPTS deadlocks.
+        """
         for attempt in range(ATTEMPTS):
             is_retry = attempt > 0
             try:
@@ -152,24 +173,27 @@ class Database:
                     async with self.session(info={"is_retry": is_retry}) as session:
                         async with session.begin():
                             result = await work(session)
+                            # The COMMIT is a statement as well: without this a change could be
+                            # made for a client that was told already that it failed.
                             check_deadline()
                             return result
             except DBAPIError as error:
                 if _sqlstate(error) not in CONFLICTS:
                     raise
         raise ServiceUnavailable(
-            "Others change the same resources; try again.", headers={"Retry-After": "1"}
+            "Other requests are changing the same resources; try again.",
+            headers={"Retry-After": "1"},
         )
 
     async def check(self) -> tuple[bool, str]:
-        """health_check_db."""
+        """The health check `health_check_db`: whether it passed, and a text that says so."""
         async with self.engine.connect() as connection:
             await connection.execute(text("SELECT 1"))
         return True, "database ok"
 
 
 class Reading(Lease):
-    """A connection outside a transaction; ServiceUnavailable while PostgreSQL does not answer."""
+    """A lease of a connection for reads, which raises ServiceUnavailable during an outage."""
 
     async def __aenter__(self) -> asyncpg.Connection:
         try:
@@ -193,24 +217,25 @@ class Reading(Lease):
 
 
 def database_lifespan(role: str) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    """Open `app.state.database` for the life of the process."""
+    """Return a lifespan that opens `app.state.database`, with connections that work as `role`."""
+    return partial(_open_database, role=role)
 
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        database = app.state.database = Database(app.state.settings, role)
-        try:
-            yield
-        finally:
-            await database.pool.close()
-            await database.engine.dispose()
 
-    return lifespan
+@asynccontextmanager
+async def _open_database(app: FastAPI, *, role: str) -> AsyncIterator[None]:
+    database = app.state.database = Database(app.state.settings, role)
+    try:
+        yield
+    finally:
+        await database.pool.close()
+        await database.engine.dispose()
 
 
 class Connection(asyncpg.Connection):  # type: ignore[misc]
-    """A connection that begins no statement after the deadline of its request.
+    """A connection that begins no statement after the deadline of its request has passed.
 
-    SQLAlchemy prepares its statements, which pass by these methods: see `_before_statement`.
+    SQLAlchemy does not call these methods, because it runs prepared statements. For its
+    connections `_before_statement` makes the same check.
     """
 
     def fetch(self, *args: Any, **options: Any) -> Any:
@@ -233,7 +258,10 @@ def _before_statement(*arguments: object) -> None:
 async def raw_connection(
     settings: Settings, role: str | None, **options: Any
 ) -> asyncpg.Connection:
-    """A connection of its own, working as `role`, or as its login user where that is None."""
+    """Open a connection outside all pools; it works as `role`, or as its login user if None.
+
+    `options` are those of `asyncpg.connect`.
+    """
     session = {"timezone": "UTC", **KEEPALIVES, **options.pop("server_settings", {})}
     if role:
         session |= {"role": role, "application_name": role}
@@ -254,6 +282,6 @@ async def _session(request: Request) -> AsyncIterator[AsyncSession]:
             check_deadline()
 
 
-# The function scope ends before the answer is sent, so a client never hears of a change that
-# was not committed.
+# A dependency of scope "function" ends before the answer is sent. With the default, "request", a
+# client could be told of a change whose COMMIT fails afterwards.
 SessionDep = Annotated[AsyncSession, Depends(_session, scope="function")]

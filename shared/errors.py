@@ -1,4 +1,4 @@
-"""The errors every service answers with: raised anywhere, rendered once (shared/app.py).
+"""The errors that services answer with: raised anywhere, rendered by shared/error_handlers.py.
 
 Statuses and members are those of JSON:API 1.1, "Errors" (checklist 104-110).
 """
@@ -10,18 +10,19 @@ import orjson
 from starlette.responses import Response
 
 MEDIA_TYPE = "application/vnd.api+json"
-# The member `jsonapi` of every document.
+# The value of the member `jsonapi` of every document.
 JSONAPI = {"version": "1.1"}
 
 Source = Mapping[str, str]
 
-# A document has at most so many errors and then one that counts the rest, and of a detail, which
-# may repeat what the client sent, so many characters.
+# A document has at most MAX_ERRORS errors, then one more that counts the rest. A detail may repeat
+# what the client sent, so it is cut after MAX_DETAIL characters. Without these limits a body of
+# 1 MiB could be answered by a document many times its size.
 MAX_ERRORS, MAX_DETAIL = 50, 1000
 
 
 class DocumentResponse(Response):
-    """A JSON:API document with the media type and nothing added to it (checklist 1, 2)."""
+    """A JSON:API document. Its Content-Type has no parameters, no charset (checklist 1, 2)."""
 
     media_type = MEDIA_TYPE
 
@@ -35,10 +36,11 @@ class DocumentResponse(Response):
 
 
 class JSONAPIError(Exception):
-    """One error object and the HTTP status that it is answered with.
+    """One error object, and the HTTP status of the answer.
 
-    `source` has one of `pointer`, `parameter` and `header`. `title` is the same for every
-    occurrence, `detail` is about this one. `headers` are added to the response.
+    `source` has one of the keys `pointer`, `parameter` and `header`. `title` is the same for
+    every occurrence of the problem, `detail` describes this one. `code` defaults to the title in
+    kebab case. `headers` are added to the response.
     """
 
     def __init__(  # noqa: PLR0913 - the members of an error object
@@ -64,7 +66,10 @@ class JSONAPIError(Exception):
         self.links = links
 
     def as_object(self, request_id: str | None) -> dict[str, Any]:
-        """The error object, without the members that have no value."""
+        """Return the error object, without the members that have no value.
+
+        Its id is that of the request, by which operators find it in the logs.
+        """
         members = {
             "id": request_id,
             "status": str(self.status),
@@ -81,16 +86,21 @@ class JSONAPIError(Exception):
 class ErrorGroup(Exception):
     """Several errors answered together, for instance all violations of one body.
 
-    `more` is how many others were counted without an error object being made for them.
+    `more` is the number of further errors, which were counted but not kept.
     """
 
     def __init__(self, errors: Sequence[JSONAPIError], more: int = 0) -> None:
+        # The text is for logs and tests only; clients get the errors themselves.
         super().__init__("; ".join(error.detail for error in errors[:MAX_ERRORS]))
         self.errors, self.more = errors, more
 
 
 def below(error: JSONAPIError | ErrorGroup, pointer: str) -> ErrorGroup:
-    """The errors of one operation of a request, pointing into the whole request."""
+    """Return the errors of one part of a request, with pointers that begin at its root.
+
+    `pointer` is the place of the part, such as `/atomic:operations/3`. The errors are changed in
+    place.
+    """
     errors = error.errors if isinstance(error, ErrorGroup) else [error]
     for each in errors:
         each.source = {"pointer": pointer + (each.source or {}).get("pointer", "")}
@@ -98,7 +108,7 @@ def below(error: JSONAPIError | ErrorGroup, pointer: str) -> ErrorGroup:
 
 
 class _StatusError(JSONAPIError):
-    """An error whose title and status its class fixes."""
+    """An error whose class decides on its status and title, which `fixed` holds."""
 
     fixed: ClassVar[tuple[int, str]]
 
@@ -200,7 +210,7 @@ class GatewayTimeout(_StatusError):
 def errors_document(
     errors: Sequence[JSONAPIError], request_id: str | None = None
 ) -> dict[str, Any]:
-    """An error document; it never has `data` beside it (checklist 19)."""
+    """Return an error document, which never has `data` beside `errors` (checklist 19)."""
     return {
         "jsonapi": JSONAPI,
         "errors": [error.as_object(request_id) for error in errors],
@@ -210,9 +220,10 @@ def errors_document(
 def error_response(
     errors: Sequence[JSONAPIError], request_id: str | None = None, more: int = 0
 ) -> DocumentResponse:
-    """The answer to a failed request: the common status, else the most general one (109).
+    """Return the answer to a failed request; `more` counts errors beside the given ones.
 
-    It shows MAX_ERRORS errors, and says how many others there are with the `more` of a group.
+    If the errors have different statuses, the answer is a 400, or a 500 if any of them is at
+    least 500 (checklist 109). It shows at most MAX_ERRORS errors and says how many are left out.
     """
     more += len(errors[MAX_ERRORS:])
     errors = errors[:MAX_ERRORS]
@@ -220,9 +231,10 @@ def error_response(
     general = 500 if max(statuses) >= 500 else 400
     status = statuses.pop() if len(statuses) == 1 else general
     if more:
-        detail = f"There are {more} more errors; mend these first."
+        detail = f"There are {more} more errors; correct these first."
         errors = [*errors, JSONAPIError(None, detail, "More Errors", status)]
     headers = {name: value for error in errors for name, value in error.headers.items()}
+    # Caches may store a 404 or a 405 where nothing forbids it (RFC 9110 §15.1).
     headers.setdefault("Cache-Control", "no-store")
     headers.setdefault("Vary", "Accept")
     return DocumentResponse(errors_document(errors, request_id), status, headers)

@@ -1,7 +1,7 @@
 """Every setting of every process, read from the environment under the name of the field.
 
-One class, so that compose, manifests and `make run` use the same names everywhere. What holds a
-password is a SecretStr, which nothing shows but `get_secret_value()`.
+One class holds them all, so that compose, manifests and `make run` use the same names. Values
+that may hold a password are SecretStr, which only `get_secret_value()` reveals.
 """
 
 import sys
@@ -27,13 +27,14 @@ from pydantic_core import MultiHostUrl
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 from sentry_sdk.utils import BadDsn, Dsn
 
-# What asyncpg takes; PostgresDsn would take the URLs of other drivers too.
+# The schemes that asyncpg understands. PostgresDsn would allow those of other drivers as well.
 _POSTGRESQL = UrlConstraints(allowed_schemes=["postgresql", "postgres"], host_required=True)
 URLS = {
     "database_url": TypeAdapter[object](Annotated[MultiHostUrl, _POSTGRESQL]),
     "redis_url": TypeAdapter[object](RedisDsn),
     "elasticsearch_url": TypeAdapter[object](HttpUrl),
 }
+# A key for HMAC should be as long as the hash (RFC 2104 §3), which is 32 bytes for SHA-256.
 MIN_SECRET_LENGTH = 32
 
 
@@ -41,13 +42,13 @@ def _split(value: Any) -> Any:
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
-# In the environment: 10.0.0.0/8, fd00::/8
+# Written in the environment as `10.0.0.0/8, fd00::/8`.
 Networks = Annotated[list[IPv4Network | IPv6Network], NoDecode, BeforeValidator(_split)]
 LOOPBACK = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 
 
 class Settings(BaseSettings):
-    """What a process may be told; a value that does not parse stops it with a clear message."""
+    """The settings of a process. Names it does not know are ignored; a wrong value is an error."""
 
     model_config = SettingsConfigDict(
         extra="ignore", frozen=True, env_ignore_empty=True, hide_input_in_errors=True
@@ -79,12 +80,12 @@ class Settings(BaseSettings):
     jwt_audience: str = "almanac"
     access_token_ttl_s: int = Field(default=24 * 3600, ge=60)
     verify_on_sign_up: bool = False
-    # Passwords that auth hashes at a time, and how many more requests may wait for it.
+    # How many passwords auth hashes at a time, and how many more requests may wait for that.
     hashing_slots: int = Field(default=1, ge=1)
     hashing_max_waiting: int = Field(default=32, ge=0)
 
-    # Cursors of search, made by `python -m services.search new-key` and separated by commas: the
-    # first signs, all verify.
+    # Keys for the cursors of search, made by `python -m services.search new-key` and separated by
+    # commas. The first one signs; all of them verify, so that a key can be replaced.
     cursor_secrets: Annotated[list[SecretStr], NoDecode] = []
 
     # Wire. The second name keeps the historical spelling, which existing deployments set.
@@ -93,7 +94,7 @@ class Settings(BaseSettings):
     api_propogate_uncaught_exceptions: bool = False
     max_body_bytes: int = Field(default=1024 * 1024, ge=1)
 
-    # What one connection, one client and all of them may cost a process.
+    # Limits on what one connection, one client address and all clients may cost a process.
     max_connections: int = Field(default=4096, ge=1)
     max_connections_per_client: int = Field(default=1024, ge=1)
     header_timeout_s: float = Field(default=10.0, gt=0)
@@ -101,7 +102,7 @@ class Settings(BaseSettings):
     min_bytes_per_s: int = Field(default=500, ge=0)
     keep_alive_s: int = Field(default=75, ge=1)
 
-    # Who is believed about the client of a request: by the gateway, and by the services.
+    # The networks whose X-Forwarded-* headers the gateway, and the services, believe.
     trusted_proxies: Networks = []
     gateway_networks: Networks = list(LOOPBACK)
 
@@ -158,7 +159,10 @@ class Settings(BaseSettings):
 
 @cache
 def get_settings() -> Settings:
-    """The settings of this process, read once; a wrong one ends it with a line that names it."""
+    """Return the settings of this process, read once.
+
+    A wrong value ends the process with one line, which names the variable and not its value.
+    """
     try:
         return Settings()
     except ValidationError as error:
@@ -168,5 +172,5 @@ def get_settings() -> Settings:
         )
         sys.exit(f"The environment is wrong. {'; '.join(wrong)}.")
     except SettingsError as error:
-        # Its text names the field; its cause would show the value.
+        # The text of the error names the field. That of its cause would show the value.
         sys.exit(f"The environment is wrong: {error}.")

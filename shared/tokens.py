@@ -1,6 +1,7 @@
-"""Access tokens: what they claim and how they are verified. Only auth can sign them.
+"""Access tokens: their claims, and how they are verified. Only the auth service can sign them.
 
-Ed25519 (RFC 8037), one algorithm, public keys by `kid` from the JWKS of auth (RFC 7517).
+There is one algorithm, Ed25519 (RFC 8037). The public keys come from the JWKS of auth (RFC 7517),
+where the `kid` of a token's header names one.
 """
 
 import logging
@@ -19,16 +20,20 @@ logger = logging.getLogger(__name__)
 
 ALGORITHM = "EdDSA"
 REQUIRED = ["iss", "aud", "sub", "identity", "iat", "nbf", "exp", "jti", "type"]
+# How much the clocks of two machines may differ.
 LEEWAY_S = 10
+# An unknown `kid` may be that of a new key, so the keys are fetched again; at most once in so many
+# seconds, since anybody can send a token with an invented `kid`.
 REFETCH_S = 10.0
+# The keys are fetched again when they are so old: then a key that auth withdrew is gone here too.
 MAX_AGE_S = 300.0
-# A bigint of PostgreSQL.
+# The largest bigint of PostgreSQL.
 MAX_ID = 2**63 - 1
 
 
 @dataclass(frozen=True)
 class Claims:
-    """What a verified access token says."""
+    """The claims of a verified access token."""
 
     user_id: int
     is_fresh: bool
@@ -36,14 +41,17 @@ class Claims:
 
 
 class Keys(Protocol):
-    """Where public keys come from."""
+    """A source of public keys."""
 
     async def get(self, kid: str) -> jwt.PyJWK | None:
-        """The key of that id, or None; raises ServiceUnavailable while none can be had."""
+        """Return the key with that id, or None; ServiceUnavailable if no keys can be had."""
 
 
 class RemoteKeys:
-    """The JWKS of auth, kept while auth is down, refetched for an unknown `kid`."""
+    """The public keys of auth, fetched by HTTP and kept for MAX_AGE_S seconds.
+
+    While auth does not answer the old ones stay in use.
+    """
 
     def __init__(self, url: str, client: httpx.AsyncClient) -> None:
         self.url = url
@@ -64,6 +72,7 @@ class RemoteKeys:
         return self._keys.get(kid)
 
     async def _fetch(self) -> None:
+        # Noted before the answer, so that requests that come meanwhile do not fetch them as well.
         self._asked_at = time.monotonic()
         try:
             response = await self.client.get(self.url)
@@ -72,6 +81,7 @@ class RemoteKeys:
             self._failed = False
         except (httpx.HTTPError, jwt.PyJWTError, ValueError, TypeError) as error:
             self._failed = True
+            # Without any key no request can be answered, so the next one asks again at once.
             if not self._keys:
                 self._asked_at = -MAX_AGE_S
             logger.warning(
@@ -80,7 +90,10 @@ class RemoteKeys:
 
 
 def bearer(authorization: str | None) -> str | None:
-    """The token of an Authorization header; `Bearer` and `JWT` mean the same."""
+    """Return the token of an Authorization header, or None where there is no header.
+
+    The schemes `Bearer` and `JWT` mean the same; anything else raises Unauthorized.
+    """
     if authorization is None:
         return None
     scheme, _, token = authorization.strip().partition(" ")
@@ -92,10 +105,15 @@ def bearer(authorization: str | None) -> str | None:
 async def verify(
     token: str, keys: Keys, settings: Settings, *, allow_expired: bool = False
 ) -> Claims:
-    """The claims of an access token, or Unauthorized; `allow_expired` waives only `exp`."""
+    """Verify an access token and return its claims.
+
+    `allow_expired` accepts a token after its `exp`, and changes nothing else. Raises
+    Unauthorized, or ServiceUnavailable where there are no keys.
+    """
     try:
         header = jwt.get_unverified_header(token)
         key = await keys.get(str(header.get("kid")))
+        # The header is not verified yet, so it may choose a key but never an algorithm.
         if key is None or header.get("alg") != ALGORITHM:
             raise _refused("The token is not signed by a key of this server.")
         payload: dict[str, Any] = jwt.decode(
@@ -112,7 +130,7 @@ async def verify(
     except jwt.PyJWTError as error:
         raise _refused("The token is not valid.") from error
     identity = payload["identity"]
-    # A bool is an int as well, but no identity.
+    # In Python `True` is an int as well, so `isinstance` would accept it as the identity 1.
     is_id = type(identity) is int and 0 < identity <= MAX_ID
     if payload["type"] != "access" or not is_id or payload["sub"] != str(identity):
         raise _refused("This is not an access token.")

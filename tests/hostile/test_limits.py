@@ -113,7 +113,7 @@ async def test_of_many_errors_fifty_are_shown_and_the_rest_counted(
     ]
     more = count - MAX_ERRORS
     assert [each["detail"] for each in errors[MAX_ERRORS:]] == (
-        [f"There are {more} more errors; mend these first."] if more else []
+        [f"There are {more} more errors; correct these first."] if more else []
     )
     assert len(answer.content) < 20_000
 
