@@ -1,4 +1,4 @@
-"""Clients that are slow to take their answers: what they may hold of the memory, and how long."""
+"""Limits on clients that read their answers slowly: on the memory they hold, and for how long."""
 
 import asyncio
 import fcntl
@@ -8,15 +8,17 @@ from collections.abc import Callable
 
 from shared.http.config import CHECK_S, Config
 
+# Eight answers of the largest size (16 MiB) may wait in a process for slow clients.
 MAX_UNSENT_BYTES = 128 * 1024 * 1024
 
 
 class AnswerWatch:
-    """Ends a connection whose client takes its answer too slowly; `end` is told why.
+    """Ends a connection whose client reads its answer too slowly; it calls `end` with the reason.
 
-    A client must take MIN_BYTES_PER_S, looked at every CHECK_S seconds. All slow clients of a
-    process together may keep MAX_UNSENT_BYTES waiting: beyond it the slowest is cut off, which is
-    the one that has been slow for longest.
+    A client must read at least MIN_BYTES_PER_S bytes a second, which is checked every CHECK_S
+    seconds. At most MAX_UNSENT_BYTES may wait for all slow clients of a process together. Beyond
+    that the client that has been slow for longest is cut off. `is_client` is false for a trusted
+    proxy, which may be as slow as the slowest of its clients.
     """
 
     def __init__(
@@ -31,15 +33,16 @@ class AnswerWatch:
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Begin when the buffer of the transport is full."""
+        """Begin to watch: the buffer of the transport is full."""
         waiting = self.config.unsent
         waiting[self] = self._unsent()
         self._time_check()
+        # A dict keeps the order of its insertions, so its first key has been slow for longest.
         while sum(waiting.values()) > MAX_UNSENT_BYTES:
             next(iter(waiting))._cut("too many bytes wait for slow clients")
 
     def stop(self) -> None:
-        """End when the client has taken what waited, or is gone."""
+        """Stop to watch: the client has read what waited for it, or is gone."""
         self.config.unsent.pop(self, None)
         if self._timer is not None:
             self._timer.cancel()
@@ -62,10 +65,10 @@ class AnswerWatch:
         self.end(reason)
 
     def _unsent(self) -> int:
-        """The bytes that were written and that the client's machine has not acknowledged.
+        """Return how many written bytes the client's machine has not acknowledged yet.
 
-        The kernel takes more from us only once a large part of its own buffer is free, so that
-        the buffer of the transport alone may stand still for minutes.
+        The transport's own buffer does not show how fast a client reads. The kernel takes more
+        from it only once a large part of the kernel's buffer is free, which may take minutes.
         """
         descriptor = self.transport.get_extra_info("socket").fileno()
         in_kernel = fcntl.ioctl(descriptor, termios.TIOCOUTQ, struct.pack("i", 0))

@@ -1,4 +1,4 @@
-"""How uvicorn serves an app of ours, and what all the connections of a process share."""
+"""uvicorn's configuration for our apps, and the state that all connections of a process share."""
 
 import asyncio
 from collections import Counter
@@ -13,9 +13,10 @@ from shared.settings import Settings
 if TYPE_CHECKING:
     from shared.http.answers import AnswerWatch
 
-# How often it is looked at whether a body or an answer goes on fast enough.
+# How often the speed of a body or of an answer is checked.
 CHECK_S = 5.0
-# No browser takes an answer for a page, shows it in a frame, or tells another site where it was.
+# They tell browsers not to guess another media type than the declared one, not to tell other sites
+# the URL of an answer, and not to show it in a frame.
 HEADERS = [
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
@@ -24,10 +25,11 @@ HEADERS = [
 
 
 class Config(uvicorn.Config):
-    """The settings of the server.
+    """uvicorn's configuration with ours.
 
-    `trusted` are the proxies in front of this process. A connection of theirs carries many
-    clients, so it counts for none, and it may be as slow as the slowest of them.
+    `trusted` are the proxies in front of this process. One of their connections carries many
+    clients, so it does not count as a connection of one client, and it may be as slow as the
+    slowest of them.
     """
 
     def __init__(
@@ -57,5 +59,5 @@ class Config(uvicorn.Config):
         self.settings, self.trusted = settings, trusted
         # How many connections each client address has.
         self.connected: Counter[str] = Counter()
-        # The slow clients, the longest first, and the bytes that wait for each.
+        # How many bytes wait for each slow client; the one that was slow first comes first.
         self.unsent: dict[AnswerWatch, int] = {}

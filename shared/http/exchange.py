@@ -1,4 +1,4 @@
-"""One request and its answer on a connection: what the parser read, and what the app sends."""
+"""One request and its answer on a connection: from the parser to the app, and back to the wire."""
 
 import asyncio
 from collections.abc import Iterable
@@ -13,7 +13,8 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
-# Larger bodies are written after the head: copying them costs more than a second system call.
+# Larger bodies are written apart from the head: copying them would cost more than the second
+# system call.
 MAX_JOINED_BYTES = 64 * 1024
 WITHOUT_BODY = (204, 304)
 
@@ -21,9 +22,13 @@ RawHeaders = Iterable[tuple[bytes, bytes]]
 
 
 class Exchange(RequestResponseCycle):
-    """uvicorn's, which writes an answer of known length as one: one system call, one packet."""
+    """uvicorn's cycle, changed to write the head of an answer together with its body.
 
-    # What is written with the first bytes of the body.
+    That saves a system call and a packet for each answer. A head is refused if the value of one
+    of its headers has a line break.
+    """
+
+    # The head of the answer, until it is written with the first bytes of the body.
     _head = b""
 
     async def send(self, message: Message) -> None:  # type: ignore[override]
@@ -59,10 +64,11 @@ class Exchange(RequestResponseCycle):
         lines.append(b"\r\n")
         self._head = _checked(b"".join(lines), len(lines))
         if self.chunked_encoding:
-            # The first chunk may be long in coming.
+            # The body is a stream, whose first bytes may be long in coming: the head goes now.
             self._write(b"")
 
     def _go_on(self, body: bytes, more_body: bool) -> None:
+        # The Content-Length of an answer to HEAD is that of the body which GET would have.
         if self.scope["method"] == "HEAD":
             self.expected_content_length, body = 0, b""
         elif self.chunked_encoding:
@@ -96,7 +102,11 @@ class Exchange(RequestResponseCycle):
 
 
 def _checked(head: bytes, lines: int) -> bytes:
-    """The head, in which nothing that came from outside may end a line before its end."""
+    """Return the head of an answer; raises RuntimeError if a value in it has a line break.
+
+    Such a value could add headers or a second answer to the connection (response splitting).
+    """
+    # Each of the lines ends with one CRLF of ours, so any further CR or LF came from a value.
     if not head.count(b"\r") == head.count(b"\n") == lines or b"\0" in head:
         raise RuntimeError("A header of the answer has a value that is not valid in HTTP.")
     return head
@@ -104,12 +114,12 @@ def _checked(head: bytes, lines: int) -> bytes:
 
 @lru_cache(maxsize=4)
 def _lines(headers: tuple[tuple[bytes, bytes], ...]) -> list[bytes]:
-    """The headers that every answer of this second has."""
+    """Return the lines of uvicorn's default headers, which change once a second with Date."""
     return [b"%b: %b\r\n" % (name.lower(), value) for name, value in headers]
 
 
 def exchange_of(protocol: HttpToolsProtocol, method: bytes, version: str) -> Exchange:
-    """The exchange that begins with the head that was parsed last; fills its scope."""
+    """Return the exchange for the head that the parser has just read, with its ASGI scope."""
     url, scope = httptools.parse_url(protocol.url), protocol.scope
     path = url.path.decode("ascii")
     scope["method"], scope["http_version"] = method.decode("ascii"), version

@@ -1,7 +1,7 @@
-"""What a trusted proxy says of a request: its client, scheme and id, and the time that is left.
+"""The headers in which a trusted proxy gives a request's client, scheme, id and time left.
 
-The gateway believes TRUSTED_PROXIES, the services believe GATEWAY_NETWORKS. From anybody else
-these headers are ignored.
+The gateway believes the networks of TRUSTED_PROXIES, the services those of GATEWAY_NETWORKS.
+From any other peer these headers are ignored.
 """
 
 import asyncio
@@ -15,14 +15,17 @@ from starlette.types import Scope
 
 from shared.errors import GatewayTimeout
 
-# The moment after which nobody waits for an answer, in the time of the event loop; None where no
-# deadline was told. It is told as a duration, so that clocks may differ or jump.
+# The moment after which nobody waits for the answer of this request, in seconds of the event
+# loop's clock; None where there is none. The gateway gives it as milliseconds that are left, not
+# as a time of day, because clocks differ between machines and may jump.
 deadline_var: ContextVar[float | None] = ContextVar("deadline", default=None)
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+# A request id is written to logs and headers as it is, so it has no spaces, quotes or line breaks.
 SAFE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}\Z")
 BELIEVED = (b"x-forwarded-for", b"x-forwarded-proto", b"x-request-id", b"x-request-timeout-ms")
+# At most eleven days, which is longer than any timeout.
 MILLISECONDS = re.compile(rb"[0-9]{1,9}\Z")
 
 
@@ -31,6 +34,8 @@ class Networks:
 
     def __init__(self, networks: Sequence[Network]) -> None:
         self.networks = tuple(networks)
+        # Parsing an address takes longer than the rest of a request's way through here, and the
+        # same few clients come again and again.
         self._has = lru_cache(maxsize=4096)(self._look)
 
     def __contains__(self, address: str) -> bool:
@@ -42,9 +47,10 @@ class Networks:
 
 
 def address_of(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The address that a proxy wrote, with or without brackets and a port; None for others.
+    """Return the IP address in a text, or None where it has no valid one.
 
-    An IPv4 address that is written as IPv6 (RFC 4291 §2.5.5.2) is the IPv4 address.
+    Proxies write it with or without brackets and a port. An IPv4 address that is mapped into IPv6
+    (`::ffff:192.0.2.1`, RFC 4291 §2.5.5.2) is returned as IPv4, so that it matches IPv4 networks.
     """
     host = text.strip()
     if host.startswith("["):
@@ -59,14 +65,16 @@ def address_of(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | Non
 
 
 def client_of(peer: str, forwarded_for: Sequence[bytes], trusted: Networks) -> str:
-    """The address of the client: the rightmost of X-Forwarded-For that is not trusted.
+    """Return the client's address: the rightmost one in X-Forwarded-For that is not trusted.
 
-    `forwarded_for` are the values of the header in the order of its lines. What does not parse
-    was not written by a trusted proxy, nor was anything to the left of it: the client is then
-    the trusted address after it.
+    `forwarded_for` has the values of the header in the order of its lines. A trusted proxy never
+    writes an address that does not parse, so such a text and all to the left of it are ignored:
+    the client is then the trusted address to the right of it.
     """
     client = peer
     hops = ",".join(value.decode("latin-1") for value in forwarded_for).split(",")
+    # Each proxy appends the address of its peer on the right. Only what trusted proxies wrote can
+    # be believed, so the list is read from the right; the client may have sent the left of it.
     for hop in reversed(hops):
         address = address_of(hop)
         if address is None or client not in trusted:
@@ -76,9 +84,9 @@ def client_of(peer: str, forwarded_for: Sequence[bytes], trusted: Networks) -> s
 
 
 def believe(scope: Scope, trusted: Networks) -> float | None:
-    """Put what a trusted peer says of a request into its scope.
+    """Put what a trusted peer says about a request into its ASGI scope.
 
-    Returns the deadline, in the loop's time, or None where none was told.
+    Returns the deadline in seconds of the event loop's clock, or None where there is none.
     """
     peer = scope.get("client")
     if peer is None or peer[0] not in trusted:
@@ -95,6 +103,7 @@ def _take_over(
 ) -> float | None:
     if hops := said.get(b"x-forwarded-for"):
         scope["client"] = (client_of(peer, hops, trusted), 0)
+    # Of headers that come twice the last counts: a proxy may append its own after the client's.
     scheme, request_id, left_ms = (said.get(name, [b""])[-1] for name in BELIEVED[1:])
     if scheme in (b"http", b"https"):
         scope["scheme"] = scheme.decode()
@@ -106,7 +115,11 @@ def _take_over(
 
 
 def check_deadline() -> None:
-    """GatewayTimeout once the deadline of this request has passed: begin no further statement."""
+    """Raise GatewayTimeout if the deadline of this request has passed.
+
+    It is called before each statement. One that has begun is not interrupted: DATABASE_TIMEOUT_S
+    bounds it.
+    """
     deadline = deadline_var.get()
     if deadline is not None and asyncio.get_running_loop().time() >= deadline:
         raise GatewayTimeout("The time for this request is over.")

@@ -1,4 +1,4 @@
-"""What is wrong with the head of a request, before any app sees it (RFC 9112)."""
+"""Checks of a request's head, made before any app sees it (RFC 9112)."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -7,7 +7,7 @@ from shared.errors import BadRequest, JSONAPIError, Unimplemented
 
 RawHeader = tuple[bytes, bytes]
 
-# uri-host [ ":" port ] of RFC 9110 §7.2: no user information, no path, no list.
+# uri-host [ ":" port ] of RFC 9110 §7.2: without user information, a path or a list.
 _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+;=%:\[\]-]*+\Z")
 
 
@@ -19,7 +19,7 @@ def head_error(method: bytes, version: str, headers: Iterable[RawHeader]) -> JSO
     a length beside a transfer coding.
     """
     if method == b"CONNECT":
-        return Unimplemented("This is no tunnel: CONNECT is not served here.")
+        return Unimplemented("This server is not a tunnel: it does not support CONNECT.")
     hosts: list[bytes] = []
     codings: list[bytes] = []
     for name, value in headers:
@@ -36,6 +36,8 @@ def head_error(method: bytes, version: str, headers: Iterable[RawHeader]) -> JSO
 
 def _coding_error(version: str, codings: Sequence[bytes]) -> JSONAPIError | None:
     source = {"header": "Transfer-Encoding"}
+    # A proxy of HTTP/1.0 in between would not know where such a body ends, so the next request
+    # could be smuggled in it (RFC 9112 §6.1).
     if version == "1.0":
         return BadRequest("HTTP/1.0 has no transfer codings.", source=source)
     if [coding.strip().lower() for coding in codings] != [b"chunked"]:
@@ -53,7 +55,7 @@ def is_websocket(method: bytes, headers: Iterable[RawHeader]) -> bool:
 def without_upgrade(
     method: bytes, url: bytes, version: str, headers: Iterable[RawHeader]
 ) -> bytes:
-    """The same head without `Upgrade`, which a server may ignore (RFC 9110 §7.8)."""
+    """Return the bytes of a head without `Upgrade`, which a server may ignore (RFC 9110 §7.8)."""
     lines = [b"%b %b HTTP/%b" % (method, url, version.encode())]
     lines += [b"%b: %b" % each for each in headers if each[0] != b"upgrade"]
     return b"\r\n".join(lines) + b"\r\n\r\n"

@@ -1,6 +1,6 @@
-"""What every request is refused for: too long a URL, too large header fields, a coded body.
+"""Limits on every request that reaches an app: length of the URL, size of header fields, coding.
 
-A head that is far larger never reaches an app: shared/http/protocol.py ends its connection.
+A head that is far too large never reaches an app: shared/http/protocol.py ends its connection.
 """
 
 from collections.abc import Iterable
@@ -15,12 +15,13 @@ from shared.errors import (
     error_response,
 )
 
+# The RFC recommends to support at least 8,000 (RFC 9110 §4.1).
 MAX_URL_BYTES = 8 * 1024
 MAX_HEADERS_BYTES = 32 * 1024
 
 
 class LimitsMiddleware:
-    """Answers 414, 415 and 431."""
+    """Answers 414 (URL too long), 415 (encoded body) or 431 (header fields too large)."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -36,7 +37,7 @@ class LimitsMiddleware:
 
 def _excess(scope: Scope) -> JSONAPIError | None:
     path, query = scope.get("raw_path") or scope["path"].encode(), scope["query_string"]
-    # The question mark counts as well.
+    # `bool(query)` counts the question mark.
     length = len(path) + bool(query) + len(query)
     if length > MAX_URL_BYTES and length - _bracket_bytes(query) > MAX_URL_BYTES:
         return URITooLong(f"The path and query string are longer than {MAX_URL_BYTES} bytes.")
@@ -51,7 +52,7 @@ def _excess(scope: Scope) -> JSONAPIError | None:
 
 
 def _coded() -> UnsupportedMediaType:
-    """RFC 9110 §12.5.3: Accept-Encoding in the answer says which codings are taken."""
+    # Accept-Encoding in a 415 tells the client which codings are accepted (RFC 9110 §12.5.3).
     return UnsupportedMediaType(
         "Send the body as it is, without a Content-Encoding.",
         source={"header": "Content-Encoding"},
@@ -60,7 +61,11 @@ def _coded() -> UnsupportedMediaType:
 
 
 def _bracket_bytes(query: bytes) -> int:
-    """What encoded brackets add: they are equal to bare ones (checklist 68), on any hop."""
+    """Return how many bytes the query would be shorter with its brackets unencoded.
+
+    Encoded and bare brackets mean the same (checklist 68). A proxy may encode them on the way, and
+    that must not make a URL too long.
+    """
     upper = query.upper()
     return 2 * (upper.count(b"%5B") + upper.count(b"%5D"))
 

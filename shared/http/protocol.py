@@ -1,8 +1,8 @@
 """The HTTP protocol of every process: uvicorn's, with limits on what one connection may cost.
 
-Heads and bodies must arrive in time, answers must be taken in time, and one client address has
-a share of the connections. What breaks a limit is answered as JSON:API where HTTP still allows
-an answer, then the connection is closed and the log says why (SECURITY.md).
+Heads and bodies must arrive in time, answers must be read in time, and one client address may
+have only a share of the connections. A request that breaks a limit is answered as JSON:API where
+HTTP still allows an answer. Then the connection is closed and the log says why (SECURITY.md).
 """
 
 import asyncio
@@ -31,19 +31,22 @@ from shared.http.heads import head_error, is_websocket, without_upgrade
 
 logger = logging.getLogger(__name__)
 
-# Larger than the limits of the app (limits.py), which name the header that is too large: this
-# one is for heads that do not end.
+# For heads that never end. It is larger than URL and header fields may be together (limits.py),
+# since the answer of the app is better: it names the header that is too large.
 MAX_HEAD_BYTES = 48 * 1024
-# A chunked body may take so many times its size on the wire.
+# With its framing a chunked body may take up to so many times its size on the wire: a chunk of
+# one byte takes six.
 CHUNK_OVERHEAD = 8
-# After a refusal what still arrives is discarded for so long: the client of a connection that is
-# closed at once may see a reset in place of the answer (RFC 9112 §9.6).
+# After a refusal the server discards what still arrives for so many seconds. If it closed the
+# connection at once, the client might see a reset in place of the answer (RFC 9112 §9.6).
 LINGER_S = 2.0
-MAX_UNSENT_BYTES = 128 * 1024 * 1024
 
 
 class HTTPProtocol(HttpToolsProtocol):
-    """One connection: it reads heads and bodies in turn, each within its time."""
+    """One connection. It reads heads and bodies in turn, each of which must arrive in its time.
+
+    A single timer serves for the head, then for the body, and last for the end of the connection.
+    """
 
     config: Config
 
@@ -60,7 +63,7 @@ class HTTPProtocol(HttpToolsProtocol):
         self._wire_bytes = self._body_bytes = 0
         self._body_since = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        # Of the client, where the peer is no trusted proxy.
+        # The address for which the connection counts; None if the peer is a trusted proxy.
         self._address: str | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -108,12 +111,12 @@ class HTTPProtocol(HttpToolsProtocol):
             except httptools.HttpParserError:
                 self._refuse(BadRequest("The request is not valid HTTP/1.1."))
         self._wire_bytes += len(data)
-        # Mostly the whole of a request has come at once.
+        # Most requests arrive in one piece: then there is nothing to bound and no timer to start.
         if (self._in_head or self._in_body or not self._is_answering) and not self._is_refused:
             self._bound_message()
 
     def _bound_message(self) -> None:
-        """Bound the message of which a part has arrived: its size now, its time by a timer."""
+        """Check the size of a message of which a part has arrived, and start a timer for it."""
         if self._in_body:
             if self._wire_bytes > CHUNK_OVERHEAD * self.settings.max_body_bytes:
                 detail = f"The body is larger than {self.settings.max_body_bytes} bytes."
@@ -143,14 +146,14 @@ class HTTPProtocol(HttpToolsProtocol):
             seconds = self.settings.header_timeout_s
             self._refuse(RequestTimeout(f"The head of the request took over {seconds:g} s."))
         else:
-            # No byte of a request has come, so there is nothing to answer.
+            # The client has sent no byte of a request, so there is nothing to answer.
             self.transport.close()
 
     def _check_body(self) -> None:
         settings = self.settings
         taken_s = self.loop.time() - self._body_since
         if self.flow.read_paused:
-            # It is this process that does not read.
+            # Reading is paused by this process, so the delay is not the fault of the client.
             self._time_body(settings.body_timeout_s)
         elif taken_s >= settings.body_timeout_s:
             self._refuse(RequestTimeout(f"The body took over {settings.body_timeout_s:g} s."))
@@ -206,14 +209,15 @@ class HTTPProtocol(HttpToolsProtocol):
             super().on_message_complete()
 
     def _ignore_upgrade(self, rest: bytes) -> bytes:
-        """What to parse in place of a request that offers another protocol, and what follows it.
+        """Return the bytes to parse instead, for a request that offers to change the protocol.
 
-        The parser takes everything after such a head for the other protocol, a body as well. One
-        that comes while an earlier request is answered ends the connection, so that each packet
-        is parsed twice at most.
+        These are its head without the offer, then `rest`. The parser stops after the head of such
+        a request, since it takes all that follows, even a body, for the other protocol.
         """
+        # Pipelined requests of this kind would have each packet parsed again for each of them.
         if self._is_answering:
-            self._refuse(BadRequest("A request that offers an upgrade must come by itself."))
+            detail = "A request that offers an upgrade must wait for the answers before it."
+            self._refuse(BadRequest(detail))
             return b""
         version = self.parser.get_http_version()
         head = without_upgrade(self.parser.get_method(), self.url, version, self.headers)
@@ -231,18 +235,22 @@ class HTTPProtocol(HttpToolsProtocol):
             self._time_head()
 
     def _refuse(self, error: JSONAPIError, *, linger_s: float = LINGER_S) -> None:
-        """End the connection with this answer, where no other answer is on its way."""
+        """End the connection, with the error as its last answer if no other answer is on its way.
+
+        What still arrives is discarded for `linger_s` seconds.
+        """
         self._is_refused = True
         self._stop_timer()
         request_id = uuid.uuid4().hex
         self._log_end(error.detail, status=error.status, request_id=request_id)
         if self._is_answering:
             if self.pipeline or not self._in_body or self.cycle.response_started:
-                # The answer to an earlier request, or an early one to this, is the last.
+                # An answer is on its way, to an earlier request or already to this one. A second
+                # one could not be told from it, so the connection ends after that answer.
                 self.pipeline.clear()
                 self.cycle.keep_alive = False
                 return
-            # To the app, which waits for the body, the client is gone.
+            # The app still waits for the body: it is told that the client has disconnected.
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self._write_last(error, request_id)
@@ -267,7 +275,7 @@ class HTTPProtocol(HttpToolsProtocol):
         logger.info("connection ended", extra={"client": client, "reason": reason, **more})
 
     def pause_writing(self) -> None:
-        """The client takes its answer slower than it is written."""
+        """Called when the client reads its answer more slowly than the app writes it."""
         super().pause_writing()
         self._watch.start()
 
