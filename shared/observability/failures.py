@@ -1,8 +1,8 @@
-"""What an exception may say outside of its process: in the log, in Sentry, in a stored reason.
+"""Descriptions of exceptions that are safe to log, to send to Sentry and to store.
 
 The text of an exception often repeats what a client or an operator wrote: an address in
 `DETAIL: Key (email)=(…)`, the parameters of a statement, the URL of a store with its password.
-So it is described by its type and by fields that hold names and numbers of ours only.
+So an exception is described by its type, and by fields that hold only our own names and numbers.
 """
 
 import os
@@ -17,12 +17,13 @@ from pydantic import ValidationError
 
 from shared.errors import JSONAPIError
 
-# What PostgreSQL names in fields of their own.
+# The fields in which PostgreSQL names parts of the schema, apart from its message.
 POSTGRESQL_FIELDS = ("sqlstate", "schema_name", "table_name", "column_name", "constraint_name")
-# What Elasticsearch calls its errors, such as `index_not_found_exception`.
+# The type of an error of Elasticsearch, such as `index_not_found_exception`.
 ELASTICSEARCH_ERROR = re.compile(r"[a-z_]{1,80}_exception")
-# "Syntax Error or Access Rule Violation": its messages name tables, columns, functions and
-# types of a statement, and statements are written here (PostgreSQL, appendix A).
+# The class "Syntax Error or Access Rule Violation" (PostgreSQL, appendix A). Its messages name
+# tables, columns, functions and types of a statement. Statements are written by us, so these are
+# safe, and without them a bug would be hard to find.
 STATEMENT_AT_FAULT = "42"
 MAX_CHAIN, MAX_FRAMES = 6, 100
 
@@ -30,32 +31,34 @@ Frame = tuple[str, int, str]
 
 
 class PlainError(Exception):
-    """An error whose whole text is written here, without anything that was sent or configured."""
+    """An error whose whole text is safe: it has nothing that was sent or configured."""
 
 
 def describe(error: BaseException) -> str:
-    """One line: the type of the exception and of its causes, with what is safe to say."""
+    """Return one line: the types of the exception and of its causes, with what is safe of them."""
     return "; caused by ".join(description(each) for each in chain(error))
 
 
 def chain(error: BaseException) -> list[BaseException]:
-    """The exception, what caused it, what caused that, and so on."""
-    found: list[BaseException] = []
+    """Return the exception, its cause, the cause of that, and so on: at most MAX_CHAIN of them."""
+    causes: list[BaseException] = []
     following: BaseException | None = error
-    while following is not None and following not in found and len(found) < MAX_CHAIN:
-        found.append(following)
+    # A chain may be a circle: Python lets an exception be raised from one that it caused.
+    while following is not None and following not in causes and len(causes) < MAX_CHAIN:
+        causes.append(following)
         following = _cause(following)
-    return found
+    return causes
 
 
 def _cause(error: BaseException) -> BaseException | None:
-    # The Elasticsearch client hides the error of the connection, which says what is wrong.
+    # The client of Elasticsearch raises its errors `from None`, which hides the error of the
+    # connection: and that is the one that says what is wrong.
     is_hidden = error.__suppress_context__ and _package(error) != "elastic_transport"
     return error.__cause__ or (None if is_hidden else error.__context__)
 
 
 def description(error: BaseException) -> str:
-    """The type of one exception, and what is safe to say of it."""
+    """Return the type of one exception, and what is safe to say about it."""
     return " ".join([type(error).__name__, *_details(error)])
 
 
@@ -83,6 +86,7 @@ def _store_details(error: BaseException) -> Iterator[str]:
         yield from _elasticsearch_details(error)
 
 
+# Compared by name, so that a process does not import the client of a store that it does not use.
 def _package(error: BaseException) -> str:
     return type(error).__module__.partition(".")[0]
 
@@ -101,13 +105,13 @@ def _elasticsearch_details(error: BaseException) -> Iterator[str]:
 
 
 def frames(traceback: TracebackType | None) -> list[Frame]:
-    """(file, line, function) of the last calls, the outermost first."""
+    """Return (file, line, function) of the last MAX_FRAMES calls, the outermost first."""
     calls = deque(walk_tb(traceback), maxlen=MAX_FRAMES)
     return [(frame.f_code.co_filename, line, frame.f_code.co_name) for frame, line in calls]
 
 
 def format_traceback(error: BaseException) -> str:
-    """As Python writes it, without messages and without source lines."""
+    """Return a traceback like that of Python, without the messages and without source lines."""
     parts = []
     for each in reversed(chain(error)):
         calls = (f'  File "{f}", line {n}, in {name}' for f, n, name in frames(each.__traceback__))

@@ -1,4 +1,4 @@
-"""Outages of what a process needs: reported once each, however many requests and checks fail."""
+"""Outages of stores: each is reported once, however many requests and checks fail meanwhile."""
 
 import logging
 import time
@@ -9,14 +9,16 @@ from shared.observability.sentry import report
 
 logger = logging.getLogger(__name__)
 
-# A store that restarts answers some and refuses others for a while: that is one outage.
+# A store that restarts answers some requests and refuses others for a while. Failures with less
+# than a minute between them are one outage.
 QUIET_S = 60.0
 
 
 class Incidents:
     """The outages of one store, as this process sees them.
 
-    `is_outage` says of an exception whether the store is away, or was asked something wrong.
+    `is_outage` tells an exception that means that the store is away from one that means that the
+    store was asked something wrong.
     """
 
     def __init__(
@@ -33,7 +35,7 @@ class Incidents:
         self._failed_at = 0.0
 
     def failed(self, error: BaseException) -> None:
-        """Note that the store did not answer; the first time of an outage it is reported."""
+        """Note that the store did not answer. The first failure of an outage is reported."""
         self._failed_at = self._clock()
         if not self.is_open:
             self.is_open = True
@@ -41,7 +43,7 @@ class Incidents:
             report(error, store=self.store)
 
     def answered(self) -> None:
-        """Note that it answered: after a minute without a failure the outage is over."""
+        """Note that the store answered. After QUIET_S without a failure the outage is over."""
         if self.is_open and self._clock() - self._failed_at > QUIET_S:
             self.is_open = False
             logger.warning("outage is over", extra={"store": self.store})

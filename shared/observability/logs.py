@@ -19,12 +19,15 @@ from shared.settings import Settings
 request_var: ContextVar[Scope | None] = ContextVar("request", default=None)
 access_log = logging.getLogger("almanac.access")
 
-# A path may be personal: an address, or the identifier of a private event, which opens it.
+# A path may hold an email address, or the identifier of a private event, which would open it to
+# readers of the log. So only numbers and plain words are logged; eight characters that could be
+# an identifier in hexadecimal are not taken for a word.
 _WORDS = r"\.?[a-z]{1,16}+(?:[-_.][a-z]{1,16}+)*+"
 _SEGMENT = rf"(?![0-9a-f]{{8}}(?:/|\Z))(?:v?\d{{1,19}}+|{_WORDS})"
 PLAIN_PATH = re.compile(rf"(?:/(?:{_SEGMENT})?+)*+")
+# They come every few seconds from each load balancer, and are logged only if they fail.
 PROBES = {"/livez", "/readyz", "/health-check", "/health-check/"}
-# What they say below these levels names every request, with its headers or statements.
+# Below these levels the libraries log every request, with its headers or its statements.
 THIRD_PARTY = {
     "alembic": logging.WARNING,
     "elastic_transport": logging.ERROR,
@@ -32,13 +35,14 @@ THIRD_PARTY = {
     "httpx": logging.WARNING,
     "urllib3": logging.WARNING,
 }
+# The fields that every record has; the others were passed as `extra`.
 _STANDARD = {*logging.makeLogRecord({}).__dict__, "message", "asctime", "taskName"}
 
 
 class JSONFormatter(logging.Formatter):
-    """One JSON object a line; what was passed as `extra` becomes members.
+    """Formats a record as one line with a JSON object, of which `extra` becomes members.
 
-    Exceptions are described (shared/observability/failures.py), wherever in a record they are.
+    Exceptions anywhere in a record are described as shared/observability/failures.py does it.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -66,34 +70,38 @@ def _plain(value: object) -> str:
 
 
 def current_request() -> dict[str, str]:
-    """request_id, method and route of the request that is worked on, as far as there are any."""
+    """Return `request_id`, `method` and `route` of the current request.
+
+    The dict is empty outside of requests, and has no route before one has matched.
+    """
     scope = request_var.get()
     if scope is None:
         return {}
-    found = {"request_id": scope["state"]["request_id"], "method": scope["method"]}
-    return found if (route := route_of(scope)) is None else {**found, "route": route}
+    request = {"request_id": scope["state"]["request_id"], "method": scope["method"]}
+    return request if (route := route_of(scope)) is None else {**request, "route": route}
 
 
 def route_of(scope: Scope) -> str | None:
-    """The template of the path, such as `/v1/events/{id}`; None where no route has matched."""
+    """Return the path's template, such as `/v1/events/{id}`, or None if no route has matched."""
     return getattr(scope.get("route"), "path", None)
 
 
 @lru_cache(maxsize=256)
 def plain_path(path: str) -> str:
-    """The path, with a star for each segment that is neither a number nor a plain word."""
+    """Return the path with a star for each segment that is neither a number nor a plain word."""
     if PLAIN_PATH.fullmatch(path):
         return path
     return "/".join(s if PLAIN_PATH.fullmatch(f"/{s}") else "*" for s in path.split("/"))
 
 
 def configure_logging(settings: Settings) -> None:
-    """Send every log line of this process to standard output as JSON."""
+    """Write all log lines of this process to standard output, as JSON."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JSONFormatter())
     logging.root.handlers[:] = [handler]
     logging.root.setLevel(settings.log_level)
-    # Our lines name none of these (Logging HOWTO, "Optimization").
+    # Our lines have neither source files, nor threads nor processes. Without these settings they
+    # would be looked up for each record (Logging HOWTO, "Optimization").
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = False
     logging.logMultiprocessing = False
@@ -104,7 +112,10 @@ def configure_logging(settings: Settings) -> None:
 
 
 class RequestMiddleware:
-    """Believe a trusted proxy, give the request an id, echo it, write the access log line."""
+    """Gives each request an id, which the answer repeats, and writes a line to the access log.
+
+    The id, the client and the deadline are those that a trusted proxy gives, if there is one.
+    """
 
     def __init__(self, app: ASGIApp, *, trusted: Networks) -> None:
         self.app, self.trusted = app, trusted
@@ -115,11 +126,14 @@ class RequestMiddleware:
             return
         deadline_token = deadline_var.set(believe(scope, self.trusted))
         state = scope.setdefault("state", {})
+        # An id is no secret, and this costs a third of what uuid4 does.
         request_id: str = state.get("request_id") or f"{random.getrandbits(128):032x}"
         state["request_id"] = request_id
         request_token = request_var.set(scope)
+        # The status of a request that raises before its answer has begun.
         started, status = time.perf_counter(), 500
 
+        # A function inside a function: a class with a method would be slower for each message.
         async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
@@ -151,6 +165,6 @@ def _log_request(scope: Scope, status: int, elapsed_s: float) -> None:
         "status": status,
         "duration_ms": round(elapsed_s * 1000, 2),
     }
-    # A log record would cost as much as the rest of the middleware.
+    # It is written directly: a log record would cost as much as the rest of the middleware.
     sys.stdout.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE).decode())
     sys.stdout.flush()

@@ -1,13 +1,14 @@
-"""Reports to Sentry, and what becomes of exceptions that nothing else catches.
+"""Reports to Sentry, also of the exceptions that nothing else catches.
 
-Nothing leaves but what is named here: the SDK by itself would send the variables of frames,
-bodies, headers, query strings, statements and the command line.
+Only what is named here leaves the process. By itself the SDK would send the variables of frames,
+bodies, headers, query strings, statements and the command line (docs/adr/0011-what-leaves.md).
 """
 
 import asyncio
 import logging
 import sys
 import threading
+from types import TracebackType
 from typing import Any
 
 import sentry_sdk
@@ -20,6 +21,7 @@ from shared.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+# The members of an event that are sent as the SDK makes them.
 KEPT = {
     "environment",
     "event_id",
@@ -31,11 +33,10 @@ KEPT = {
     "tags",
     "timestamp",
 }
-LOOP = "an exception in the event loop"
 
 
 def configure_sentry(settings: Settings, service: str) -> None:
-    """Report what `report` is given where SENTRY_DSN is set, and nothing otherwise."""
+    """Make `report` send to SENTRY_DSN. Without that setting nothing is ever sent."""
     if settings.sentry_dsn is None:
         return
     sentry_sdk.init(
@@ -43,7 +44,7 @@ def configure_sentry(settings: Settings, service: str) -> None:
         release=f"almanac@{settings.version}+{settings.git_sha}",
         environment=settings.environment,
         before_send=_without_secrets,
-        # Other integrations add requests, statements and log lines to each event.
+        # The integrations of the SDK would add requests, statements and log lines to each event.
         default_integrations=False,
         auto_enabling_integrations=False,
         integrations=[AtexitIntegration(callback=_flushed)],
@@ -58,17 +59,18 @@ def configure_sentry(settings: Settings, service: str) -> None:
 
 
 def report(error: BaseException, **tags: str) -> None:
-    """Send the exception with the id, method and route of the request that is worked on."""
+    """Send the exception, with the id, method and route of the current request and `tags`."""
     with sentry_sdk.new_scope() as scope:
         scope.set_tags({**current_request(), **tags})
         scope.capture_exception(error)
 
 
 def _flushed(pending: int, timeout: float) -> None:
-    """The SDK would print that it waits; our output is JSON."""
+    """Print nothing. The SDK would print that it waits, but our output is JSON."""
 
 
 def _without_secrets(event: Event, hint: Hint) -> Event | None:
+    # An event without an exception is not one of ours: None tells the SDK not to send it.
     if "exc_info" not in hint:
         return None
     safe: dict[str, Any] = {name: value for name, value in event.items() if name in KEPT}
@@ -96,25 +98,44 @@ def _value(error: BaseException) -> dict[str, Any]:
 
 
 def watch_process() -> None:
-    """Log and report what ends the process or a thread, or is raised where nobody can catch it.
+    """Log and report exceptions that end the process or a thread, or that nobody can catch.
 
-    Python would print it, with its text and that of its causes.
+    Python would print them, with their text and that of their causes, which may hold secrets.
     """
-    sys.excepthook = lambda kind, error, traceback: _uncaught("the process ends", error)
-    sys.unraisablehook = lambda raised: _uncaught("an exception was ignored", raised.exc_value)
-    threading.excepthook = lambda raised: _uncaught("a thread ends", raised.exc_value)
+    sys.excepthook = _process_ends
+    sys.unraisablehook = _was_ignored
+    threading.excepthook = _thread_ends
 
 
 def watch_loop() -> None:
-    """The same for what the running event loop catches, such as the end of a task."""
-    asyncio.get_running_loop().set_exception_handler(
-        lambda loop, context: _uncaught(LOOP, context.get("exception"), context["message"])
-    )
+    """Log and report exceptions that the running event loop catches, such as those of tasks."""
+    asyncio.get_running_loop().set_exception_handler(_in_loop)
+
+
+def _process_ends(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    _uncaught("the process ends", error)
+
+
+# In quotes: that class exists for type checkers only.
+def _was_ignored(raised: "sys.UnraisableHookArgs") -> None:
+    _uncaught("an exception was ignored", raised.exc_value)
+
+
+def _thread_ends(raised: threading.ExceptHookArgs) -> None:
+    _uncaught("a thread ends", raised.exc_value)
+
+
+def _in_loop(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    message = context["message"]
+    _uncaught("an exception in the event loop", context.get("exception"), message)
 
 
 def _uncaught(message: str, error: BaseException | None, context: str = "") -> None:
     if error is None:
         logger.error(message, extra={"context": context})
+    # Control-C is how a developer ends a process: that is not worth a report.
     elif isinstance(error, KeyboardInterrupt):
         logger.info("interrupted")
     else:
