@@ -21,7 +21,7 @@ from shared.jsonapi.html import clean_html
 RFC3339 = re.compile(
     r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
 )
-# What a browser would repair is refused: the text is kept as it is given.
+# The text of a URL is kept as it was given, so what a browser would have to repair is refused.
 URL_TEXT = re.compile(r"https?://[^\s<>\"{}|\\^`\x00-\x1f\x7f]+", re.IGNORECASE)
 
 _http_url = TypeAdapter(HttpUrl)
@@ -29,7 +29,7 @@ _http_url = TypeAdapter(HttpUrl)
 
 @dataclass(frozen=True)
 class Documented:
-    """Says in JSON Schema what a validating function says in Python."""
+    """Adds to the JSON Schema of an attribute what its validating function checks in Python."""
 
     format: str | None = None
     media_type: str | None = None
@@ -37,8 +37,8 @@ class Documented:
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        members = {"format": self.format, "contentMediaType": self.media_type}
-        return {**handler(schema), **{name: each for name, each in members.items() if each}}
+        keywords = {"format": self.format, "contentMediaType": self.media_type}
+        return {**handler(schema), **{name: each for name, each in keywords.items() if each}}
 
 
 def _parse_instant(value: Any) -> datetime:
@@ -61,10 +61,10 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-# What a column of integers holds. JSON has one kind of number, so 2.0 is an integer too.
+# The range of a column of integers. JSON has only one kind of number, so 2.0 is an integer too.
 Int32 = Annotated[int, Field(ge=-(2**31), le=2**31 - 1), BeforeValidator(_whole)]
 
-# A moment in UTC; pydantic's own types also take numbers, and years that overflow in UTC.
+# A moment in UTC. pydantic's own types would also accept numbers, and years that overflow in UTC.
 Instant = Annotated[datetime, BeforeValidator(_parse_instant)]
 
 # An absolute http or https URL, kept as it was given.
@@ -75,8 +75,9 @@ URL = Annotated[
     Documented("iri"),
 ]
 
-# HTML that is cleaned before it is stored; its length counts before and after. Other texts are
-# plain: they are stored as they are typed, and whoever shows them in HTML escapes them.
+# HTML that is cleaned before it is stored. Its length is limited before and after, because
+# cleaning may add closing tags and entities. Other texts are plain: they are stored as they were
+# typed, and a client that shows them in HTML must escape them.
 HTML = Annotated[
     str,
     StringConstraints(max_length=100_000),

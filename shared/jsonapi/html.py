@@ -1,7 +1,7 @@
-"""HTML that people write, cleaned: what a page may show without running anything of it.
+"""Cleaning of HTML that people write, so that a page can show it without running any of it.
 
-Parsing HTML takes quadratic time in what is nested, so that is limited first: a text of 100,000
-characters may take seconds otherwise.
+Parsing takes quadratic time in how deeply elements are nested: a text of 100,000 characters could
+take seconds. So nesting, and what else is slow, is limited before anything is parsed.
 """
 
 import re
@@ -10,14 +10,15 @@ import nh3
 
 TAGS = set("a b br center em i li ol p span strike strong sub sup u ul".split())
 MAX_TAGS, MAX_TAG_LENGTH, MAX_AMPERSANDS = 5_000, 2_500, 10_000
-# More than any page needs: what is open is looked through at each tag.
+# More than any page needs. At each tag a parser looks through all elements that are open.
 MAX_OPEN = 100
-# Elements that are empty, or that end by themselves where the next of their kind begins.
+# Elements that are empty, or that end without an end tag where the next of their kind begins.
 ENDING = set("area br col dd dt embed hr img input li link meta option p source wbr".split())
 NAME = re.compile(r"<(/?)([a-z][a-z0-9]*+)", re.IGNORECASE)
-# A quote has a meaning only after an equals sign. Nothing of it is ever read twice.
+# A quote has a meaning only after an equals sign. The possessive quantifiers never read a
+# character twice, so this takes linear time.
 TAG = re.compile(r"""<[a-z](?:[^>=]++|=\s*+(?:"[^"]*+"?|'[^']*+'?)?+)*+""", re.IGNORECASE)
-# A parser compares the attributes of each of these tags with those of all that are open.
+# At each of these tags a parser compares its attributes with those of all that are open.
 FORMATTING = re.compile(
     r"(<(?:b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u))[\s/][^<>]*+", re.IGNORECASE
 )
@@ -25,28 +26,32 @@ MAX_COMPARISONS = 1_000_000
 
 
 def clean_html(html: str) -> str:
-    """The HTML with nothing but TAGS and their harmless attributes.
+    """Return the HTML with no tags but TAGS, which keep their harmless attributes.
 
-    ValueError where there is too much of it, before or after: what was stored can be sent again.
+    Raises ValueError if the HTML is over a limit. The result is within the limits as well, so
+    that a client can send back what it has read.
     """
     _check(html)
-    plain, found = FORMATTING.subn(r"\1", html)
-    cleaned = sanitised(plain if found * len(html) > MAX_COMPARISONS else html)
+    # Where the comparisons would take long, the attributes of these tags are dropped before the
+    # parser sees them, and nothing is left to compare.
+    plain, count = FORMATTING.subn(r"\1", html)
+    cleaned = sanitised(plain if count * len(html) > MAX_COMPARISONS else html)
     _check(cleaned)
     return cleaned
 
 
 def sanitised(html: str) -> str:
-    """The same without limits, for texts whose length is limited already."""
-    # Tags that may not be inside each other are taken apart by reading the first result again.
+    """Return the cleaned HTML without checking limits, for texts that are known to be small."""
+    # Once is not enough: tags that must not be nested are taken apart only when a parser reads
+    # the first result. After the second time the text does not change any more.
     return nh3.clean(nh3.clean(html, tags=TAGS), tags=TAGS)
 
 
 def _check(html: str) -> None:
     if html.count("<") > MAX_TAGS:
-        raise ValueError(f"use at most {MAX_TAGS} tags, those that end elements among them")
+        raise ValueError(f"use at most {MAX_TAGS} tags, end tags included")
     if html.count("&") > MAX_AMPERSANDS:
-        raise ValueError(f"use at most {MAX_AMPERSANDS} ampersands, those of entities among them")
+        raise ValueError(f"use at most {MAX_AMPERSANDS} ampersands, entities included")
     if _most_open(html) > MAX_OPEN:
         raise ValueError(f"at most {MAX_OPEN} elements may be open at once; end some of them")
     if any(len(tag[0]) > MAX_TAG_LENGTH for tag in TAG.finditer(html)):
@@ -54,7 +59,10 @@ def _check(html: str) -> None:
 
 
 def _most_open(html: str) -> int:
-    """How many elements are open at once at most; an end tag ends one of its name."""
+    """Return the largest number of elements that are open at once.
+
+    An end tag ends one open element of its name.
+    """
     counts: dict[str, int] = {}
     now = most = 0
     for end, name in NAME.findall(html):

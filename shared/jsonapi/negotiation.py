@@ -1,4 +1,4 @@
-"""Content negotiation (JSON:API 1.1 "Content Negotiation", checklist 1-15) and request bodies."""
+"""Content negotiation, and bodies of requests (JSON:API 1.1, checklist 1-15)."""
 
 import re
 from collections.abc import Iterable
@@ -17,8 +17,8 @@ from shared.errors import (
 )
 from shared.jsonapi.strict import TOO_MANY, find_fault, has_too_many
 
-# A quoted string (RFC 9110 §5.6.4), or all that follows a quote which is never closed: a scanner
-# that tried again behind such a quote would take quadratic time.
+# A quoted string (RFC 9110 §5.6.4), or all that follows a quote that is never closed. Trying
+# again behind such a quote would take quadratic time.
 QUOTED = r'"(?:[^"\\]++|\\.?)*+"?'
 PARAMETER = re.compile(rf";\s*+([\w!#$&^+.-]++)\s*+=\s*+({QUOTED}|[^;,\s]*+)", re.DOTALL)
 MEDIA_RANGE = re.compile(rf'(?:[^,"]++|{QUOTED})++', re.DOTALL)
@@ -33,27 +33,31 @@ def _name(media_type: str) -> str:
 
 def _parse(media_type: str) -> tuple[str, dict[str, str]]:
     parameters = {key.lower(): value.strip('"') for key, value in PARAMETER.findall(media_type)}
-    # What is no name with a value, as `; charset`, is a parameter of no meaning here.
+    # A parameter without a value, as in `; charset`, is not valid. It is kept under its own text,
+    # so that callers see a parameter that they do not know.
     rest = PARAMETER.sub("", media_type.partition(";")[1] + media_type.partition(";")[2])
     return _name(media_type), parameters | ({rest: ""} if rest.strip(" \t;") else {})
 
 
 @lru_cache(maxsize=256)
 def accepted_profiles(accept: str, extension: str | None) -> frozenset[str] | None:
-    """The profiles that an acceptable media range asks for; None where there is no such range.
+    """Return the profiles that Accept asks for, or None if it accepts no answer of the endpoint.
 
-    `extension` is the one that the endpoint applies; a range must then name it, and no other.
+    `extension` is the one that the endpoint applies, if any. A range of the JSON:API media type
+    must then name it, and no other.
     """
     if not accept.strip():
         return frozenset()
     ranges = [each for each in MEDIA_RANGE.findall(accept) if _name(each) in RANGES]
-    found = [_profiles(each, extension) for each in ranges]
-    acceptable = [profiles for profiles in found if profiles is not None]
+    by_range = [_profiles(each, extension) for each in ranges]
+    # One acceptable range is enough, whatever the parameters of the others.
+    acceptable = [profiles for profiles in by_range if profiles is not None]
     return frozenset().union(*acceptable) if acceptable else None
 
 
 def _profiles(media_range: str, extension: str | None) -> frozenset[str] | None:
     name, parameters = _parse(media_range)
+    # A weight of zero means "not acceptable" (RFC 9110 §12.4.2).
     if re.fullmatch(r"0(\.0{0,3})?", parameters.pop("q", "1")):
         return None
     if name != MEDIA_TYPE:
@@ -67,22 +71,30 @@ def _profiles(media_range: str, extension: str | None) -> frozenset[str] | None:
 
 
 def negotiate(request: Request, extension: str | None = None) -> bool:
-    """Whether the cursor profile is asked for; NotAcceptable before anything else is done."""
+    """Return whether Accept asks for the profile of cursor pagination.
+
+    Raises NotAcceptable. Endpoints call this first, so that nothing is done for such a request.
+    """
     accept = ", ".join(request.headers.getlist("accept"))
     profiles = accepted_profiles(accept, extension)
     if profiles is None:
         answered = f'{MEDIA_TYPE}; ext="{extension}"' if extension else MEDIA_TYPE
-        raise NotAcceptable(f"Here answers are {answered} only.", source={"header": "Accept"})
+        detail = f"This endpoint returns only {answered}."
+        raise NotAcceptable(detail, source={"header": "Accept"})
     return CURSOR_PAGINATION in profiles
 
 
 async def negotiated(request: Request) -> None:
-    """The same as a dependency of FastAPI's routes."""
+    """Raise NotAcceptable like `negotiate`, as a dependency of FastAPI's routes."""
     negotiate(request)
 
 
 async def body_of(request: Request, extension: str | None = None) -> bytes:
-    """The body, its media type checked; it is read before a database connection is taken."""
+    """Return the body, after a check of its media type; it is empty if there is none.
+
+    Endpoints call this before they take a connection to the database, which a slow client would
+    otherwise hold while it sends. With an `extension` there must be a body.
+    """
     headers = request.headers
     has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
     if not has_body and extension is None:
@@ -92,6 +104,7 @@ async def body_of(request: Request, extension: str | None = None) -> bytes:
 
 
 def check_content_type(content_type: str, extension: str | None) -> None:
+    """Raise UnsupportedMediaType if the Content-Type of a body is not that of the endpoint."""
     name, parameters = _parse(content_type)
     extensions = set(parameters.get("ext", "").split())
     wanted = {extension} if extension else set()
@@ -109,7 +122,7 @@ def check_content_type(content_type: str, extension: str | None) -> None:
 
 
 async def read_body(request: Request) -> bytes:
-    """The body, counted while it arrives; ContentTooLarge past MAX_BODY_BYTES."""
+    """Read the body; raises ContentTooLarge as soon as more than MAX_BODY_BYTES have arrived."""
     limit = request.app.state.settings.max_body_bytes
     body = bytearray()
     async for chunk in request.stream():
@@ -120,7 +133,12 @@ async def read_body(request: Request) -> bytes:
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
-    """The JSON object of a body; BadRequest for anything else, for a name given twice too."""
+    """Return the JSON object of a body.
+
+    Raises BadRequest for anything else, and for JSON with a name given twice, too many values or
+    too much nesting.
+    """
+    # Counted before parsing, which such a body would make slow.
     if has_too_many(body):
         raise BadRequest(TOO_MANY, source={"pointer": ""})
     try:
@@ -138,7 +156,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
 
 
 def media_type(*, extensions: Iterable[str] = (), profiles: Iterable[str] = ()) -> str:
-    """The media type of an answer that an extension or a profile was applied to."""
+    """Return the media type of an answer to which these extensions and profiles were applied."""
     parameters = {"ext": " ".join(extensions), "profile": " ".join(profiles)}
     given = "".join(f'; {name}="{value}"' for name, value in parameters.items() if value)
     return MEDIA_TYPE + given

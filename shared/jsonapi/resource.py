@@ -1,4 +1,4 @@
-"""The declaration of a resource type: one of these gives its endpoints, documents and OpenAPI.
+"""Declarations of resource types, from which endpoints, documents and OpenAPI are made.
 
 CONTRIBUTING.md shows how to add one.
 """
@@ -22,14 +22,15 @@ from shared.jsonapi.names import Names, check_names
 T = TypeVar("T")
 Predicate = Callable[[Viewer], ColumnElement[bool]]
 UserPredicate = Callable[[User], ColumnElement[bool]]
-# Given an identifier: which rows it opens.
+# Given an identifier, returns the condition of the rows that it opens.
 OpenedPredicate = Callable[[ColumnElement[str]], ColumnElement[bool]]
 Values = dict[str, Any]
 Row = Mapping[Any, Any]
+# PostgreSQL stores texts of about this size outside of their row, where filters read them slowly.
 LONG_TEXT = 2000
-# The identifier that a path has in the place of an id.
+# The identifier that stands in a path in place of an id.
 ROW_NAME: Any = bindparam("row_name", None, type_=String)
-# A field of Resource is called `type`, so these two say what the builtin means there.
+# Inside of Resource `type` is the name of a field, so the builtin is used here.
 Model = type[Base]
 AttributesModel = type[BaseModel]
 
@@ -47,7 +48,7 @@ AdminOnly = Annotated[T, ADMIN_ONLY]
 
 @dataclass(frozen=True)
 class Attribute:
-    """One attribute: its rules and who may set it."""
+    """One attribute: the adapter that validates its values, and who may read and set it."""
 
     name: str
     adapter: TypeAdapter[Any]
@@ -56,7 +57,7 @@ class Attribute:
 
     @cached_property
     def is_long(self) -> bool:
-        """Whether it may be a text of pages, that is costly to look through."""
+        """Whether its text may be so long that looking through all of them is costly."""
         schema = self.adapter.json_schema()
         kinds = schema.get("anyOf", [schema])
         return any(kind.get("maxLength", 0) > LONG_TEXT for kind in kinds)
@@ -74,12 +75,13 @@ class Attribute:
 class Relationship:
     """A relationship of this type to `target`, another type of the same service.
 
-    `owner_only` asks for the right to delete the row instead of the right to change it.
-    `implied` says that whoever may read a row may read what its column leads to, which then is
-    not asked for each row and viewer.
-    Exactly one says where it is kept: `column` on this model (to-one), `inverse` on the
-    target's model (to-many), or `table` with the columns `parent` and `child` and values that
-    its rows share, as `{"role": "owner"}`. Without any, another service serves it: links only.
+    `owner_only`: a change needs the right to delete the row, not just the right to change it.
+    `implied`: a viewer who may read a row may read what its column refers to as well, so this is
+    not checked for each row and viewer.
+    One of three says where it is kept: `column` of this model (to-one), `inverse`, a column of
+    the target's model (to-many), or `table`, with its columns `parent` and `child` and the values
+    `fixed` that its rows share (`{"role": "owner"}`). With none of them another service keeps it,
+    and documents have only its links.
     """
 
     name: str
@@ -98,17 +100,17 @@ class Relationship:
 
     @property
     def is_column(self) -> bool:
-        """Whether the row itself says what it is linked to."""
+        """Whether a column of the row itself holds the linkage."""
         return self.column is not None
 
     @property
     def is_of_row(self) -> bool:
-        """Whether the linkage that is shown is that of the row, whoever asks."""
+        """Whether every viewer of the row is shown the same linkage, that of its column."""
         return self.is_column and self.implied
 
     @property
     def is_nullable(self) -> bool:
-        """Whether a to-one may be shown as null: it is empty, or hidden from the viewer."""
+        """Whether a to-one may be shown as null, being empty or hidden from the viewer."""
         return not self.required or (self.is_column and not self.implied)
 
     @property
@@ -118,10 +120,10 @@ class Relationship:
 
 @dataclass(frozen=True)
 class Computed:
-    """A column of text that is computed from an attribute and costs too much for a transaction.
+    """A column of text that is computed from an attribute, too slowly to do it in a transaction.
 
-    `compute` is given the request and the value. It runs outside the transaction, and only when
-    there is no other reason to refuse the request (docs/adr/0013-hashing.md).
+    `compute` gets the request and the value. It runs outside of transactions, once nothing else
+    is left that could refuse the request (docs/adr/0013-hashing.md).
     """
 
     column: str
@@ -130,7 +132,7 @@ class Computed:
 
 @dataclass(frozen=True)
 class Violation:
-    """A rule that a row would break, and the attribute that breaks it."""
+    """A rule that a row would break, and the attribute (in Python) that breaks it."""
 
     field: str
     detail: str
@@ -153,18 +155,18 @@ async def _nothing_to_add(session: AsyncSession, row_id: int, user: Viewer) -> N
 class Resource:
     """A resource type.
 
-    `readable` says who may read a row by its id and in collections, `changeable` and `deletable`
-    who may change it. `opened` says which rows are shown besides to anybody who names the row of
-    an identifier in a path (docs/adr/0012-identifiers.md). All are SQL conditions, so that the
-    same rule holds for primary data, included resources, linkage, filters and counts.
-    `check` yields every violation of the row as it would become. `to_columns` maps validated
-    attributes to columns, given the present row or `{}`. `computed` has, by their names, the
-    attributes of which a column keeps only what a slow function makes of them, such as a hash.
-    `after_create` adds rows in the same transaction. `violations` names the field and the detail
-    of a constraint's violation: `{"uq_users_email": ("email", "…")}`.
-    `identifier` is a column that may stand for the id in URLs, never all digits.
-    `precondition` says which writes need an If-Match, and are 428 without one.
-    A resource without a `path` is part of other documents only.
+    `readable` is the condition of rows that a viewer may read by id and in collections,
+    `changeable` and `deletable` of those that a user may change. `opened` is that of the rows an
+    identifier in the path shows to everybody (docs/adr/0012-identifiers.md). All are SQL, so that
+    the same rule holds for primary data, included resources, linkage, filters and counts.
+    `check` yields the violations of the row as it would become. `to_columns` maps validated
+    attributes to columns, given the current row, or `{}` for a new one. `computed` has, by name,
+    the attributes of which only the result of a slow function is stored, such as a hash.
+    `after_create` adds other rows in the same transaction. `violations` has the field and detail
+    for a constraint: `{"uq_users_email": ("email", "…")}`.
+    `identifier` is a column that may stand for the id in URLs; its values are never all digits.
+    `precondition` tells which writes need an If-Match, and are answered 428 without one.
+    A type without a `path` has no URLs and appears only in documents of other types.
     """
 
     type: str
@@ -214,7 +216,10 @@ class Resource:
 
     @cached_property
     def belongs_to(self) -> Relationship | None:
-        """The to-one that every row has from the start, and that never changes."""
+        """The to-one relationship that every row has from the start and that never changes.
+
+        Its rows are the families in which writes are locked (docs/adr/0006-locks.md).
+        """
         fixed = (r for r in self.relationships if r.required and r.is_column and not r.writable)
         return next(fixed, None)
 
@@ -223,14 +228,14 @@ class Resource:
         return "version" in self.table.c
 
     def known_to(self, viewer: Viewer, *, by_identifier: bool) -> ColumnElement[bool]:
-        """The rows that the viewer may read, and with `by_identifier` those that it opens."""
+        """The condition of rows a viewer may read, with `by_identifier` of the opened ones too."""
         readable = self.readable(viewer)
         if by_identifier and self.opened is not None:
             return readable | self.opened(ROW_NAME)
         return readable
 
     def as_opened(self) -> "Resource":
-        """The type in documents that only an identifier opens: without URLs that have an id."""
+        """Return this type as documents show it that an identifier opened: without URLs by id."""
         return replace(
             self,
             readable=partial(self.known_to, by_identifier=True),
@@ -245,8 +250,8 @@ class Resource:
 class Registry:
     """The resource types of one service, checked once when it starts.
 
-    `opened` has the same types as they are shown to a viewer who may not read a row by its id,
-    but names it by its identifier; None where no type has one.
+    `opened` is a registry of the same types, as they are shown to a viewer who may not read a row
+    by its id but gave its identifier. It is None if no type can be opened so.
     """
 
     def __init__(
@@ -285,10 +290,10 @@ class Registry:
         return self.by_type[relationship.target]
 
     def wire_fields(self, resource: Resource) -> dict[str, str]:
-        """What may be named in `fields[TYPE]`: Python names by their wire names."""
+        """The fields that `fields[TYPE]` may name: their Python names by their wire names."""
         shown = [a.name for a in resource.fields.values() if a.is_readable]
         return {self.names.wire(name): name for name in (*shown, *resource.links)}
 
     def wire_type(self, resource: Resource) -> str:
-        """`faq-type`, or `faq_type` where names are not dasherized."""
+        """The type on the wire: `faq-type`, or `faq_type` if names are not dasherized."""
         return self.names.wire(resource.type.replace("-", "_"))

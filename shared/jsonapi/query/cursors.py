@@ -1,7 +1,8 @@
-"""Cursors: the values of a row's sort keys, so that they work when the row is gone.
+"""Cursors, which hold the values of a row's sort keys and so still work when the row is gone.
 
-Cursor pagination profile of JSON:API; nulls come last both ways. A cursor of another sort, or
-one that was tampered with, is a 400 that names its parameter.
+They are those of JSON:API's cursor pagination profile. Nulls come last in either direction. A
+cursor that was made for a different sort, or changed by a client, is a 400 that names its
+parameter. Cursors are not signed, since one that a client invents shows it no other rows.
 """
 
 import base64
@@ -31,20 +32,24 @@ from shared.jsonapi.query.filters import bad
 from shared.jsonapi.query.parser import SortKey
 from shared.jsonapi.query.scope import Condition
 
+# PostgreSQL refuses a statement with a number out of the range of its column, so that is checked.
 INTEGER_BITS = {"INTEGER": 31, "BIGINT": 63}
 _instant: TypeAdapter[datetime] = TypeAdapter(Instant)
 
 
 @dataclass(frozen=True)
 class Cursor:
-    """The values of the keys; `inclusive` takes the row itself to the page."""
+    """A cursor that was read: the values of the keys; `inclusive` puts its own row on the page."""
 
     values: list[Any]
     inclusive: bool
 
 
 def order_by(keys: Sequence[SortKey], *, reverse: bool = False) -> list[UnaryExpression[Any]]:
-    """The order of the keys, nulls last; turned round as a whole for reading backwards."""
+    """Return the ORDER BY of the keys with nulls last, or with `reverse` exactly the opposite.
+
+    A page before a cursor is read in the opposite order, from the cursor on.
+    """
     order = []
     for key in keys:
         down = key.descending != reverse
@@ -54,33 +59,41 @@ def order_by(keys: Sequence[SortKey], *, reverse: bool = False) -> list[UnaryExp
 
 
 def cursor_column(keys: Sequence[SortKey]) -> ColumnElement[str]:
-    """The values of a row's keys as the text that `encode` takes."""
+    """Return an SQL expression for the values of a row's keys, as the text that `encode` takes."""
     return cast(func.json_build_array(*(key.expression for key in keys)), String)
 
 
 def encode(keys: Sequence[SortKey], values: str, *, inclusive: bool = False) -> str:
+    """Return the cursor for the values of a row's keys, a JSON list in a text.
+
+    It begins with a checksum of the keys, so that it is not read as one for other keys.
+    """
     text = f"{_signature(keys)}{'=' if inclusive else ':'}{values}"
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def including(cursor: str) -> str:
-    """The same cursor, taking its row to the page."""
+    """Return the same cursor, but inclusive: its row is part of the page."""
+    # The checksum has eight characters; the one behind it says whether the cursor is inclusive.
     text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
     return base64.urlsafe_b64encode(text[:8] + b"=" + text[9:]).decode().rstrip("=")
 
 
 def decode(keys: Sequence[SortKey], cursor: str, parameter: str) -> Cursor:
-    """The cursor that a client sends back; BadRequest for anything that is none of ours."""
+    """Read a cursor that a client sent in `parameter`; raises BadRequest if it is not valid.
+
+    The client may have made it up, so each value is checked against the type of its column.
+    """
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
         if text[:8] != _signature(keys).encode() or text[8:9] not in (b":", b"="):
-            raise bad(parameter, "This cursor is of another sort.")
+            raise bad(parameter, "This cursor was made for a different sort.")
         values = orjson.loads(text[9:])
         if not isinstance(values, list):
-            raise ValueError("no list")
+            raise ValueError("not a list")
         typed = [_typed(key, value) for key, value in zip(keys, values, strict=True)]
     except (ValueError, binascii.Error, ValidationError, UnicodeError) as error:
-        raise bad(parameter, "This is no cursor of this collection.") from error
+        raise bad(parameter, "This is not a cursor of this collection.") from error
     return Cursor(typed, text[8:9] == b"=")
 
 
@@ -95,8 +108,10 @@ def _typed(key: SortKey, value: Any) -> Any:
         return None
     if expected is datetime:
         return _instant.validate_python(value)
+    # PostgreSQL writes the float 2.0 as `2`, which JSON reads as an integer.
     if expected is float and type(value) in (int, float):
         return float(value)
+    # Not isinstance, since a bool is an int as well. A text of PostgreSQL cannot have a NUL.
     if type(value) is not expected or (expected is str and "\0" in value):
         raise ValueError("another type")
     bits = INTEGER_BITS.get(str(key.expression.type), 63)
@@ -106,7 +121,12 @@ def _typed(key: SortKey, value: Any) -> Any:
 
 
 def beyond(keys: Sequence[SortKey], cursor: Cursor, *, before: bool) -> Condition:
-    """The rows after the cursor in the order of the keys, or those before it."""
+    """Return the condition of the rows after the cursor in the order of the keys, or before it.
+
+    A row is beyond the cursor if it is further in the first key, or equal in that and further in
+    the second, and so on. (A comparison of tuples would need all keys in the same direction and
+    no nulls.)
+    """
     choices: list[Condition] = []
     equal: list[Condition] = []
     for key, value in zip(keys, cursor.values, strict=True):
@@ -120,6 +140,7 @@ def beyond(keys: Sequence[SortKey], cursor: Cursor, *, before: bool) -> Conditio
 
 def _further(key: SortKey, value: Any, *, before: bool) -> Condition:
     column = key.expression
+    # Nulls come last: before one is every value, and behind it nothing.
     if value is None:
         return column.is_not(None) if before else false()
     value = literal(value, column.type)

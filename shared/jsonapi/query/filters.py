@@ -1,8 +1,8 @@
 """Filters: `filter[field]=a,b` and `filter=and(equals(field,'a'),…)`, as SQL conditions.
 
-Grammar: function = name "(" argument *( "," argument ) ")"; constants stand in single quotes,
-doubled inside, or bare where they are numbers, true, false or null. A field may be a path
-through to-one relationships. Every mistake is a 400 that names the parameter.
+Grammar: function = name "(" argument *( "," argument ) ")". Constants stand in single quotes,
+which are doubled inside of them; numbers, true, false and null need no quotes. A field may be a
+path through to-one relationships. Every mistake is a 400 that names the parameter.
 """
 
 import re
@@ -22,9 +22,12 @@ from shared.jsonapi.query.scope import (
     Scope,
 )
 
+# These bound the recursion here and the length of a statement. The cost of running it is bounded
+# by points (scope.py), which these limits could not do (docs/adr/0010-budget-of-filters.md).
 MAX_DEPTH, MAX_NODES, MAX_FILTER_VALUES, MAX_PATH = 10, 100, 100, 3
-# LIKE compares a text with itself at each place: what it looks for must be short.
+# LIKE compares its pattern at every place of a text, so the pattern must be short.
 MAX_LIKE = 100
+# The possessive quantifiers (`*+`) never try a match again, so reading takes linear time.
 TOKEN = re.compile(
     r"\s*+(?:'(?P<text>(?:[^']++|'')*+)'|(?P<bare>-?\d[\d.eE+-]*+|(?:true|false|null)(?=\s*[,)]))"
     r"|(?P<name>[A-Za-z][\w.-]*+)|(?P<mark>[(),]))"
@@ -41,34 +44,42 @@ ID: TypeAdapter[Any] = TypeAdapter(int)
 
 
 def field_filter(scope: Scope, key: str, parameter: str, values: Sequence[str]) -> Condition:
-    """`filter[key]=values`: any of them; the key may be a path or a relationship."""
+    """Return the condition of `filter[key]=values`, which is true for any of the values.
+
+    The key is a field, `id`, a relationship (the values are ids then), or a path to one of these.
+    """
     if len(values) > MAX_FILTER_VALUES:
         raise bad(parameter, f"At most {MAX_FILTER_VALUES} values.")
     *path, last = key.split(".")
+    return through(scope, path, parameter, lambda end: _any_of_field(end, last, parameter, values))
 
-    def condition(inner: Scope) -> Condition:
-        if inner.attribute(last) is None and (link := inner.link(last)):
-            ids = [_identifier(parameter, value) for value in values]
-            inner.spend(VALUE * len(ids))
-            return inner.exists(link, lambda end: end.source.c.id.in_(ids))
-        return any_of(inner, last, parameter, values)
 
-    return through(scope, path, parameter, condition)
+def _any_of_field(scope: Scope, wire: str, parameter: str, values: Sequence[str]) -> Condition:
+    if scope.attribute(wire) is None and (link := scope.link(wire)):
+        ids = [_identifier(parameter, value) for value in values]
+        scope.spend(VALUE * len(ids))
+        return scope.exists(link, lambda end: end.source.c.id.in_(ids))
+    return any_of(scope, wire, parameter, values)
 
 
 def through(
     scope: Scope, path: Sequence[str], parameter: str, inner: Callable[[Scope], Condition]
 ) -> Condition:
-    """The inner condition of the resource at the end of a path of to-one relationships."""
+    """Return the condition that `inner` makes for the resource at the end of a to-one path.
+
+    `inner` is called with the scope of that resource. A row with an empty relationship on the
+    way does not fulfil the condition.
+    """
     if not path:
         return inner(scope)
     link = scope.link(path[0])
     if link is None or link.to_many or len(path) > MAX_PATH:
-        raise bad(parameter, f"{path[0]!r} is no to-one relationship to go through.")
+        raise bad(parameter, f"{path[0]!r} is not a to-one relationship to go through.")
     return scope.exists(link, lambda end: through(end, path[1:], parameter, inner))
 
 
 def any_of(scope: Scope, wire: str, parameter: str, values: Sequence[str]) -> Condition:
+    """Return the condition that an attribute, or `id`, has any of the values."""
     name = scope.attribute(wire)
     if name is None:
         raise bad(parameter, f"{wire!r} is not a field to filter by.")
@@ -87,18 +98,22 @@ def _value(scope: Scope, name: str, parameter: str, text: str) -> Any:
 
 def _identifier(parameter: str, text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,19}", text, re.ASCII) or not 1 <= int(text) < 2**63:
-        raise bad(parameter, f"{text[:40]!r} is no id.")
+        raise bad(parameter, f"{text[:40]!r} is not an id.")
     return int(text)
 
 
 class FunctionFilter:
-    """Reads one function from the left; positions in details count from 1."""
+    """A parser of one filter function, which reads it from the left, once.
+
+    It makes the conditions while it reads, so that a filter that is too expensive is refused
+    before the rest of it is looked at. Positions in error messages count from 1.
+    """
 
     def __init__(self, text: str) -> None:
         self.text, self.at, self.nodes = text, 0, 0
 
     def condition(self, scope: Scope) -> Condition:
-        """The whole text as a condition."""
+        """Return the condition of the whole text; raises BadRequest for the first mistake."""
         condition = self._function(scope, 1)
         if self.text[self.at :].strip():
             raise self._wrong("the end")
@@ -128,7 +143,8 @@ class FunctionFilter:
         name = self._take("name", "a function such as equals(…)")
         self.nodes += 1
         if depth > MAX_DEPTH or self.nodes > MAX_NODES:
-            raise bad("filter", f"At most {MAX_DEPTH} deep, and {MAX_NODES} functions.")
+            detail = f"A filter has at most {MAX_NODES} functions, at most {MAX_DEPTH} deep."
+            raise bad("filter", detail)
         self._mark("(")
         if name in ("and", "or", "not"):
             condition = self._logical(name, scope, depth)
@@ -152,7 +168,7 @@ class FunctionFilter:
         wire = self._take("name", "a relationship")
         link = scope.link(wire)
         if link is None:
-            raise bad("filter", f"{wire!r} is no relationship to filter by.")
+            raise bad("filter", f"{wire!r} is not a relationship to filter by.")
         if not self._next_is(","):
             return scope.exists(link, lambda end: literal(True))
         self._mark(",")
@@ -191,10 +207,11 @@ def _test(scope: Scope, wire: str, function: str, constants: Sequence[str | None
         raise bad("filter", f"{wire!r} is not a field to filter by.")
     scope.spend(_points(scope, name, function))
     column = scope.source.c[name]
+    # In SQL nothing equals NULL, so `equals(field,null)` has to become IS NULL.
     if function == "isNull" or (function == "equals" and constants == [None]):
         return column.is_(None)
     if None in constants:
-        raise bad("filter", f"{function} takes no null.")
+        raise bad("filter", f"{function} does not take null.")
     texts = [text for text in constants if text is not None]
     if function in TEXT_MATCHES:
         return _like(column, wire, function, texts[0])
@@ -217,13 +234,14 @@ def _points(scope: Scope, name: str, function: str) -> int:
 
 def _like(column: ColumnElement[Any], wire: str, function: str, text: str) -> Condition:
     if not isinstance(column.type, String):
-        raise bad("filter", f"{wire!r} is no text.")
+        raise bad("filter", f"{wire!r} is not a text.")
     if len(text) > MAX_LIKE:
         raise bad("filter", f"{function} takes at most {MAX_LIKE} characters.")
+    # `%` and `_` are wildcards of LIKE; a client means the characters themselves.
     escaped = re.sub(r"([\\%_])", r"\\\1", text)
     return cast(column, String).ilike(TEXT_MATCHES[function].format(escaped), escape="\\")
 
 
 def bad(parameter: str, detail: str) -> BadRequest:
-    """The 400 of a query parameter."""
+    """Make the 400 for a query parameter."""
     return BadRequest(detail, source={"parameter": parameter})

@@ -1,4 +1,4 @@
-"""Query parameters: parsed against the declaration, every mistake a 400 that names it."""
+"""Query parameters, parsed against the declarations; a mistake is a 400 that names the place."""
 
 import re
 from collections import defaultdict
@@ -15,9 +15,11 @@ from shared.jsonapi.query.filters import MAX_FILTER_VALUES, FunctionFilter, bad,
 from shared.jsonapi.query.scope import SORT_PATH, Budget, Scope
 from shared.jsonapi.resource import Registry, Resource
 
-# Runs of letters and digits with dashes and underscores between them, never tried in another way.
+# A member name: letters and digits, with dashes and underscores between them. The possessive
+# quantifiers keep the time linear.
 NAME = r"[a-zA-Z0-9]++(?:[_-]++[a-zA-Z0-9]++)*+"
 FAMILY = re.compile(rf"({NAME})((?:\[(?:{NAME}(?:\.{NAME})*+)?+\])*+)\Z")
+# An offset makes PostgreSQL read and drop all rows before it, hence MAX_OFFSET.
 DEFAULT_SIZE, MAX_SIZE, MAX_OFFSET, MAX_LINKAGE = 20, 100, 1_000_000, 1000
 MAX_INCLUDE_DEPTH, MAX_INCLUDES, MAX_PARAMETERS = 3, 10, 100
 MAX_SORT_KEYS, MAX_FIELDS = 10, 100
@@ -26,7 +28,10 @@ __all__ = ["MAX_FILTER_VALUES", "Query", "SortKey", "parse_query", "refuse_param
 
 @dataclass(frozen=True)
 class SortKey:
-    """One key of an order: its expression, and what a cursor needs to know of it."""
+    """One sort key: its SQL expression, and the name and direction that cursors depend on.
+
+    `is_path` means that the value is one of another resource.
+    """
 
     name: str
     expression: ColumnElement[Any]
@@ -36,7 +41,12 @@ class SortKey:
 
 @dataclass
 class Query:
-    """What a request asks for. `fields` is by type; `include` holds paths of Python names."""
+    """The query of a request.
+
+    `fields` has Python names by type. `include` has paths of Python names, with every prefix of
+    each; None means that the parameter was not given. `raw` are the parameters as they were sent,
+    from which links are made.
+    """
 
     fields: dict[str, list[str]] = field(default_factory=dict)
     include: list[tuple[str, ...]] | None = None
@@ -51,7 +61,10 @@ class Query:
     raw: list[tuple[str, str]] = field(default_factory=list)
 
     def link(self, path: str, **pages: object) -> str:
-        """The path with every parameter of the request, and others of the page family."""
+        """Return a URL with the request's parameters; `pages` replaces those of `page[…]`.
+
+        A page parameter that is None is left out.
+        """
         changed = {f"page[{name}]": value for name, value in pages.items()}
         pairs = [(k, v) for k, v in self.raw if k not in changed]
         pairs += [(k, str(v)) for k, v in changed.items() if v is not None]
@@ -69,23 +82,23 @@ def parse_query(  # noqa: PLR0913 - where, for whom, and how pages are asked for
     linkage: bool = False,
     profile: bool = False,
 ) -> Query:
-    """The query of a request; BadRequest with `source.parameter` for the first mistake.
+    """Parse a query string; raises BadRequest with `source.parameter` for the first mistake.
 
-    `linkage` is a collection of identifiers: it has pages only. `profile` says that Accept asks
-    for cursor pagination.
+    `collection` allows sorts, filters and pages; `linkage`, a collection of identifiers, only
+    pages. `profile` means that Accept asks for cursor pagination.
     """
     scope = Scope(registry, resource, resource.table, viewer, Budget())
     return _Parser(scope, collection, linkage, profile).parse(_pairs(text))
 
 
 def refuse_parameters(text: str) -> None:
-    """BadRequest for the first parameter, where an endpoint takes none."""
+    """Raise BadRequest if there is any parameter, for endpoints that take none."""
     for name, _ in _pairs(text):
         raise bad(name, f"{name} is not a parameter of this endpoint.")
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:
-    """(name, value) of each parameter, decoded as a form is (checklist 100)."""
+    """Return (name, value) of each parameter, decoded like a form (checklist 100)."""
     pairs: list[tuple[str, str]] = []
     for part in filter(None, text.split("&")):
         raw = unquote_plus(part.partition("=")[0], errors="replace")
@@ -124,7 +137,8 @@ class _Parser:
             self.budget.parameter = name
             self._dispatch(match[1], re.findall(r"\[([^\[\]]*)\]", match[2]), name, values)
         if self.query.count:
-            # All rows that match are looked for once more, in no order.
+            # Counting looks for all matching rows a second time, so the filters are paid twice;
+            # sorts are not, since a count has no order.
             self.budget.parameter = "page[count]"
             self.budget.spend(self.budget.spent - self.sort_points)
         return self.query
@@ -135,6 +149,8 @@ class _Parser:
         if self.collection and cursors and numbered:
             raise bad("page[number]", "Pages are asked for by number or by cursor, not both.")
         self.query.by_cursor = self.collection and bool(cursors or (self.profile and not numbered))
+        # Between two cursors all rows are asked for, up to the largest page, unless a page[size]
+        # that is read later says otherwise.
         if len(cursors) == 2:
             self.query.size = MAX_SIZE
 
@@ -205,6 +221,7 @@ class _Parser:
 
     def _include(self, value: str) -> None:
         paths: dict[tuple[str, ...], None] = {}
+        # `include=` asks for nothing, but an empty path beside others is a mistake.
         asked = [path for path in value.split(",") if path or value]
         if len(asked) > MAX_INCLUDES or any(
             path.count(".") >= MAX_INCLUDE_DEPTH for path in asked
@@ -234,7 +251,8 @@ class _Parser:
         wire = part.removeprefix("-")
         *path, last = wire.split(".")
         if path:
-            # It is looked up for all rows, where a filter often stops at the first that matches.
+            # A sort looks the value up for every row, where a filter often stops at the first
+            # match.
             self.scope.spend(SORT_PATH)
         try:
             expression = self._expression(self.scope, path, last)
@@ -259,7 +277,7 @@ class _Parser:
         if path:
             link = scope.link(path[0])
             if link is None or link.to_many or len(path) > MAX_INCLUDE_DEPTH:
-                raise bad("sort", f"{path[0]!r} is no to-one relationship to sort through.")
+                raise bad("sort", f"{path[0]!r} is not a to-one relationship to sort through.")
             return scope.value(link, lambda end: self._expression(end, path[1:], wire))
         name = scope.attribute(wire)
         if name is None:

@@ -1,7 +1,7 @@
-"""Where a field name stands: a type and the table or alias that its columns are taken from.
+"""Scopes: the type that a field name belongs to, with the table or alias of its columns.
 
-Related resources are reached by correlated subqueries on aliases, which hold what the viewer may
-read, so that filters and sorts tell nothing of hidden rows.
+Related resources are reached by correlated subqueries on aliases. Each of them has the condition
+of the rows that the viewer may read, so that filters and sorts reveal nothing of hidden rows.
 """
 
 from collections.abc import Callable
@@ -17,8 +17,8 @@ from shared.jsonapi.resource import Registry, Relationship, Resource
 
 Condition = ColumnElement[bool]
 
-# What the parts of a filter or sort cost PostgreSQL, in points: one is about a fifth of a
-# millisecond for 5,000 rows (docs/adr/0010-budget-of-filters.md).
+# The cost for PostgreSQL of each part of a filter or sort, in points. One point is about a fifth
+# of a millisecond for 5,000 rows, as measured in docs/adr/0010-budget-of-filters.md.
 COMPARISON, VALUE, TEXT_MATCH, LONG_TEXT_MATCH = 1, 1, 30, 250
 SUBQUERY, SORT_PATH = 80, 100
 MAX_POINTS = 500
@@ -26,13 +26,16 @@ MAX_POINTS = 500
 
 @dataclass
 class Budget:
-    """The points that filters and sorts of a request have spent; `parameter` is being read."""
+    """The points that the filters and sorts of a request have cost so far.
+
+    `parameter` is the one that is being read, which an error names.
+    """
 
     parameter: str = ""
     spent: int = 0
 
     def spend(self, points: int) -> None:
-        """BadRequest where the points are more than are left."""
+        """Count points; raises BadRequest once they are more than MAX_POINTS in all."""
         self.spent += points
         if self.spent > MAX_POINTS:
             detail = (
@@ -48,9 +51,10 @@ class Budget:
 
 @dataclass(frozen=True)
 class Scope:
-    """Rows of `resource` as `source`; `viewer` is who asks.
+    """The rows of `resource`, in the table or alias `source`, that `viewer` may read.
 
-    `depth` is how many relationships lead here. Without a `budget` nothing is counted.
+    `depth` is how many relationships lead here from the first resource. Without a `budget`
+    nothing is counted.
     """
 
     registry: Registry
@@ -61,25 +65,31 @@ class Scope:
     depth: int = 0
 
     def spend(self, points: int) -> None:
-        """Count what a part of a filter costs here; BadRequest where it is too much."""
+        """Count the points of a part of a filter; raises BadRequest where they are too many."""
+        # A subquery runs for each row outside of it, so its parts cost more the deeper it is.
         if self.budget is not None:
             self.budget.spend(points * (self.depth + 1))
 
     def attribute(self, wire: str) -> str | None:
-        """The readable attribute of this wire name, or `id`."""
+        """Return the Python name of a readable attribute, or `id`, or None if there is none."""
         name = self.registry.names.python(wire)
         attribute = self.resource.fields.get(name or "")
         return name if name == "id" or (attribute and attribute.is_readable) else None
 
     def link(self, wire: str) -> Relationship | None:
-        """The relationship of this wire name, where this service keeps it."""
+        """Return the relationship with this wire name, if this service keeps its linkage."""
         link = self.resource.links.get(self.registry.names.python(wire) or "")
         return link if link and link.is_local else None
 
     def enter(self, link: Relationship) -> tuple["Scope", Condition]:
-        """(the scope of what is related, the condition that joins it to a row of this one)."""
+        """Return the scope of the related rows, and the condition that joins them to a row here.
+
+        The condition admits only rows that the viewer may read.
+        """
         self.spend(SUBQUERY)
         target = self.registry.target(link)
+        # An alias, since a path may come back to a table that it has gone through before. The
+        # conditions of a declaration are written for the table, and adapted to the alias.
         alias = target.table.alias()
         readable = ClauseAdapter(alias).traverse(target.readable(self.viewer))
         inner = Scope(self.registry, target, alias, self.viewer, self.budget, self.depth + 1)
@@ -87,19 +97,19 @@ class Scope:
         return inner, related(link, alias, self.source.c.id, held) & readable
 
     def exists(self, link: Relationship, inner: Callable[["Scope"], Condition]) -> Condition:
-        """That a row which the viewer may read is related, and fulfils the inner condition."""
+        """Return the condition that a readable related row exists that fulfils the inner one."""
         scope, join = self.enter(link)
         rows = select(literal(1)).select_from(scope.source).where(join, inner(scope))
         return rows.correlate_except(scope.source).exists()
 
     def value(self, link: Relationship, inner: Callable[["Scope"], Any]) -> ColumnElement[Any]:
-        """A value of the one row that is related, or NULL."""
+        """Return a value of the one related row, or NULL if there is none or it is hidden."""
         scope, join = self.enter(link)
         rows: Select[Any] = select(inner(scope)).select_from(scope.source).where(join)
         return rows.correlate_except(scope.source).scalar_subquery()
 
     def ids(self, link: Relationship, limit: int) -> Select[Any]:
-        """The ids of what is related, in order."""
+        """Return the query of the ids of related rows in ascending order, at most `limit`."""
         scope, join = self.enter(link)
         rows = select(scope.source.c.id).where(join).order_by(scope.source.c.id).limit(limit)
         return rows.correlate_except(scope.source)
@@ -108,7 +118,10 @@ class Scope:
 def related(
     link: Relationship, target: FromClause, parent_id: ColumnElement[int], held: Any
 ) -> Condition:
-    """That a row of the target is related to the parent; `held` is what the link's column has."""
+    """Return the condition that a row of `target` is related to the row with `parent_id`.
+
+    `held` is the value of the relationship's column in the parent, if it is kept in one.
+    """
     if link.column is not None:
         return and_(target.c.id == held)
     if link.inverse is not None:
