@@ -1,4 +1,4 @@
-"""Request documents: validated against the declaration, all violations in one answer."""
+"""Request documents, validated against the declarations: all violations are in one answer."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,25 +21,27 @@ from shared.jsonapi.href import MAX_OPERATIONS
 from shared.jsonapi.resource import ADMIN_ONLY, Attribute, Registry, Relationship, Resource
 from shared.jsonapi.strict import escape
 
-MAX_MEMBERS = 1000
+# So many resource identifiers may one linkage in a body have.
+MAX_IDENTIFIERS = 1000
 
 
 @dataclass
 class Changes:
-    """What a body sets: attributes, and relationships as ids (None empties a to-one).
+    """The changes that a body asks for, by Python name: attributes, and relationships as ids.
 
-    `linked` are those that the row's own columns hold, `members` the others.
+    `own_links` are the relationships in columns of the row itself, where None empties one.
+    `other_links` are those that are kept in other rows.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
-    linked: dict[str, int | None] = field(default_factory=dict)
-    members: dict[str, list[int]] = field(default_factory=dict)
+    own_links: dict[str, int | None] = field(default_factory=dict)
+    other_links: dict[str, list[int]] = field(default_factory=dict)
 
 
 class BodyReader:
-    """Reads the resource object of one request; collects errors instead of stopping.
+    """Reads the resource object of one request, and collects errors instead of stopping.
 
-    Of more than MAX_ERRORS errors it only counts the rest, in `more`.
+    It keeps MAX_ERRORS errors. In `more` it counts the others.
     """
 
     def __init__(self, registry: Registry, resource: Resource, viewer: Viewer) -> None:
@@ -48,7 +50,11 @@ class BodyReader:
         self.more = 0
 
     def read(self, document: dict[str, Any], *, row_id: str | None) -> Changes:
-        """The changes of a POST (`row_id` None) or of a PATCH of that row; raises ErrorGroup."""
+        """Return the changes of a POST (`row_id` is None), or of a PATCH of the row with that id.
+
+        Raises ErrorGroup with all violations. A document that is not one for this endpoint raises
+        BadRequest, Conflict or Forbidden at once.
+        """
         data = document.get("data")
         if not isinstance(data, dict):
             detail = "The document needs one resource object as `data`."
@@ -57,9 +63,9 @@ class BodyReader:
         changes = Changes(dict(self._attributes(data, partial=row_id is not None)))
         for name, ids in self._relationships(data, partial=row_id is not None):
             if self.resource.links[name].is_column:
-                changes.linked[name] = ids[0] if ids else None
+                changes.own_links[name] = ids[0] if ids else None
             else:
-                changes.members[name] = ids
+                changes.other_links[name] = ids
         if self.errors:
             raise ErrorGroup(self.errors, self.more)
         return changes
@@ -82,12 +88,13 @@ class BodyReader:
             detail = f"The id must be {row_id!r}, as in the URL."
             raise Conflict(detail, source={"pointer": "/data/id"})
 
-    def _members(self, data: dict[str, Any], name: str) -> dict[str, Any]:
-        members = data.get(name, {})
-        if not isinstance(members, dict):
+    def _object(self, data: dict[str, Any], name: str) -> dict[str, Any]:
+        by_wire = data.get(name, {})
+        if not isinstance(by_wire, dict):
             self._add(BadRequest, f"`{name}` must be an object.", f"/data/{name}")
             return {}
-        return {key: value for key, value in members.items() if not key.startswith("@")}
+        # Members that begin with @ are ignored (checklist 49).
+        return {key: value for key, value in by_wire.items() if not key.startswith("@")}
 
     def _add(self, error: type[Any], detail: str, pointer: str) -> None:
         self._append(error(detail, source={"pointer": pointer}))
@@ -103,14 +110,14 @@ class BodyReader:
             detail = f"{self.resource.type} has no {what} {wire!r}."
             self._add(UnprocessableContent, detail, f"/data/{what}s/{escape(wire)}")
         else:
-            # There may be a hundred thousand of them: nothing is written for one not shown.
+            # A body may have a hundred thousand unknown names, so no text is made for those that
+            # the answer does not show.
             self.more += 1
 
     def _attributes(self, data: dict[str, Any], *, partial: bool) -> Iterator[tuple[str, Any]]:
-        members = self._members(data, "attributes")
         given = set()
         by_wire = {self.registry.names.wire(a.name): a for a in self.resource.fields.values()}
-        for wire, value in members.items():
+        for wire, value in self._object(data, "attributes").items():
             attribute = by_wire.get(wire)
             if attribute is None:
                 self._add_unknown("attribute", wire)
@@ -122,6 +129,8 @@ class BodyReader:
         for attribute in self.resource.fields.values():
             if attribute.required and not partial and attribute.name not in given:
                 wire = self.registry.names.wire(attribute.name)
+                # A pointer must lead to something in the request, so it names the parent. An
+                # attribute that was refused above, such as one for administrators, is not missing.
                 parent = "/data/attributes" if "attributes" in data else "/data"
                 if attribute.is_writable and f"/data/attributes/{wire}" not in self._pointers():
                     self._add(UnprocessableContent, f"{wire} is required.", parent)
@@ -143,7 +152,8 @@ class BodyReader:
         self, attribute: Attribute, value: Any, pointer: str
     ) -> Iterator[tuple[str, Any]]:
         try:
-            # JSON mode takes dates as strings, and strictness takes nothing else for them.
+            # Validated as JSON again, because pydantic takes dates as strings only in that mode.
+            # Strictness keeps it from taking "1" for a number.
             text = orjson.dumps(value)
             if b"\\u0000" in text:
                 raise ValueError("NUL characters are not allowed")
@@ -160,11 +170,11 @@ class BodyReader:
     def _relationships(
         self, data: dict[str, Any], *, partial: bool
     ) -> Iterator[tuple[str, list[int]]]:
-        members = self._members(data, "relationships")
+        given = self._object(data, "relationships")
         by_wire = {
             self.registry.names.wire(link.name): link for link in self.resource.relationships
         }
-        for wire, value in members.items():
+        for wire, value in given.items():
             link = by_wire.get(wire)
             if link is None:
                 self._add_unknown("relationship", wire)
@@ -178,7 +188,7 @@ class BodyReader:
                 yield from self._linked(link, value["data"], pointer)
         for link in self.resource.relationships:
             wire = self.registry.names.wire(link.name)
-            if link.required and link.is_column and not partial and wire not in members:
+            if link.required and link.is_column and not partial and wire not in given:
                 parent = "/data/relationships" if "relationships" in data else "/data"
                 self._add(UnprocessableContent, f"The relationship {wire} is required.", parent)
 
@@ -192,14 +202,19 @@ class BodyReader:
 
 
 def linked_ids(registry: Registry, link: Relationship, data: Any, pointer: str) -> list[int]:
-    """The ids of linkage, which stands in the member `data` of what the pointer leads to."""
+    """Return the ids in linkage, each once: none for null, one for an identifier, or a list.
+
+    `data` is the member of that name in the object to which `pointer` leads. Raises BadRequest,
+    Conflict (another type) or Forbidden (null for a required relationship).
+    """
     pointer = f"{pointer}/data"
     if link.to_many != isinstance(data, list):
         shape = "a list of resource identifiers" if link.to_many else "an identifier or null"
         raise BadRequest(f"`data` must be {shape}.", source={"pointer": pointer})
     if isinstance(data, list):
-        if len(data) > MAX_MEMBERS:
-            raise BadRequest(f"At most {MAX_MEMBERS} at once.", source={"pointer": pointer})
+        if len(data) > MAX_IDENTIFIERS:
+            detail = f"At most {MAX_IDENTIFIERS} resource identifiers at once."
+            raise BadRequest(detail, source={"pointer": pointer})
         pairs = enumerate(data)
         ids = [identifier_id(registry, link, each, f"{pointer}/{i}") for i, each in pairs]
         return list(dict.fromkeys(ids))
@@ -209,7 +224,7 @@ def linked_ids(registry: Registry, link: Relationship, data: Any, pointer: str) 
 
 
 def identifier_id(registry: Registry, link: Relationship, value: Any, pointer: str) -> int:
-    """The id of a resource identifier object; raises what is wrong with it."""
+    """Return the id of a resource identifier object; raises BadRequest or Conflict."""
     expected = registry.wire_type(registry.target(link))
     if not isinstance(value, dict):
         detail = f"Give a resource identifier object of type {expected!r}."
@@ -221,12 +236,13 @@ def identifier_id(registry: Registry, link: Relationship, value: Any, pointer: s
     if kind != expected:
         detail = f"This relationship takes type {expected!r}."
         raise Conflict(detail, source={"pointer": f"{pointer}/type"})
-    # An id that is no number of ours is one of a resource that does not exist: 0 is none.
+    # An id that is not a bigint is that of a resource that does not exist. So is 0, which leads to
+    # the 404 that every other unknown id gets.
     return int(given) if given.isascii() and given.isdigit() and len(given) <= 18 else 0
 
 
 def operations_of(document: dict[str, Any]) -> list[Any]:
-    """The operations of an atomic request; each is still to be looked at."""
+    """Return the operations of an atomic request, which may be anything: each is checked later."""
     for name in ("data", "included", "errors", "atomic:results"):
         if name in document:
             detail = f"{name} cannot stand beside operations."

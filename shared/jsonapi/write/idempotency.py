@@ -1,6 +1,6 @@
-"""Idempotency-Key on POST: the same request again gets the first answer, and does nothing.
+"""Idempotency-Key on POST: a request that is repeated is answered as before, and does nothing.
 
-The answer is kept in the transaction of the work, so there is never one without the other.
+The answer is stored in the transaction of the work, so there is never one without the other.
 """
 
 import hashlib
@@ -33,12 +33,12 @@ NAME = "idempotency_keys"
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
 SOURCE = {"header": "Idempotency-Key"}
 KEPT_FOR = timedelta(hours=24)
-# How many outdated rows a request deletes: more than the one it adds, so they grow no backlog.
+# How many outdated rows a request deletes. It adds only one, so outdated rows do not pile up.
 SWEPT_AT_ONCE = 100
 
 
 def idempotency_table(schema: str) -> Table:
-    """Declare the table of a service that has keys; its models.py says so."""
+    """Declare the table of kept answers; models.py of a service that takes keys calls this."""
     return Table(
         NAME,
         Base.metadata,
@@ -60,7 +60,7 @@ def idempotency_table(schema: str) -> Table:
 
 
 def key_of(request: Request) -> str | None:
-    """The key of the request, None without one; BadRequest for what can be none."""
+    """Return the key of the request, or None if it has none; BadRequest if it is not valid."""
     given = request.headers.getlist("idempotency-key")
     if not given:
         return None
@@ -71,7 +71,8 @@ def key_of(request: Request) -> str | None:
 
 
 def _request_hash(request: Request, key: str, body: bytes) -> bytes:
-    # The key salts it: a body may hold a password, and the table must not help to guess it.
+    # The key is a salt. A body may hold a password, which an unsalted hash in the table would let
+    # an attacker guess.
     scope = request.scope
     target = scope["path"].encode() + b"?" + scope["query_string"]
     parts = (key.encode(), scope["method"].encode(), target)
@@ -84,7 +85,7 @@ def _table(registry: Registry) -> Table:
 
 
 class KeptAnswer:
-    """The answer to a request with a key: one row per key and caller of a service."""
+    """The kept answer to a request with a key: one row per key and caller."""
 
     def __init__(self, writer: Writer, request: Request, key: str, body: bytes) -> None:
         self.session, self.table = writer.session, _table(writer.registry)
@@ -93,14 +94,18 @@ class KeptAnswer:
         if writer.viewer:
             caller = str(writer.viewer.id)
         else:
-            # A key alone does not tell anonymous clients apart: only the sender of the same body
-            # finds its answer.
+            # Anonymous clients cannot be told apart by their keys. With the hash of the request in
+            # the key, only a client that sends the same body finds its answer.
             key = f"{key} {self.request_hash.hex()}"
-        # The key itself is not kept, as it is the salt of the request's hash.
+        # The key itself is not stored, because it is the salt of the request's hash.
         self.row_id = {"caller": caller, "key": hashlib.sha256(key.encode()).hexdigest()}
 
     async def lock(self) -> None:
-        """Hold the key until the transaction ends; Conflict while another one holds it."""
+        """Lock the key until the transaction ends; raises Conflict if another request holds it.
+
+        It does not wait, since a waiting request would hold a connection. It comes before `find`,
+        so that of two equal requests the second finds the answer of the first.
+        """
         name = " ".join((self.table.fullname, *self.row_id.values()))
         lock = func.pg_try_advisory_xact_lock(func.hashtextextended(name, 0))
         if not await self.session.scalar(select(lock)):
@@ -112,7 +117,7 @@ class KeptAnswer:
             )
 
     async def find(self) -> Response | None:
-        """The answer that was kept; UnprocessableContent when it is to another request."""
+        """Return the kept answer, or None; UnprocessableContent if it was to another request."""
         columns = self.table.c
         statement = select(self.table).filter_by(**self.row_id)
         valid = columns.created_at > func.now() - KEPT_FOR
@@ -126,7 +131,7 @@ class KeptAnswer:
         return Response(row.body, row.status, headers)
 
     async def keep(self, response: Response) -> None:
-        """Keep an answer in the place of an outdated one, and delete some of those of others."""
+        """Store the answer, and delete some outdated ones of all callers."""
         headers = {k: v for k, v in response.headers.items() if k != "content-length"}
         values = {
             "request_hash": self.request_hash,
@@ -137,10 +142,12 @@ class KeptAnswer:
         }
         added = insert(self.table).values(**self.row_id, **values)
         primary = [self.table.c.caller, self.table.c.key]
+        # The conflict is with an outdated answer, which `find` did not return.
         await self.session.execute(
             added.on_conflict_do_update(index_elements=primary, set_=values)
         )
-        # What another transaction is deleting is skipped, so that none waits for the other.
+        # Rows that another transaction is deleting are skipped, so that the two do not wait for
+        # each other.
         outdated = (
             select(*primary)
             .where(self.table.c.created_at <= func.now() - KEPT_FOR)

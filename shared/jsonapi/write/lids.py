@@ -1,19 +1,20 @@
-"""The `lid` of an atomic operation: it stands for the id of what an earlier one created."""
+"""The `lid` of an atomic operation, which stands for the id that an earlier operation created."""
 
 from typing import Any
 
 from shared.errors import BadRequest, below
 from shared.jsonapi.strict import escape
-from shared.jsonapi.write.bodies import MAX_MEMBERS
+from shared.jsonapi.write.bodies import MAX_IDENTIFIERS
 
-# The ids of what was created so far, by type and lid.
+# The ids of the resources created so far, by type and lid.
 Lids = dict[tuple[str, str], str]
 
 
 def data_with_ids(operation: dict[str, Any], lids: Lids, *, is_new: bool = False) -> Any:
-    """`data` with the id for each lid, in its relationships too; BadRequest for an unknown lid.
+    """Return `data` of an operation with an id in place of each lid, relationships included.
 
-    A new resource keeps its own lid out of it, which must not be taken.
+    With `is_new` the lid of `data` itself is that of the resource to be created: it is removed,
+    and must not be taken yet. Raises BadRequest for a lid that is unknown or taken.
     """
     data = operation.get("data")
     if not isinstance(data, dict):
@@ -35,22 +36,30 @@ def data_with_ids(operation: dict[str, Any], lids: Lids, *, is_new: bool = False
 
 
 def _linked(linkage: Any, lids: Lids, pointer: str, name: str | None = None) -> Any:
-    """Linkage with the id for each lid; `name` is of the relationship below the pointer."""
-    # A list that is too long is refused when it is read. A pointer is made for a fault only: it
-    # is as long as the name, and there may be many identifiers.
-    is_list = isinstance(linkage, list) and len(linkage) <= MAX_MEMBERS
-    found = []
+    """Return linkage with an id in place of each lid.
+
+    `pointer` leads to the linkage, or with a `name` to the object that has the relationship of
+    that name.
+    """
+    # A list that is too long is left as it is, to be refused when the linkage is read.
+    is_list = isinstance(linkage, list) and len(linkage) <= MAX_IDENTIFIERS
+    resolved = []
     for number, each in enumerate(linkage if is_list else [linkage]):
         try:
-            found.append(with_id(each, lids))
+            resolved.append(with_id(each, lids))
         except BadRequest as error:
+            # The pointer is made only now: it is as long as the client's name, and there may be
+            # a thousand identifiers.
             at = pointer if name is None else f"{pointer}/{escape(name)}/data"
             raise below(error, f"{at}/{number}" if is_list else at) from error
-    return found if is_list else found[0]
+    return resolved if is_list else resolved[0]
 
 
 def with_id(node: Any, lids: Lids, *, is_new: bool = False) -> Any:
-    """The resource or identifier with the id for its lid; BadRequest points to `/lid` in it."""
+    """Return a resource or identifier object with an id in place of its lid.
+
+    Raises BadRequest, whose pointer begins at the object: `/lid`.
+    """
     if not isinstance(node, dict) or "lid" not in node:
         return node
     node, source = dict(node), {"pointer": "/lid"}
@@ -63,7 +72,7 @@ def with_id(node: Any, lids: Lids, *, is_new: bool = False) -> Any:
         return node
     known = lids.get((str(node.get("type")), lid))
     if known is None:
-        detail = f"No earlier operation made a {node.get('type')} of lid {lid!r}."
+        detail = f"No earlier operation created a {node.get('type')} with the lid {lid!r}."
         raise BadRequest(detail, source=source)
     node["id"] = known
     return node

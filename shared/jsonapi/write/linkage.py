@@ -1,4 +1,4 @@
-"""Writing linkage: to-one, through the other side's column, or through a table of pairs."""
+"""Writing linkage that is kept in other rows: in a column of the target, or a table of pairs."""
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.dialects import postgresql
@@ -8,7 +8,7 @@ from shared.jsonapi.resource import Registry, Relationship, Resource
 from shared.jsonapi.write.rows import Writer, check_target_of, raise_versions, violation
 
 
-async def write_members(
+async def write_links(
     writer: Writer,
     link: Relationship,
     row_id: int,
@@ -16,8 +16,13 @@ async def write_members(
     ids: list[int],
     pointer: str,
 ) -> None:
-    """Replace (PATCH), add to (POST) or take from (DELETE) linkage kept outside the row."""
+    """Replace (PATCH), add to (POST) or take from (DELETE) the linkage of a row.
+
+    `pointer` leads to the linkage in the request. Raises NotFound or Forbidden for a target that
+    the viewer may not link to, and the error of a constraint that the change breaks.
+    """
     target = writer.registry.target(link)
+    # Taking away what is not there is no mistake (checklist 95), so DELETE needs no check.
     if method != "DELETE":
         await check_target_of(writer, link, ids, pointer)
     write = _change_table if link.table is not None else _change_inverse
@@ -34,12 +39,16 @@ async def _change_inverse(
     session, key = writer.session, link.inverse.key
     table = writer.registry.target(link).table
     if method != "POST":
+        # PATCH takes away all targets that are not listed, DELETE those that are.
         gone = table.c.id.in_(ids) if method == "DELETE" else table.c.id.not_in(ids)
         left = update(table).where(table.c[key] == row_id, gone)
         await session.execute(left.values({key: None}))
     if method != "DELETE":
+        # A target that belonged to another row leaves that row's linkage, which must get a new
+        # version too. The targets are locked, so that their parents cannot change meanwhile.
         moved = select(table.c[key]).where(table.c.id.in_(ids)).with_for_update()
         parents = set(await session.scalars(moved)) - {None, row_id}
+        # An update of a target that is linked already would raise its version for nothing.
         new = table.c[key].is_distinct_from(row_id)
         joined = update(table).where(table.c.id.in_(ids), new)
         await session.execute(joined.values({key: row_id}))
@@ -62,6 +71,7 @@ async def _change_table(
         statement = delete(link.table).where(columns[link.parent] == row_id, gone, *fixed)
         await writer.session.execute(statement)
     if method != "DELETE" and ids:
+        # Adding what is there already is no mistake (checklist 94).
         rows = [{link.parent: row_id, link.child: each, **link.fixed} for each in ids]
         added = postgresql.insert(link.table).values(rows).on_conflict_do_nothing()
         await writer.session.execute(added)

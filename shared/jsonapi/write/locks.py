@@ -1,9 +1,10 @@
-"""Locks in one order, so that writers wait for each other, but never in a circle.
+"""Locks in one order, so that writers wait for each other but never in a circle.
 
-A change of one row may raise the versions of others, which show it in their linkage. All of them
-belong to the same row of another type (`Resource.belongs_to`), as faqs and their types to an
-event: whoever changes one first locks that family of rows, whatever the order of the rest. Rows
-of other types are changed alone, each under its own lock.
+Changing a row may raise the versions of others, which show it in their linkage. All of these rows
+are a family: they belong to one row of another type (`Resource.belongs_to`), as faqs and faq
+types belong to an event. A writer first locks the whole family, so the order of its later locks
+does not matter. A row of a type without families is changed alone, under its own lock
+(docs/adr/0006-locks.md).
 """
 
 from typing import Any
@@ -18,7 +19,9 @@ from shared.jsonapi.resource import Relationship, Resource
 async def lock_item(session: AsyncSession, resource: Resource, parameter: dict[str, Any]) -> None:
     """Lock the row that a URL names, or its family, until the transaction ends.
 
-    Whatever is read by a later statement, rights included, is what the one before left.
+    It must be a statement of its own, before the one that reads the row. A statement that waits
+    for a lock goes on with the data as of its beginning; a later statement sees what the previous
+    lock holder committed, rights included. If there is no such row nothing is locked.
     """
     table, link = resource.table, resource.belongs_to
     if link is None:
@@ -30,20 +33,22 @@ async def lock_item(session: AsyncSession, resource: Resource, parameter: dict[s
 
 
 async def lock_family(session: AsyncSession, link: Relationship, parent_id: int | None) -> None:
-    """Lock the rows that belong to a parent, to which one is added."""
+    """Lock the family of a parent, to which a row is to be added, until the transaction ends."""
     await session.execute(select(_family_lock(link, literal(parent_id))))
 
 
 def _family_lock(link: Relationship, parent_id: ColumnElement[Any]) -> ColumnElement[Any]:
+    # The parent's row itself is not locked, since it may belong to another service.
     name = func.concat(f"family of {link.target} ", parent_id)
     return func.pg_advisory_xact_lock(func.hashtextextended(name, 0))
 
 
 async def lock_operations(session: AsyncSession) -> None:
-    """Share the right to run atomic operations of a service; what met a deadlock has it alone.
+    """Lock the right to run atomic operations of a service: shared, or alone after a deadlock.
 
-    They lock rows and families in the order of the client, so two requests may wait for each
-    other. The one that PostgreSQL ends then is sure to succeed when it is tried again.
+    Operations lock rows and families in the order of the client, so two requests may wait for
+    each other, and PostgreSQL ends one of them. That one is run again without others beside it,
+    and so cannot meet a deadlock with them a second time.
     """
     lock = func.pg_advisory_xact_lock_shared
     if session.info["is_retry"]:

@@ -1,6 +1,6 @@
-"""Statements that write: locked, versioned, permissions inside the transaction.
+"""Statements that write rows, with locks, versions and the viewer's rights in one transaction.
 
-The same functions serve the endpoints of a resource and atomic operations.
+Endpoints of resources and atomic operations use the same functions.
 """
 
 from collections.abc import Iterable, Mapping
@@ -29,15 +29,15 @@ from shared.jsonapi.write.locks import lock_family, lock_item
 
 @dataclass(frozen=True)
 class Precondition:
-    """If-Match and If-None-Match of a write, by their names in small letters."""
+    """The preconditions of a write: If-Match and If-None-Match, by lower-case name."""
 
     headers: Mapping[str, str] = field(default_factory=dict)
     required: bool = False
 
     def check(self, version: int) -> int | None:
-        """Given the current version, return the one that the UPDATE must find (None: any).
+        """Given the current version, return the one the UPDATE must require (None: any).
 
-        Raises PreconditionFailed, or PreconditionRequired where If-Match is missing.
+        Raises PreconditionFailed, or PreconditionRequired if a required If-Match is missing.
         """
         return check_version(self.headers, version, required=self.required)
 
@@ -46,8 +46,8 @@ class Precondition:
 class Writer:
     """One transaction of one viewer.
 
-    `computed` has the values of computed columns, by what they are computed from. None means
-    that one is still to be computed: the transaction must be rolled back and repeated then.
+    `computed` has the values of computed columns, by column and original value. If one is None
+    after the work, the transaction must be rolled back and repeated with the computed value.
     """
 
     session: AsyncSession
@@ -59,7 +59,7 @@ class Writer:
 async def remove(
     writer: Writer, resource: Resource, row_id: str, precondition: Precondition
 ) -> None:
-    """Delete the row, or mark it as deleted where its type says so."""
+    """Delete the row, or mark it as deleted if its type has `soft_delete`."""
     row = await lock_row(writer, resource, row_id, delete=True)
     expected = precondition.check(row["version"])
     table = resource.table
@@ -78,10 +78,11 @@ async def lock_row(
     delete: bool = False,
     source: Mapping[str, str] | None = None,
 ) -> Row:
-    """The whole row, locked until the transaction ends.
+    """Lock a row until the transaction ends and return all of its columns.
 
-    Raises NotFound where the viewer cannot read it by what the URL has, its id or its
-    identifier; Unauthorized and Forbidden where it may not be changed.
+    `row_id` is the id or identifier in the URL. Raises NotFound if the viewer may not read the
+    row by that, and Unauthorized or Forbidden if the viewer may not change it, or with `delete`
+    not delete it. `source` is that of the Forbidden.
     """
     session, viewer = writer.session, writer.viewer
     parameter = item_parameter(resource, row_id)
@@ -94,6 +95,7 @@ async def lock_row(
         .with_for_update(key_share=True, of=resource.table)
     )
     row: Row | None = (await session.execute(statement, parameter)).mappings().one_or_none()
+    # A hidden row and one that does not exist have the same answer, which comes before any other.
     if row is None:
         raise not_found(resource, row_id)
     if not row["_allowed"]:
@@ -103,10 +105,11 @@ async def lock_row(
 
 
 async def insert_row(writer: Writer, resource: Resource, changes: Changes) -> int:
-    """Insert a row of its own columns and return its id."""
+    """Insert a row and return its id; linkage in other rows is left to `write_links`."""
     session, registry = writer.session, writer.registry
     if (link := resource.belongs_to) is not None:
-        await lock_family(session, link, changes.linked[link.name])
+        await lock_family(session, link, changes.own_links[link.name])
+    # After the lock, so that the rights to the targets are current.
     await check_targets(writer, resource, changes)
     check_rules(registry, resource, {}, changes, writer.viewer)
     columns = _columns(writer, resource, {}, changes) | _keys(resource, changes)
@@ -129,17 +132,20 @@ async def update_row(
     *,
     linkage_at: str | None = None,
 ) -> None:
-    """Change the row; PreconditionFailed when it is no longer at the version `expected`.
+    """Change the row; raises PreconditionFailed if its version is no longer `expected`.
 
-    `linkage_at` is where the body has the linkage that it is all about, checked already.
+    `linkage_at` is the pointer to the linkage in a body that has nothing else. Its targets were
+    checked by the caller.
     """
     if linkage_at is None:
         await check_targets(writer, resource, changes)
     check_rules(writer.registry, resource, row, changes, writer.viewer)
     keys = _keys(resource, changes)
     columns = _columns(writer, resource, row, changes) | keys
-    if not columns and changes.members:
+    # Only linkage in other rows changes: this fires the trigger that raises the version.
+    if not columns and changes.other_links:
         columns = {"version": resource.table.c.version}
+    # An empty change leaves the version as it is.
     if not columns:
         return
     table = resource.table
@@ -157,7 +163,11 @@ async def write_version(
     expected: int | None,
     linkage_at: str | None = None,
 ) -> None:
-    """Run an UPDATE or DELETE that must still find the expected version."""
+    """Run an UPDATE or DELETE of a row that must still have the expected version (None: any).
+
+    Raises PreconditionFailed if it has another one, NotFound if the row is gone, and the error of
+    a broken constraint, with the pointer `linkage_at` if the body is linkage alone.
+    """
     table = resource.table
     if expected is not None:
         statement = statement.where(table.c.version == expected)
@@ -174,7 +184,10 @@ async def write_version(
 async def _raise_inverse(
     writer: Writer, resource: Resource, before: Row, after: Mapping[str, Any]
 ) -> None:
-    """Raise the versions of what shows this row in its linkage, and now does not or newly does."""
+    """Raise the versions of both parents when a row moves between them: their linkage changes.
+
+    `before` and `after` are the row's columns; one is empty if the row is created or deleted.
+    """
     for other in writer.registry.by_type.values():
         for link in other.relationships:
             if link.writable and link.inverse is not None and link.target == resource.type:
@@ -185,7 +198,11 @@ async def _raise_inverse(
 
 
 async def raise_versions(writer: Writer, resource: Resource, ids: Iterable[Any]) -> None:
-    """Raise the versions of rows whose linkage changed, in the order of their ids."""
+    """Raise the versions of rows whose linkage changed.
+
+    It goes in the order of ids, so that two writers lock the rows in the same order.
+    """
+    # The trigger raises the version at every UPDATE, even one that sets it to itself.
     table = resource.table
     for row_id in sorted(ids):
         touched = update(table).where(table.c.id == row_id)
@@ -193,8 +210,8 @@ async def raise_versions(writer: Writer, resource: Resource, ids: Iterable[Any])
 
 
 async def check_targets(writer: Writer, resource: Resource, changes: Changes) -> None:
-    """Every resource linked to must be there for the viewer (404) and theirs to use (403)."""
-    for name, target_id in changes.linked.items():
+    """Raise NotFound for a target that the viewer may not read, Forbidden if not change."""
+    for name, target_id in changes.own_links.items():
         if target_id is not None:
             pointer = f"/data/relationships/{writer.registry.names.wire(name)}/data"
             await check_target_of(writer, resource.links[name], [target_id], pointer)
@@ -203,19 +220,24 @@ async def check_targets(writer: Writer, resource: Resource, changes: Changes) ->
 async def check_target_of(
     writer: Writer, link: Relationship, ids: list[int], pointer: str
 ) -> None:
-    """NotFound or Forbidden for the first resource that a body refers to in vain."""
+    """Raise NotFound or Forbidden for the first target that may not be linked to.
+
+    `pointer` leads to the linkage in the request.
+    """
     target = writer.registry.target(link)
     viewer = writer.viewer
+    # Linking to a resource needs the right to change it. If its type has no rule for that, it need
+    # only be readable.
     allowed = target.can_change(viewer) if target.changeable else target.readable(viewer)
     statement = select(target.table.c.id, allowed).where(
         target.table.c.id.in_(ids), target.readable(viewer)
     )
-    found = {row[0]: row[1] for row in await writer.session.execute(statement)}
+    is_allowed = {row[0]: row[1] for row in await writer.session.execute(statement)}
     for i, each in enumerate(ids):
         source = {"pointer": f"{pointer}/{i}" if link.to_many else pointer}
-        if each not in found:
+        if each not in is_allowed:
             raise NotFound(f"There is no such {target.type}.", source=source)
-        if not found[each]:
+        if not is_allowed[each]:
             detail = f"You may not change {target.type} {each}, nor what belongs to it."
             raise Forbidden(detail, source=source)
 
@@ -225,14 +247,15 @@ def _columns(writer: Writer, resource: Resource, row: Row, changes: Changes) -> 
     for name in resource.computed.keys() & columns.keys():
         computed = resource.computed[name]
         known = writer.computed.setdefault((computed, columns.pop(name)), None)
-        # The empty text is never committed: it lets the statement meet every other constraint.
+        # The first time the value is not known yet. The empty text stands for it, so that the
+        # statement meets every other constraint; the transaction is rolled back afterwards.
         columns[computed.column] = known or ""
     return columns
 
 
 def _keys(resource: Resource, changes: Changes) -> dict[str, Any]:
     keys = {}
-    for name, value in changes.linked.items():
+    for name, value in changes.own_links.items():
         column = resource.links[name].column
         assert column is not None
         keys[column.key] = value
@@ -242,10 +265,10 @@ def _keys(resource: Resource, changes: Changes) -> dict[str, Any]:
 def check_rules(
     registry: Registry, resource: Resource, row: Row, changes: Changes, viewer: Viewer
 ) -> None:
-    """Raise every violation of the row as it would become."""
+    """Raise ErrorGroup with every rule that the row would break with its changes."""
     errors: list[JSONAPIError] = []
     for broken in resource.check(row, changes.values, viewer):
-        # A pointer must resolve in the request, so a missing attribute points to its parent.
+        # A pointer must lead to something in the request, so a missing attribute gives its parent.
         wire = registry.names.wire(broken.field)
         pointer = f"/data/attributes/{wire}" if broken.field in changes.values else "/data"
         errors.append(broken.error(broken.detail, source={"pointer": pointer}))
@@ -256,13 +279,18 @@ def check_rules(
 def violation(
     registry: Registry, resource: Resource, error: IntegrityError, linkage_at: str | None = None
 ) -> JSONAPIError:
-    """A constraint's violation as the client's mistake: 409 if it is unique, else 422."""
+    """Return the error of a constraint that a statement broke: a 409 if unique, else a 422.
+
+    `linkage_at` is the pointer if the body is linkage alone. A constraint that the type does not
+    explain in `violations` gets a general text.
+    """
     cause: Any = error.orig and error.orig.__cause__
     constraint = getattr(cause, "constraint_name", None) or ""
     field, detail = resource.violations.get(constraint, ("", "A rule of the data is broken."))
     member = "relationships" if field in resource.links else "attributes"
     wire = registry.names.wire(field)
     pointer = linkage_at or (f"/data/{member}/{wire}" if field else "/data")
+    # 23505 is unique_violation.
     is_unique = getattr(cause, "sqlstate", "") == "23505"
     kind = Conflict if is_unique else UnprocessableContent
     return kind(detail, source={"pointer": pointer})
