@@ -1,4 +1,4 @@
-"""What the answers of all services share: headers, error documents, links, pages."""
+"""The parts of OpenAPI that answers of all services share: headers, error documents, links."""
 
 from typing import Any
 
@@ -14,12 +14,12 @@ URI: Schema = {"type": "string", "minLength": 1}
 COUNT: Schema = {"type": "integer", "minimum": 0}
 SHA1 = "[0-9a-f]{40}(-gzip)?"
 
-# Title, description, headers of its own: what each error status means here.
+# For each error status: its name, its description, and the headers that only it has.
 ERRORS: dict[int, tuple[str, str, tuple[str, ...]]] = {
-    400: ("BadRequest", "The request is not one of this API.", ()),
+    400: ("BadRequest", "The request is not valid for this API.", ()),
     401: ("Unauthorized", "A valid token is missing.", ("WWW-Authenticate",)),
-    403: ("Forbidden", "This may not be done, or not by this account.", ()),
-    404: ("NotFound", "The resource, or one that the body refers to, is not there.", ()),
+    403: ("Forbidden", "This account may not do this, or nobody may.", ()),
+    404: ("NotFound", "The resource, or one that the body refers to, does not exist.", ()),
     405: ("MethodNotAllowed", "The resource does not have this method.", ("Allow",)),
     406: ("NotAcceptable", "Accept allows no media type of this API.", ()),
     408: ("RequestTimeout", "The body did not arrive in time.", ()),
@@ -27,17 +27,18 @@ ERRORS: dict[int, tuple[str, str, tuple[str, ...]]] = {
     412: ("PreconditionFailed", "The resource has changed since it was read.", ()),
     413: ("ContentTooLarge", "The body is too large.", ()),
     414: ("URITooLong", "The URL is too long.", ()),
-    415: ("UnsupportedMediaType", "The body has another media type, or is coded.", ()),
-    422: ("UnprocessableContent", "What the body says breaks a rule.", ()),
+    415: ("UnsupportedMediaType", "The body has a wrong media type, or a content coding.", ()),
+    422: ("UnprocessableContent", "A value in the body breaks a rule.", ()),
     428: ("PreconditionRequired", "This change needs If-Match.", ()),
     429: ("TooManyRequests", "Too many requests; wait.", ("Retry-After",)),
-    431: ("RequestHeaderFieldsTooLarge", "The header is too large.", ()),
+    431: ("RequestHeaderFieldsTooLarge", "The header fields are too large.", ()),
     500: ("InternalServerError", "The server failed.", ()),
     502: ("BadGateway", "The service cannot be reached.", ("Retry-After",)),
     503: ("ServiceUnavailable", "The service is not ready.", ("Retry-After",)),
     504: ("GatewayTimeout", "The service did not answer in time.", ()),
 }
-# An answer with several errors of different statuses has the most general one (checklist 109).
+# An answer with errors of different statuses has one of these statuses itself (checklist 109), so
+# that its errors may have others.
 GENERAL = (400, 500)
 
 HEADERS: dict[str, tuple[str, Schema]] = {
@@ -62,7 +63,7 @@ OPTIONAL = ("Idempotency-Replayed", "Retry-After", "WWW-Authenticate")
 
 
 def header(components: Components, name: str) -> Schema:
-    """The reference to a header of answers."""
+    """Add a header of answers to the components, and return the reference to it."""
     description, schema = HEADERS[name]
     member = {"description": description, "required": name not in OPTIONAL, "schema": schema}
     return components.add("headers", name, member)
@@ -77,23 +78,23 @@ def etag(components: Components, name: str) -> Schema:
 
 
 def headers(components: Components, *names: str) -> Schema:
-    """Headers of every answer, and these."""
+    """Return the headers that every answer has, and these."""
     return {n: header(components, n) for n in ("Vary", "Cache-Control", "X-Request-Id", *names)}
 
 
 def jsonapi_object(components: Components, *, ext: bool = False, profile: bool = False) -> Schema:
-    """The `jsonapi` member; with the extension or the profile that was applied (checklist 45)."""
-    members: Schema = {"version": {"const": "1.1"}}
+    """Return the `jsonapi` object, with the applied extension or profile (checklist 45)."""
+    properties: Schema = {"version": {"const": "1.1"}}
     if ext:
-        members["ext"] = array({"const": ATOMIC}, minItems=1, maxItems=1)
+        properties["ext"] = array({"const": ATOMIC}, minItems=1, maxItems=1)
     if profile:
-        members["profile"] = array({"const": CURSOR_PAGINATION}, minItems=1, maxItems=1)
+        properties["profile"] = array({"const": CURSOR_PAGINATION}, minItems=1, maxItems=1)
     name = "AtomicJSONAPI" if ext else "CursorJSONAPI" if profile else "JSONAPI"
-    return components.schema(name, closed(members))
+    return components.schema(name, closed(properties))
 
 
 def link_object(components: Components) -> Schema:
-    """A link with the media type that it was answered with (checklist 23)."""
+    """Return a link object with the media type of the answer to it (checklist 23)."""
     return components.schema("TypedLink", closed({"href": URI, "type": STRING}))
 
 
@@ -122,9 +123,10 @@ def errors_schema(components: Components) -> Schema:
 
 
 def error_response(components: Components, status: int) -> Schema:
-    """The reference to the answer that every operation gives with this status."""
+    """Add the answer with this error status, and return the reference to it."""
     name, description, own = ERRORS[status]
     schema = errors_schema(components)
+    # All errors of such an answer have its status.
     if status not in GENERAL:
         each = {"properties": {"status": {"const": str(status)}}}
         schema = {**schema, "properties": {"errors": {"items": each}}}
@@ -138,13 +140,13 @@ def error_response(components: Components, status: int) -> Schema:
 
 
 def error_references(*statuses: int) -> Schema:
-    """The errors of an operation that is described where it is declared."""
+    """Return the error responses of an operation that FastAPI describes, by status."""
     names = {status: ERRORS[status][0] for status in statuses}
     return {str(s): {"$ref": f"#/components/responses/{name}"} for s, name in names.items()}
 
 
 def not_modified(components: Components, tag: str) -> Schema:
-    """The 304 of a read; it repeats the header of the 200 (RFC 9110 §15.4.5)."""
+    """Return the 304 of a read, which repeats the headers of the 200 (RFC 9110 §15.4.5)."""
     member = {
         "description": "The client has this representation already.",
         "headers": {"ETag": etag(components, tag), **headers(components)},

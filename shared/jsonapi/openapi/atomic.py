@@ -1,4 +1,4 @@
-"""The operations endpoint: one schema for everything that an operation can do here."""
+"""OpenAPI of the operations endpoint: one schema for each thing that an operation can do."""
 
 from collections.abc import Iterator
 
@@ -22,7 +22,7 @@ LINK_OPS = {"post": "add", "patch": "update", "delete": "remove"}
 
 
 def has_operations(resource: Resource) -> bool:
-    """Whether operations can change resources of this type, or relationships of theirs."""
+    """Whether operations can change resources of this type, or their relationships."""
     if resource.path is None:
         return False
     return bool({"create", "update", "delete"} & resource.methods) or any(
@@ -31,7 +31,7 @@ def has_operations(resource: Resource) -> bool:
 
 
 def operations_item(components: Components) -> Schema:
-    """The path item of /v1/operations."""
+    """Return the path item of /v1/operations."""
     resources = [r for r in components.registry.by_type.values() if has_operations(r)]
     operations = [each for r in resources for each in _operations(components, r)]
     one = components.schema(f"{components.service}Operation", {"anyOf": operations})
@@ -56,7 +56,10 @@ def operations_item(components: Components) -> Schema:
 
 
 def _alone(components: Components, resources: list[Resource]) -> Schema:
-    """Which attributes an operation may set only where it is the only one."""
+    """Return a description that names the attributes which only a lone operation may set.
+
+    These are the computed ones (docs/adr/0013-hashing.md).
+    """
     names = [f"`{components.wire(name)}`" for each in resources for name in each.computed]
     if not names:
         return {}
@@ -76,7 +79,7 @@ def _results(components: Components, resources: list[Resource]) -> Schema:
     )
     schema = components.schema(f"{components.service}Results", document)
     return {
-        "description": "What each operation gave, in their order.",
+        "description": "The result of each operation, in the order of the operations.",
         "headers": headers(components, "Idempotency-Replayed"),
         "content": {ATOMIC_TYPE: {"schema": schema}},
     }
@@ -106,15 +109,16 @@ def _operation(op: str, members: Schema, more: Schema | None = None) -> Schema:
     return {"type": "object", "required": required, "properties": properties}
 
 
-# Either of the two, and never both (checklist 114).
+# An operation has one of these members, never both (checklist 114).
 ONE_TARGET: Schema = {"oneOf": [{"required": ["ref"]}, {"required": ["href"]}]}
 
 
 def _targets(
     components: Components, resource: Resource, link: Relationship | None = None
 ) -> Schema:
-    """`ref` and `href` of a resource, or of one of its relationships."""
+    """Return the schemas of `ref` and `href` for a resource, or for one of its relationships."""
     path, members = item_path(resource), {"type": type_of(components, resource)}
+    # Without NEVER the `ref` of a resource would admit a `relationship`, as it is an open object.
     more: Schema = {"relationship": NEVER}
     if link is not None:
         name = components.wire(link.name)

@@ -1,4 +1,4 @@
-"""JSON Schemas of attributes: as clients may send them, and as documents show them."""
+"""JSON Schemas of attributes, as clients may send them and as documents show them."""
 
 from typing import Any
 
@@ -15,12 +15,12 @@ PLAIN_TEXT = "Plain text: escape it where it is shown in HTML."
 
 
 class _Generator(GenerateJsonSchema):
-    """pydantic's schemas, exact where it is vague."""
+    """pydantic's generator of schemas, made exact where its schemas are vague."""
 
     def str_schema(self, schema: core_schema.StringSchema) -> dict[str, Any]:
         found = super().str_schema(schema)
         if schema.get("strip_whitespace") and schema.get("min_length"):
-            # The length is that of what is left, so blanks alone do not make it.
+            # The length counts after blanks are stripped, so a text must have another character.
             found.setdefault("pattern", r"\S")
         return found
 
@@ -35,13 +35,13 @@ class _Generator(GenerateJsonSchema):
     ) -> dict[str, Any]:
         found = super().function_after_schema(schema)
         if self.mode == "serialization":
-            # The function runs after the limits were checked and may change the value.
+            # The function runs after the limits were checked, and may return a value beyond them.
             found = {name: value for name, value in found.items() if name not in LIMITS}
         return found
 
 
 def attribute_schema(components: Components, attribute: Attribute, mode: JsonSchemaMode) -> Schema:
-    """One attribute: `validation` is what may be sent, `serialization` what is shown."""
+    """Return an attribute's schema, as it is sent (`validation`) or shown (`serialization`)."""
     schema = attribute.adapter.json_schema(
         mode=mode, ref_template=TEMPLATE, schema_generator=_Generator
     )
@@ -51,7 +51,7 @@ def attribute_schema(components: Components, attribute: Attribute, mode: JsonSch
 
 
 def described_text(schema: Schema) -> Schema:
-    """The schema of an attribute; that of a text says whether it is HTML or plain."""
+    """Return the schema, which for a text also tells whether it is HTML or plain."""
     types = schema.get("type")
     is_text = types == "string" or (isinstance(types, list) and "string" in types)
     if not is_text or schema.keys() & {"enum", "const", "format"}:
@@ -62,7 +62,7 @@ def described_text(schema: Schema) -> Schema:
 
 
 def shown_attributes(components: Components, resource: Resource) -> Schema:
-    """The attributes in documents: none is required, for a sparse fieldset may leave it out."""
+    """Return the attributes in documents. None is required, as a sparse fieldset may omit any."""
     shown = {
         components.wire(each.name): attribute_schema(components, each, "serialization")
         for each in resource.fields.values()
@@ -73,7 +73,7 @@ def shown_attributes(components: Components, resource: Resource) -> Schema:
 
 
 def sent_attributes(components: Components, resource: Resource, *, partial: bool) -> Schema:
-    """The attributes of a request; members that begin with @ are ignored (checklist 49)."""
+    """Return the attributes in requests, where names that begin with @ are ignored (49)."""
     sent, required = {}, []
     for each in resource.fields.values():
         if not each.is_writable:
@@ -83,6 +83,7 @@ def sent_attributes(components: Components, resource: Resource, *, partial: bool
         if each.required and not partial:
             required.append(wire)
         elif not partial:
+            # A default of None means that the attribute is null or absent: nothing to tell.
             default = resource.attributes.model_fields[each.name].default
             sent[wire] |= {} if default is None else {"default": default}
         if not each.is_readable:
@@ -93,7 +94,7 @@ def sent_attributes(components: Components, resource: Resource, *, partial: bool
 
 
 def value_schema(components: Components, attribute: Attribute) -> Schema:
-    """One value of an attribute in a filter: never null."""
+    """Return the schema of an attribute's value in a filter, which is never null."""
     schema = attribute_schema(components, attribute, "validation")
     if isinstance(schema.get("type"), list):
         schema["type"] = next(each for each in schema["type"] if each != "null")

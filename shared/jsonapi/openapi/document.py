@@ -1,4 +1,4 @@
-"""OpenAPI 3.1 paths and components of a service, from the declaration of its types alone."""
+"""OpenAPI 3.1 paths and components of a service, made from the declarations of its types."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -25,10 +25,11 @@ from shared.jsonapi.openapi.parameters import (
     writes,
 )
 from shared.jsonapi.openapi.resources import item_path, linkage, sent_identifier, sent_resource
+from shared.jsonapi.query.parser import MAX_LINKAGE
 from shared.jsonapi.read.objects import PREFIX
 from shared.jsonapi.resource import Registry, Relationship, Resource
 
-MAX_LINKAGE = 1000
+# Statuses that every operation may have, the gateway's included; and those of one with a body.
 ALWAYS = (400, 401, 406, 414, 429, 431, 500, 502, 503, 504)
 WITH_BODY = (403, 404, 408, 409, 413, 415, 422)
 READ: list[Schema] = [{}, {"bearer": []}]
@@ -37,10 +38,13 @@ VERBS = {"patch": "replace", "post": "addTo", "delete": "removeFrom"}
 
 
 def describe(registry: Registry, *, etag: bool = True) -> dict[str, Any]:
-    """`paths` and `components` of the types in the registry; `etag` as the setting has it."""
+    """Return `paths` and `components` for the types of a registry.
+
+    `etag` is the setting: without it answers need not have that header.
+    """
     components = Components(registry, etag=etag)
     components.add("securitySchemes", "bearer", {"type": "http", "scheme": "bearer"})
-    # No operation has it: it is the answer to the methods that are not there.
+    # No operation refers to 405, which is the answer to methods that a path does not have.
     error_response(components, 405)
     paths: dict[str, Any] = {}
     for resource in registry.by_type.values():
@@ -58,7 +62,7 @@ def describe(registry: Registry, *, etag: bool = True) -> dict[str, Any]:
 def _complete(
     components: Components, operation: Schema, errors: Sequence[int], security: Any
 ) -> None:
-    """Add what every operation has: its errors and who may do it."""
+    """Add to an operation its error responses and whether it needs a token."""
     for status in sorted({*ALWAYS, *errors}):
         operation["responses"][str(status)] = error_response(components, status)
     operation["security"] = security
@@ -126,7 +130,7 @@ class _Paths:
         return operation
 
     def _shape(self, resource: Resource) -> list[Schema]:
-        """The parameters that say what a document about this type shows."""
+        """Return the parameters that choose what a document about this type shows."""
         fields = field_parameters(self.components)
         return [*fields, *include_parameter(self.components, resource)]
 
@@ -174,7 +178,7 @@ class _Paths:
         )
 
     def _links(self) -> Schema:
-        """What can be done with a resource that was just created."""
+        """Return OpenAPI links from a created resource to the operations that take its id."""
         names = [f"{kind}{self.name}" for kind in ("read", "update", "delete")]
         names = [name for name in names if name.removesuffix(self.name) in self.resource.methods]
         for link in self.resource.relationships:
@@ -190,19 +194,19 @@ class _Paths:
         part = "UpdateDocument" if partial else "CreateDocument"
         return self.components.schema(self.components.name(self.resource, part), schema)
 
-    def _preconditions(self, *, delete: bool = False) -> tuple[list[Schema], tuple[int, ...]]:
-        """The headers of a write, and the statuses that come of them."""
-        policy = getattr(self.resource, "precondition", "optional")
+    def _conditions(self, *, delete: bool = False) -> tuple[list[Schema], tuple[int, ...]]:
+        """Return the header parameters for preconditions of a write, and their error statuses."""
+        policy = self.resource.precondition
         required = policy == "required" or (delete and policy == "required-for-delete")
-        found = list(preconditions(self.components, required=required))
-        return found, (412, 428) if required else (412,)
+        parameters = list(preconditions(self.components, required=required))
+        return parameters, (412, 428) if required else (412,)
 
     def _update(self) -> Schema:
-        found, errors = self._preconditions()
+        conditions, errors = self._conditions()
         return self._operation(
             f"update{self.name}",
             f"Change one of {self.resource.path}",
-            [*self._shape(self.resource), *found],
+            [*self._shape(self.resource), *conditions],
             {"200": single_response(self.components, self.resource)},
             (*WITH_BODY, *errors),
             body=self._body(partial=True),
@@ -210,14 +214,14 @@ class _Paths:
         )
 
     def _delete(self) -> Schema:
-        found, errors = self._preconditions(delete=True)
+        conditions, errors = self._conditions(delete=True)
         vary, request_id = (header(self.components, n) for n in ("Vary", "X-Request-Id"))
         gone = {"Vary": vary, "X-Request-Id": request_id}
         return self._operation(
             f"delete{self.name}",
             f"Delete one of {self.resource.path}",
-            found,
-            {"204": {"description": "It is gone.", "headers": gone}},
+            conditions,
+            {"204": {"description": "The resource is deleted.", "headers": gone}},
             (403, 404, 408, 409, 413, 415, *errors),
             security=SIGNED_IN,
         )
@@ -231,7 +235,8 @@ class _Paths:
             parameters, tag = self._page(target), "PageETag"
         else:
             answer = single_response(self.components, target, nullable=link.is_nullable)
-            # It is the document's own, with no version: writes go to the resource's own URL.
+            # This tag has no version: it is that of the document, and the resource is written at
+            # its own URL.
             tag = "PageETag"
             answer["headers"]["ETag"] = etag(self.components, tag)
             parameters = [*self._shape(target), *preconditions(self.components)]
@@ -255,7 +260,7 @@ class _Paths:
         return self._operation(name, summary, parameters, responses, (404, 412))
 
     def _write_linkage(self, link: Relationship, method: str) -> Schema:
-        found, errors = self._preconditions()
+        conditions, errors = self._conditions()
         target = self.components.registry.target(link)
         one = sent_identifier(self.components, target)
         data = linkage(link, one, is_nullable=not link.required)
@@ -265,7 +270,7 @@ class _Paths:
         return self._operation(
             f"{VERBS[method]}{self.name}{pascal(link.name)}Linkage",
             f"{method.title()} the linkage {wire} of one of {self.resource.path}",
-            [*self._linkage_parameters(link), *found],
+            [*self._linkage_parameters(link), *conditions],
             answers,
             (*WITH_BODY, *errors),
             body=body,

@@ -19,10 +19,11 @@ NULLABLE_URI: Schema = {"type": ["string", "null"], "minLength": 1}
 
 
 def _links(components: Components, kind: str) -> Schema:
-    """Top-level links: of a single resource, of a page by number, of a page by cursor."""
+    """Return the top-level links of a `kind` of document: Single, Page or Cursor."""
     links: Schema = {"self": URI}
     if kind != "Single":
         links |= {"first": URI, "prev": NULLABLE_URI, "next": NULLABLE_URI, "last": URI}
+    # `last` needs the number of all rows, which is counted only when `page[count]` asks for it.
     required = [name for name in links if name != "last"]
     if kind == "Cursor":
         links["self"] = link_object(components)
@@ -33,6 +34,7 @@ def _links(components: Components, kind: str) -> Schema:
 def _included(components: Components, resource: Resource) -> Schema | None:
     reached = {target.type: target for _, target in include_paths(components, resource)}
     kinds = [shown_resource(components, target) for target in reached.values()]
+    # A type without relationships: `include=` is allowed, and gives an empty list.
     if not kinds:
         return array({}, maxItems=0)
     return array(kinds[0] if len(kinds) == 1 else {"anyOf": kinds})
@@ -41,30 +43,32 @@ def _included(components: Components, resource: Resource) -> Schema | None:
 def _document(
     components: Components, resource: Resource, data: Schema, *, kind: str = "Single"
 ) -> Schema:
-    """A document whose paths to include begin at `resource`."""
-    members: Schema = {
+    """Return a document whose `data` has the given schema; includes begin at `resource`."""
+    properties: Schema = {
         "jsonapi": jsonapi_object(components, profile=kind == "Cursor"),
         "links": _links(components, kind),
         "data": data,
         "included": _included(components, resource),
     }
     if kind != "Single":
-        members["meta"] = _page_meta(components, kind)
-    return closed(members, required=["jsonapi", "links", "data"])
+        properties["meta"] = _page_meta(components, kind)
+    return closed(properties, required=["jsonapi", "links", "data"])
 
 
 def _page_meta(components: Components, kind: str) -> Schema:
     lower_bound = components.wire("count_is_lower_bound")
-    members: Schema = {"count": COUNT, lower_bound: {"const": True}}
+    properties: Schema = {"count": COUNT, lower_bound: {"const": True}}
     if kind == "Cursor":
-        members["page"] = closed({"total": COUNT, "rangeTruncated": {"const": True}}, required=[])
-    return components.schema(f"{kind}Meta", closed(members, required=[]))
+        # These names are those of the profile, and so are not dasherized.
+        page = closed({"total": COUNT, "rangeTruncated": {"const": True}}, required=[])
+        properties["page"] = page
+    return components.schema(f"{kind}Meta", closed(properties, required=[]))
 
 
 def single_response(
     components: Components, resource: Resource, *, nullable: bool = False
 ) -> Schema:
-    """200 or 201 with one resource, or with null where a to-one relationship is empty."""
+    """Return the 200 or 201 with one resource; `nullable` if a to-one may lead to nothing."""
     one = shown_resource(components, resource)
     part, data = "Document", one
     if nullable:
@@ -80,7 +84,7 @@ def single_response(
 
 
 def collection_response(components: Components, resource: Resource) -> Schema:
-    """200 with a page, by number or under the cursor profile."""
+    """Return the 200 with a page, for pages by number and for the cursor profile."""
     many, content = array(shown_resource(components, resource)), {}
     for kind, media_type in (("Page", MEDIA_TYPE), ("Cursor", CURSOR_TYPE)):
         document = _document(components, resource, many, kind=kind)
@@ -94,7 +98,7 @@ def collection_response(components: Components, resource: Resource) -> Schema:
 
 
 def linkage_response(components: Components, resource: Resource, link: Relationship) -> Schema:
-    """200 with the linkage of a relationship (checklist 55-57)."""
+    """Return the 200 with the linkage of a relationship (checklist 55-57)."""
     target = components.registry.target(link)
     data = linkage(link, identifier(components, target), is_nullable=link.is_nullable)
     document = _document(components, resource, data)

@@ -1,4 +1,4 @@
-"""Parameters of requests: query families with their legal values, preconditions, ids."""
+"""OpenAPI of parameters: the query families with their valid values, preconditions, ids."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -34,7 +34,7 @@ OPERATORS = (
 def include_paths(
     components: Components, resource: Resource, depth: int = MAX_INCLUDE_DEPTH
 ) -> Iterator[tuple[str, Resource]]:
-    """(path, the type at its end) for every path that may be included."""
+    """Yield (path, the type at its end) for every path that may be included."""
     for link in resource.relationships:
         if not link.is_local:
             continue
@@ -48,7 +48,7 @@ def include_paths(
 def _to_one_paths(
     components: Components, resource: Resource, depth: int = MAX_INCLUDE_DEPTH
 ) -> Iterator[tuple[str, Resource]]:
-    """(prefix, type) of what fields can be reached through to-one relationships."""
+    """Yield (prefix, type) for this type and all that to-one relationships lead to."""
     yield "", resource
     for link in resource.relationships:
         if depth and link.is_local and not link.to_many:
@@ -59,13 +59,14 @@ def _to_one_paths(
 
 def _query(components: Components, name: str, key: str, schema: Schema, **more: Any) -> Schema:
     member = {"name": key, "in": "query", "schema": schema, **more}
+    # Lists are written `a,b`, where the default of OpenAPI repeats the parameter.
     if schema.get("type") == "array":
         member |= {"style": "form", "explode": False}
     return components.add("parameters", name, member)
 
 
 def field_parameters(components: Components) -> Iterator[Schema]:
-    """`fields[TYPE]` for every type of the service's documents."""
+    """Yield `fields[TYPE]` for every type that the service's documents may have."""
     for resource in components.registry.by_type.values():
         shown = [a.name for a in resource.fields.values() if a.is_readable]
         names = [components.wire(name) for name in (*shown, *resource.links)]
@@ -101,12 +102,12 @@ def sort_parameter(components: Components, resource: Resource) -> Schema:
         components.name(resource, "Sort"),
         "sort",
         array({"enum": both}, minItems=1, maxItems=MAX_SORT_KEYS),
-        description="Keys in order; a minus turns one round. Nulls come last either way.",
+        description="Sort keys in order; a minus makes one descending. Nulls always come last.",
     )
 
 
 def filter_parameters(components: Components, resource: Resource) -> Iterator[Schema]:
-    """`filter[…]` for every field and path, and the function form."""
+    """Yield `filter[…]` for every field and path, and `filter` for functions."""
     prefix_name = components.name(resource, "Filter")
     for prefix, target in _to_one_paths(components, resource):
         for key, one in _filter_values(components, target):
@@ -115,16 +116,17 @@ def filter_parameters(components: Components, resource: Resource) -> Iterator[Sc
                 f"{prefix_name}{pascal(prefix + key)}",
                 f"filter[{prefix}{key}]",
                 array(one, minItems=1, maxItems=MAX_FILTER_VALUES),
-                description="Any of these values, after commas; or one a parameter with `[]`.",
+                description="Any of these values, separated by commas. With `[]` after its name "
+                "the parameter may come several times, each time with one value.",
             )
     yield _query(
         components,
         "FilterFunction",
         "filter",
         {"type": "string", "format": "jsonapi-filter", "minLength": 1},
-        description=f"A function of fields and constants, of {OPERATORS}. For instance "
-        "`and(equals(id,'1'),not(isNull(id)))`. All filters and sorts of a request may cost "
-        f"{MAX_POINTS} points.",
+        description=f"A function of fields and constants, made of {OPERATORS}. For instance "
+        "`and(equals(id,'1'),not(isNull(id)))`. All filters and sorts of a request together may "
+        f"cost {MAX_POINTS} points.",
     )
 
 
@@ -139,7 +141,7 @@ def _filter_values(components: Components, target: Resource) -> Iterator[tuple[s
 
 
 def page_parameters(components: Components, *, maximum: int = MAX_SIZE) -> Iterator[Schema]:
-    """Pages by number and by cursor; only one of the two."""
+    """Yield the parameters that pages by number and pages by cursor share, and `page[number]`."""
     number = {"type": "integer", "minimum": 1, "maximum": MAX_OFFSET, "default": 1}
     yield _query(components, "PageNumber", "page[number]", number)
     size = {"type": "integer", "minimum": 1, "maximum": maximum}
@@ -150,7 +152,7 @@ def page_parameters(components: Components, *, maximum: int = MAX_SIZE) -> Itera
         "PageCount",
         "page[count]",
         {"type": "boolean", "default": False},
-        description="Adds the number of all resources as meta.count.",
+        description="Adds the number of all resources that match as meta.count.",
     )
 
 
@@ -162,7 +164,7 @@ def cursor_parameters(components: Components) -> Iterator[Schema]:
             f"Page{name.title()}",
             f"page[{name}]",
             cursor,
-            description=f"The page {name} this cursor: meta.page.cursor of a resource.",
+            description=f"The page {name} this cursor, which is meta.page.cursor of a resource.",
         )
 
 
@@ -175,37 +177,38 @@ def header_parameter(
 
 
 def preconditions(components: Components, *, required: bool = False) -> Iterator[Schema]:
-    """If-Match and If-None-Match (RFC 9110 §13.1)."""
-    about = "The ETag, or `*`, that the resource must have for this to be done."
+    """Yield If-Match and If-None-Match (RFC 9110 §13.1)."""
+    about = "The request is carried out only if the resource has one of these ETags; `*` is any."
     yield header_parameter(components, "If-Match", TAGS, required=required, about=about)
     about = (
-        "The ETags, or `*`, that the resource must not have: else 304 for reads, 412 for writes."
+        "The request is carried out only if the resource has none of these ETags; `*` is any. "
+        "Otherwise a read is answered 304, a write 412."
     )
     yield header_parameter(components, "If-None-Match", TAGS, about=about)
 
 
 def idempotency_key(components: Components) -> Schema:
     schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[!-~]+$"}
-    about = "A repeated request with this key is answered as the first one was, for a day."
+    about = "For a day, a repeated request with this key gets the answer of the first one."
     return header_parameter(components, "Idempotency-Key", schema, about=about)
 
 
 def id_parameter(components: Components, resource: Resource) -> Schema:
-    """The resource's id in the path; its identifier may stand for it."""
+    """Return the parameter for the resource's id in the path, or its identifier."""
     schema: Schema = ID
     about = "The resource's id."
     if resource.identifier is not None:
         schema = {"type": "string", "pattern": f"^([1-9][0-9]{{0,17}}|{IDENTIFIER})$"}
         about = "The resource's id, or its identifier."
         if resource.opened is not None:
-            about += " What is private is found by its identifier only, except by its own people."
+            about += " Users who may not read a private resource find it only by its identifier."
     member = {"name": "id", "in": "path", "required": True, "schema": schema}
     name = components.name(resource, "Id")
     return components.add("parameters", name, member | {"description": about})
 
 
 def writes(link: Relationship) -> tuple[str, ...]:
-    """The writing methods of a relationship's own URL."""
+    """Return the methods that write at a relationship's own URL."""
     if not link.writable:
         return ()
     return ("patch", "post", "delete") if link.to_many else ("patch",)

@@ -1,4 +1,4 @@
-"""JSON Schemas of resource objects and identifiers, shown and sent."""
+"""JSON Schemas of resource objects and identifiers, shown in documents and sent by clients."""
 
 from shared.jsonapi.openapi.answers import STRING, URI
 from shared.jsonapi.openapi.attributes import sent_attributes, shown_attributes
@@ -6,12 +6,12 @@ from shared.jsonapi.openapi.components import NEVER, Components, Schema, array, 
 from shared.jsonapi.read.objects import PREFIX
 from shared.jsonapi.resource import Relationship, Resource
 
-# Ids are bigint; longer ones than these cannot be of a resource that exists.
+# Ids are bigint. No resource that exists has a longer id than these.
 ID: Schema = {"type": "string", "pattern": "^[1-9][0-9]{0,17}$"}
 IDENTIFIER = "[0-9a-z]{8}"
 WITHOUT_LINKS = (
-    "It has no links, nor have its relationships, where the viewer came by an identifier to what "
-    "cannot be read by id."
+    "A resource that the viewer may not read by id, and reached through an identifier, has no "
+    "links, and neither have its relationships."
 )
 
 
@@ -24,7 +24,7 @@ def id_schema(components: Components) -> Schema:
 
 
 def url_schema(resource: Resource, below: str = "") -> Schema:
-    """URLs of resources of the type, or of what is below them."""
+    """Return the schema of URLs of such resources, or with `below` of paths under these."""
     name = "[1-9][0-9]*" if resource.identifier is None else f"([1-9][0-9]*|{IDENTIFIER})"
     path = item_path(resource).replace("{id}", name)
     return {"type": "string", "pattern": f"^{path}{below}$"}
@@ -42,27 +42,27 @@ def item_path(resource: Resource) -> str:
 
 
 def identifier(components: Components, resource: Resource) -> Schema:
-    """A resource identifier object in documents."""
-    members = {"type": type_of(components, resource), "id": id_schema(components)}
-    return components.schema(components.name(resource, "Identifier"), closed(members))
+    """Return a resource identifier object in documents."""
+    properties = {"type": type_of(components, resource), "id": id_schema(components)}
+    return components.schema(components.name(resource, "Identifier"), closed(properties))
 
 
 def sent_identifier(components: Components, resource: Resource) -> Schema:
-    """A resource identifier object in requests, whose other members are ignored."""
-    members = {"type": type_of(components, resource), "id": id_schema(components)}
-    schema = {"type": "object", "required": ["type", "id"], "properties": members}
+    """Return a resource identifier object in requests, whose other members are ignored."""
+    properties = {"type": type_of(components, resource), "id": id_schema(components)}
+    schema = {"type": "object", "required": ["type", "id"], "properties": properties}
     return components.schema(components.name(resource, "SentIdentifier"), schema)
 
 
 def linkage(link: Relationship, one: Schema, *, is_nullable: bool) -> Schema:
-    """The `data` of a relationship whose identifiers look like `one`."""
+    """Return the `data` of a relationship whose identifiers have the schema `one`."""
     if link.to_many:
         return array(one)
     return {"anyOf": [one, {"type": "null"}]} if is_nullable else one
 
 
 def relationship(components: Components, resource: Resource, link: Relationship) -> Schema:
-    """A relationship object in documents; `data` is there where the linkage was loaded."""
+    """Return a relationship object in documents, which has `data` if its linkage was loaded."""
     members: Schema = {}
     if resource.path:
         name = components.wire(link.name)
@@ -77,13 +77,14 @@ def relationship(components: Components, resource: Resource, link: Relationship)
         one = identifier(components, target)
         members["data"] = linkage(link, one, is_nullable=link.is_nullable)
     always = ["links"] if _has_links(resource) else []
+    # Linkage in a column comes with the row, so it is always loaded.
     if link.column is not None:
         always.append("data")
     return closed(members, required=always)
 
 
 def shown_resource(components: Components, resource: Resource) -> Schema:
-    """A resource object in documents."""
+    """Return a resource object in documents."""
     members: Schema = {"type": type_of(components, resource), "id": id_schema(components)}
     required = ["type", "id"]
     members["attributes"] = shown_attributes(components, resource)
@@ -115,7 +116,7 @@ def _meta(components: Components) -> Schema:
 def sent_resource(
     components: Components, resource: Resource, *, partial: bool, lid: bool = False
 ) -> Schema:
-    """The resource object of a POST, or with `partial` of a PATCH; in operations with `lid`."""
+    """Return the resource object of a POST, or with `partial` of a PATCH; `lid` in operations."""
     attributes = sent_attributes(components, resource, partial=partial)
     members: Schema = {"type": type_of(components, resource), "attributes": attributes}
     required = ["type"]
@@ -123,7 +124,7 @@ def sent_resource(
         members["id"] = id_schema(components)
         required += [] if lid else ["id"]
     else:
-        # A client does not choose the id (checklist 79).
+        # The server chooses the id of a new resource (checklist 79).
         members["id"] = NEVER
         if any(a.required and a.is_writable for a in resource.fields.values()):
             required.append("attributes")
