@@ -1,4 +1,4 @@
-"""Serves bare routes in front of FastAPI's router, which costs a read a tenth of its time."""
+"""Serves the routes of resources before FastAPI's router, which would cost a read a tenth more."""
 
 from collections.abc import Sequence
 
@@ -19,12 +19,14 @@ class RoutesMiddleware:
             for route in self.routes:
                 match, found = route.matches(scope)
                 if match is Match.FULL:
+                    # Starlette does not note the route, which the access log and Sentry name.
                     scope.update(found, route=route)
                     await self._serve(route, scope, receive, send)
                     return
         await self.app(scope, receive, send)
 
     async def _serve(self, route: BaseRoute, scope: Scope, receive: Receive, send: Send) -> None:
+        # The app's error handlers are behind this middleware, so errors are rendered here.
         try:
             await route.handle(scope, receive, send)
         except ErrorGroup as error:

@@ -126,7 +126,7 @@ class RequestMiddleware:
             return
         deadline_token = deadline_var.set(believe(scope, self.trusted))
         state = scope.setdefault("state", {})
-        # An id is no secret, and this costs a third of what uuid4 does.
+        # Nothing depends on ids being hard to guess, and this takes a third of the time of uuid4.
         request_id: str = state.get("request_id") or f"{random.getrandbits(128):032x}"
         state["request_id"] = request_id
         request_token = request_var.set(scope)

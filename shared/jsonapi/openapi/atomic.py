@@ -91,6 +91,7 @@ def _operations(components: Components, resource: Resource) -> Iterator[Schema]:
         data = sent_resource(components, resource, partial=False, lid=True)
         url = {"const": f"{PREFIX}/{resource.path}"}
         yield components.schema(f"Add{name}", _operation("add", {"data": data, "href": url}))
+    # The `data` of an update identifies its resource, so neither `ref` nor `href` is required.
     if "update" in resource.methods:
         data = sent_resource(components, resource, partial=True, lid=True)
         schema = _operation("update", {"data": data, **_targets(components, resource)})

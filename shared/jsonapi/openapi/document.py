@@ -47,6 +47,7 @@ def describe(registry: Registry, *, etag: bool = True) -> dict[str, Any]:
     # No operation refers to 405, which is the answer to methods that a path does not have.
     error_response(components, 405)
     paths: dict[str, Any] = {}
+    # A type without a path appears in documents of others only, which describe it themselves.
     for resource in registry.by_type.values():
         if resource.path is not None:
             paths |= dict(_Paths(components, resource).items())

@@ -25,6 +25,7 @@ def _links(components: Components, kind: str) -> Schema:
         links |= {"first": URI, "prev": NULLABLE_URI, "next": NULLABLE_URI, "last": URI}
     # `last` needs the number of all rows, which is counted only when `page[count]` asks for it.
     required = [name for name in links if name != "last"]
+    # Under the profile `self` is an object with the media type, and `first` may be left out.
     if kind == "Cursor":
         links["self"] = link_object(components)
         required.remove("first")

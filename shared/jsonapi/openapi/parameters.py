@@ -35,6 +35,7 @@ def include_paths(
     components: Components, resource: Resource, depth: int = MAX_INCLUDE_DEPTH
 ) -> Iterator[tuple[str, Resource]]:
     """Yield (path, the type at its end) for every path that may be included."""
+    # Types refer to each other in circles, so only the depth ends this.
     for link in resource.relationships:
         if not link.is_local:
             continue
@@ -49,6 +50,7 @@ def _to_one_paths(
     components: Components, resource: Resource, depth: int = MAX_INCLUDE_DEPTH
 ) -> Iterator[tuple[str, Resource]]:
     """Yield (prefix, type) for this type and all that to-one relationships lead to."""
+    # Paths of filters and sorts may be as long as those of includes.
     yield "", resource
     for link in resource.relationships:
         if depth and link.is_local and not link.to_many:
@@ -145,6 +147,7 @@ def page_parameters(components: Components, *, maximum: int = MAX_SIZE) -> Itera
     number = {"type": "integer", "minimum": 1, "maximum": MAX_OFFSET, "default": 1}
     yield _query(components, "PageNumber", "page[number]", number)
     size = {"type": "integer", "minimum": 1, "maximum": maximum}
+    # Two different parameters need two names among the components.
     name = "PageSize" if maximum == MAX_SIZE else "LinkagePageSize"
     yield _query(components, name, "page[size]", size)
     yield _query(
@@ -172,6 +175,7 @@ def header_parameter(
     components: Components, name: str, schema: Schema, *, required: bool = False, about: str
 ) -> Schema:
     member = {"name": name, "in": "header", "schema": schema, "description": about}
+    # The same header is required by some operations only, so it has two components.
     key = pascal(name) if not required else f"Required{pascal(name)}"
     return components.add("parameters", key, member | ({"required": True} if required else {}))
 

@@ -132,6 +132,8 @@ def sent_resource(
         members["lid"] = STRING
     _add_relationships(components, resource, members, required, partial=partial)
     schema: Schema = {"type": "object", "required": required, "properties": members}
+    # A PATCH has the id. An operation may have a lid in its place, of a resource that an earlier
+    # operation of the same request creates.
     if partial and lid:
         schema["oneOf"] = [{"required": ["id"]}, {"required": ["lid"]}]
     part = ("Update" if partial else "Create") + ("Operation" if lid else "")

@@ -22,7 +22,7 @@ async def write_links(
     the viewer may not link to, and the error of a constraint that the change breaks.
     """
     target = writer.registry.target(link)
-    # Taking away what is not there is no mistake (checklist 95), so DELETE needs no check.
+    # Removing a target that is not linked is not an error (checklist 95): DELETE checks nothing.
     if method != "DELETE":
         await check_target_of(writer, link, ids, pointer)
     write = _change_table if link.table is not None else _change_inverse
@@ -71,7 +71,7 @@ async def _change_table(
         statement = delete(link.table).where(columns[link.parent] == row_id, gone, *fixed)
         await writer.session.execute(statement)
     if method != "DELETE" and ids:
-        # Adding what is there already is no mistake (checklist 94).
+        # Adding a target that is linked already is not an error (checklist 94).
         rows = [{link.parent: row_id, link.child: each, **link.fixed} for each in ids]
         added = postgresql.insert(link.table).values(rows).on_conflict_do_nothing()
         await writer.session.execute(added)
