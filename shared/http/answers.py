@@ -33,7 +33,7 @@ class AnswerWatch:
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Begin to watch: the buffer of the transport is full."""
+        """Start watching: the buffer of the transport is full."""
         waiting = self.config.unsent
         waiting[self] = self._unsent()
         self._time_check()
@@ -42,7 +42,7 @@ class AnswerWatch:
             next(iter(waiting))._cut("too many bytes wait for slow clients")
 
     def stop(self) -> None:
-        """Stop to watch: the client has read what waited for it, or is gone."""
+        """Stop watching: the client has read all that waited for it, or is gone."""
         self.config.unsent.pop(self, None)
         if self._timer is not None:
             self._timer.cancel()

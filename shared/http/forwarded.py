@@ -117,8 +117,8 @@ def _take_over(
 def check_deadline() -> None:
     """Raise GatewayTimeout if the deadline of this request has passed.
 
-    It is called before each statement. One that has begun is not interrupted: DATABASE_TIMEOUT_S
-    bounds it.
+    It is called before each statement and each COMMIT. A statement that has begun is not
+    interrupted: DATABASE_TIMEOUT_S bounds it.
     """
     deadline = deadline_var.get()
     if deadline is not None and asyncio.get_running_loop().time() >= deadline:

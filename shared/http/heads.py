@@ -12,7 +12,7 @@ _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+;=%:\[\]-]*+\Z")
 
 
 def head_error(method: bytes, version: str, headers: Iterable[RawHeader]) -> JSONAPIError | None:
-    """The error of a head that no app should see, or None.
+    """Return the error for a head that no app should see, or None.
 
     400 for a Host that is missing, repeated or malformed (RFC 9112 §3.2), 501 for CONNECT and
     for any transfer coding but chunked (§6.1). The parser has refused two lengths already, and

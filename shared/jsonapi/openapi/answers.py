@@ -70,7 +70,7 @@ def header(components: Components, name: str) -> Schema:
 
 
 def etag(components: Components, name: str) -> Schema:
-    """The reference to an ETag: of one resource, of a page, or of what may be null."""
+    """Add one of ETAGS to the headers of answers, and return the reference to it."""
     description, pattern = ETAGS[name]
     schema = {"type": "string", "pattern": pattern}
     member = {"description": description, "required": components.etag, "schema": schema}
