@@ -1,6 +1,6 @@
 """Request documents, validated against the declarations: all violations are in one answer."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -88,13 +88,21 @@ class BodyReader:
             detail = f"The id must be {row_id!r}, as in the URL."
             raise Conflict(detail, source={"pointer": "/data/id"})
 
-    def _object(self, data: dict[str, Any], name: str) -> dict[str, Any]:
-        by_wire = data.get(name, {})
-        if not isinstance(by_wire, dict):
+    def _object(self, data: dict[str, Any], what: str, known: Container[str]) -> dict[str, Any]:
+        """The known members of `attributes` or `relationships`; an error for each other one."""
+        name = f"{what}s"
+        given = data.get(name, {})
+        if not isinstance(given, dict):
             self._add(BadRequest, f"`{name}` must be an object.", f"/data/{name}")
             return {}
         # Members that begin with @ are ignored (checklist 49).
-        return {key: value for key, value in by_wire.items() if not key.startswith("@")}
+        unknown = [wire for wire in given if wire not in known and wire[:1] != "@"]
+        for wire in unknown[:MAX_ERRORS]:
+            detail = f"{self.resource.type} has no {what} {wire!r}."
+            self._add(UnprocessableContent, detail, f"/data/{name}/{escape(wire)}")
+        # There may be a hundred thousand of them, so no text is made for those not shown.
+        self.more += max(0, len(unknown) - MAX_ERRORS)
+        return {wire: value for wire, value in given.items() if wire in known}
 
     def _add(self, error: type[Any], detail: str, pointer: str) -> None:
         self._append(error(detail, source={"pointer": pointer}))
@@ -105,23 +113,11 @@ class BodyReader:
         else:
             self.more += 1
 
-    def _add_unknown(self, what: str, wire: str) -> None:
-        if len(self.errors) < MAX_ERRORS:
-            detail = f"{self.resource.type} has no {what} {wire!r}."
-            self._add(UnprocessableContent, detail, f"/data/{what}s/{escape(wire)}")
-        else:
-            # A body may have a hundred thousand unknown names, so no text is made for those that
-            # the answer does not show.
-            self.more += 1
-
     def _attributes(self, data: dict[str, Any], *, partial: bool) -> Iterator[tuple[str, Any]]:
         given = set()
         by_wire = {self.registry.names.wire(a.name): a for a in self.resource.fields.values()}
-        for wire, value in self._object(data, "attributes").items():
-            attribute = by_wire.get(wire)
-            if attribute is None:
-                self._add_unknown("attribute", wire)
-                continue
+        for wire, value in self._object(data, "attribute", by_wire).items():
+            attribute = by_wire[wire]
             pointer = f"/data/attributes/{escape(wire)}"
             if self._may_set(attribute, pointer):
                 given.add(attribute.name)
@@ -170,15 +166,12 @@ class BodyReader:
     def _relationships(
         self, data: dict[str, Any], *, partial: bool
     ) -> Iterator[tuple[str, list[int]]]:
-        given = self._object(data, "relationships")
         by_wire = {
             self.registry.names.wire(link.name): link for link in self.resource.relationships
         }
+        given = self._object(data, "relationship", by_wire)
         for wire, value in given.items():
-            link = by_wire.get(wire)
-            if link is None:
-                self._add_unknown("relationship", wire)
-                continue
+            link = by_wire[wire]
             pointer = f"/data/relationships/{escape(wire)}"
             if not (link.writable or (link.required and link.is_column and not partial)):
                 self._add(Forbidden, "This relationship cannot be set here.", pointer)
