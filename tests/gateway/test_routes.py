@@ -44,6 +44,19 @@ def test_operations_on_a_path_belong_to_the_service_of_the_path() -> None:
     assert set(TYPES.values()) == set(PATHS.values())
 
 
+@pytest.mark.parametrize("below", ["", "/1", "/1/relationships/event"])
+@pytest.mark.parametrize("path", ["/v1/faq-types", "/v1/faq_types"])
+def test_a_collection_is_found_in_both_spellings_alone_and_below_an_event(
+    path: str, below: str
+) -> None:
+    assert service_of(path + below) == "faq"
+    nested = path.replace("/v1/", "/v1/events/1/")
+    assert service_of(nested) == "faq"
+    assert service_of(nested.replace("/1/", "/1/relationships/")) == "faq"
+    assert service_of(f"{nested}/1") == "events"
+    assert service_of("/v1/events/1/users") == "events"
+
+
 @pytest.mark.parametrize(
     ("path", "raw_path"),
     [
