@@ -12,11 +12,13 @@ from shared.jsonapi.resource import Registry
 from shared.migrations import database_checks
 from shared.settings import Settings, get_settings
 
+RESOURCES = (EVENT, USER)
+
 
 def build_app(settings: Settings | None = None) -> FastAPI:
     """The app of one process."""
     settings = settings or get_settings()
-    registry = Registry([EVENT, USER], dasherize=settings.dasherize_api)
+    registry = Registry(RESOURCES, dasherize=settings.dasherize_api)
     return create_app(
         "events",
         settings=settings,

@@ -91,6 +91,11 @@ def _run_with(event_id: InstrumentedAttribute[Any]) -> UserPredicate:
     return rule
 
 
+def _event(event_id: InstrumentedAttribute[Any]) -> Relationship:
+    """The event that a row belongs to for good; its readers are those of the row."""
+    return Relationship(name="event", target="event", required=True, implied=True, column=event_id)
+
+
 def _readable_faq(viewer: Viewer) -> ColumnElement[bool]:
     return Faq.deleted_at.is_(None) & _seen_with(Faq.event_id)(viewer)
 
@@ -122,9 +127,7 @@ FAQ = Resource(
     path="faqs",
     sort="position",
     relationships=(
-        Relationship(
-            name="event", target="event", required=True, implied=True, column=Faq.event_id
-        ),
+        _event(Faq.event_id),
         Relationship(
             name="faq_type",
             target="faq-type",
@@ -149,9 +152,7 @@ FAQ_TYPE = Resource(
     path="faq-types",
     sort="position",
     relationships=(
-        Relationship(
-            name="event", target="event", required=True, implied=True, column=FaqType.event_id
-        ),
+        _event(FaqType.event_id),
         Relationship(
             name="faqs", target="faq", to_many=True, writable=True, inverse=Faq.faq_type_id
         ),

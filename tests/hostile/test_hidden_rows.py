@@ -14,6 +14,7 @@ from zlib import crc32
 import httpx
 import pytest
 
+from gateway.routes import route_of
 from tests import hidden_rows
 from tests.client import MEDIA_TYPE, Account, Client
 from tests.hidden_rows import (
@@ -215,9 +216,10 @@ def links_in(node: Any) -> Iterator[str]:
 
 async def follow(states: States, by: Account | None, path: str) -> httpx.Response:
     """The answer of the service that the gateway would ask."""
-    parts = path.partition("?")[0].split("/")
-    service = "faq" if {"faqs", "faq-types"} & set(parts) else "events"
-    return await states.full[service].get(path, by=by)
+    bare = path.partition("?")[0]
+    route = route_of(bare, bare.encode())
+    assert route, path
+    return await states.full[route.service].get(path, by=by)
 
 
 @pytest.mark.parametrize("is_signed_in", [False, True])

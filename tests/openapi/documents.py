@@ -3,8 +3,8 @@
 from typing import Any
 
 from services.auth.resources import user_resource
-from services.events import resources as events
-from services.faq import resources as faq
+from services.events import app as events
+from services.faq import app as faq
 from services.search.api.openapi import describe_search
 from shared.jsonapi.openapi import describe
 from shared.jsonapi.resource import Registry
@@ -13,8 +13,8 @@ from shared.jsonapi.resource import Registry
 def registries(*, dasherize: bool = True) -> dict[str, Registry]:
     types = {
         "auth": [user_resource(verify_on_sign_up=True)],
-        "events": [events.EVENT, events.USER],
-        "faq": [faq.FAQ, faq.FAQ_TYPE, faq.EVENT],
+        "events": events.RESOURCES,
+        "faq": faq.RESOURCES,
     }
     return {name: Registry(found, dasherize=dasherize) for name, found in types.items()}
 

@@ -7,7 +7,8 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import ColumnElement, false
 
-from services.faq.resources import EVENT, FAQ, FAQ_TYPE
+from services.faq.app import RESOURCES
+from services.faq.resources import FAQ, FAQ_TYPE
 from shared.app import create_app
 from shared.auth import Viewer
 from shared.db import database_lifespan
@@ -29,7 +30,8 @@ async def service(apps: dict[str, FastAPI], settings: Settings) -> AsyncIterator
     links = {**FAQ.links, "faq_type": replace(FAQ.links["faq_type"], implied=False)}
     faq = replace(FAQ, relationships=tuple(links.values()))
     kind = replace(FAQ_TYPE, readable=_readable, opened=None)
-    registry = Registry([faq, kind, EVENT], dasherize=True)
+    others = [each for each in RESOURCES if each not in (FAQ, FAQ_TYPE)]
+    registry = Registry([faq, kind, *others], dasherize=True)
     app = create_app(
         "faq",
         settings=settings,

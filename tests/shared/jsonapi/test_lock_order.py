@@ -13,8 +13,9 @@ import pytest
 from fastapi import FastAPI
 
 from services.events.app import build_app as build_events
+from services.faq.app import RESOURCES
 from services.faq.app import build_app as build_faq
-from services.faq.resources import EVENT, FAQ, FAQ_TYPE
+from services.faq.resources import FAQ
 from shared.jsonapi.resource import Registry
 from shared.settings import Settings
 from tests.client import MEDIA_TYPE, Account, Client
@@ -192,4 +193,4 @@ async def test_whoever_gave_an_event_away_changes_it_no_more(
 def test_sides_that_belong_to_nothing_in_common_are_refused_at_the_start() -> None:
     alone = replace(FAQ, relationships=[FAQ.links["faq_type"]])
     with pytest.raises(ValueError, match=r"faq-type\.faqs: .* locked"):
-        Registry([alone, FAQ_TYPE, EVENT], dasherize=True)
+        Registry([alone, *(each for each in RESOURCES if each is not FAQ)], dasherize=True)

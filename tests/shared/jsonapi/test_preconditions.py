@@ -10,7 +10,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from services.faq.resources import EVENT, FAQ, FAQ_TYPE
+from services.faq.app import RESOURCES
+from services.faq.resources import FAQ
 from shared.app import create_app
 from shared.db import database_lifespan
 from shared.jsonapi.http.routes import resource_routes
@@ -157,7 +158,8 @@ async def faq_client(
 ) -> AsyncIterator[Client]:
     """A faq service of its own, whose faqs have this precondition policy."""
     faq = replace(FAQ, precondition=policy)
-    registry = Registry([faq, FAQ_TYPE, EVENT], dasherize=settings.dasherize_api)
+    resources = [faq if each is FAQ else each for each in RESOURCES]
+    registry = Registry(resources, dasherize=settings.dasherize_api)
     app = create_app(
         "faq",
         settings=settings,
