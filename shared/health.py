@@ -78,8 +78,8 @@ class Check:
             if not passed:
                 failure = CheckFailedError(f"{self.name}: {output}")
         except Exception as error:
-            logger.warning("health check failed", extra={"checker": self.name}, exc_info=error)
             passed, output, failure = False, self.away or _summary(error), error
+        self._log_change(passed, output, failure)
         self._note(failure)
         now = time.time()
         expires = now + (TTL_PASSED_S if passed else TTL_FAILED_S)
@@ -91,6 +91,17 @@ class Check:
             "timestamp": now,
             "expires": expires,
         }
+
+    def _log_change(self, passed: bool, output: str, failure: Exception | None) -> None:
+        """Log an outcome that differs from the one before; a new check is taken to pass."""
+        if passed == self._result.get("passed", True):
+            return
+        message = "health check passes again" if passed else "health check failed"
+        # A failure that the checker itself states has no traceback to show.
+        error = None if isinstance(failure, CheckFailedError) else failure
+        # The end of a failure is a warning too, so that a log of warnings does not leave it open.
+        extra = {"checker": self.name, "output": output}
+        logger.warning(message, extra=extra, exc_info=error)
 
     def _note(self, failure: Exception | None) -> None:
         """Report a failure once until the check passes again; an outage is reported for all."""

@@ -1,7 +1,8 @@
 """What every process does: unexpected errors, health, documents of the API, naming."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import logging
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import httpx
@@ -100,6 +101,28 @@ async def test_checks_run_once_at_a_time_and_are_cached() -> None:
     one = Check("one", check)
     await asyncio.gather(*(one.result() for _ in range(10)))
     assert runs == 1
+
+
+async def test_a_check_logs_a_changed_outcome_once(caplog: pytest.LogCaptureFixture) -> None:
+    outcomes: Iterator[bool | Exception] = iter(
+        [True, False, False, ValueError("secret"), True, True]
+    )
+
+    async def check() -> tuple[bool, str]:
+        outcome = next(outcomes)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome, "as it is"
+
+    one = Check("one", check)
+    with caplog.at_level(logging.INFO, logger="shared.health"):
+        for _ in range(6):
+            await one.result(max_age_s=0)
+    logged = [(each.levelname, each.message, vars(each)["output"]) for each in caplog.records]
+    assert logged == [
+        ("WARNING", "health check failed", "as it is"),
+        ("WARNING", "health check passes again", "as it is"),
+    ]
 
 
 async def test_every_service_is_healthy_and_describes_itself(apps: dict[str, FastAPI]) -> None:
