@@ -1,6 +1,6 @@
 # Every task of the project; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help .venv run import migrate rebuild admin test check format lint types imports lock clean
+.PHONY: help .venv run import migrate revision rebuild admin test check format lint types imports lock clean
 
 PYTHON ?= python3
 UV := .venv/bin/uv
@@ -33,6 +33,10 @@ import: .venv/.installed ## Import conferences into the running system: FILE=con
 
 migrate: .venv/.installed ## Bring the running system's database to the head; make run does it too
 	@$(BIN)/python -m dev.inside shared.migrations upgrade
+
+revision: .venv/.installed ## Write a migration of what changed in the models: MESSAGE="faq sponsors"
+	@test -n "$(MESSAGE)" || { echo 'Say what changes: make revision MESSAGE="faq sponsors"'; exit 2; }
+	@$(BIN)/python -m dev.revision "$(MESSAGE)" $(ARGS)
 
 rebuild: .venv/.installed ## Rebuild the running system's search index, with a progress bar
 	@$(BIN)/python -m dev.inside services.search rebuild

@@ -4,6 +4,10 @@ import asyncio
 import sys
 
 from alembic import context
+from alembic.autogenerate import renderers
+from alembic.autogenerate.api import AutogenContext
+from alembic.operations.ops import CreateTableOp, MigrateOperation, MigrationScript
+from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
@@ -20,6 +24,8 @@ from shared.settings import Settings
 SCHEMAS = {"auth", "events", "faq", "search"}
 UPGRADE_LOCK = 7_254_001
 ASK_S = 0.5
+# The triggers that a new table gets, by the columns that they keep (0001_roles_and_schemas.py).
+TRIGGERS = {"version": "raise_version", "updated_at": "touch_updated_at"}
 SESSION = {
     # A migration that does not get its lock soon gives way to those who wait behind it.
     "lock_timeout": "5s",
@@ -44,6 +50,38 @@ def include_object(
     return not (is_of_search or (type_ == "table" and item.info.get("is_view")))
 
 
+class CreateTriggerOp(MigrateOperation):
+    """A trigger of a new table, as a migration that is being written spells it."""
+
+    def __init__(self, trigger: str, table: str) -> None:
+        self.trigger, self.table = trigger, table
+
+
+@renderers.dispatch_for(CreateTriggerOp)
+def render_trigger(autogen_context: AutogenContext, op: CreateTriggerOp) -> str:
+    create = f"CREATE TRIGGER {op.trigger} BEFORE UPDATE ON {op.table} "
+    execute = f"FOR EACH ROW EXECUTE FUNCTION public.{op.trigger}()"
+    return f'op.execute(\n"{create}"\n"{execute}"\n)'
+
+
+def add_triggers(
+    migration: MigrationContext, revisions: object, scripts: list[MigrationScript]
+) -> None:
+    """Give the new tables of a migration what models cannot say.
+
+    Grants need no line: the role of a service has default privileges in its schema.
+    """
+    for script in scripts:
+        for upgrade in script.upgrade_ops_list:
+            tables = [op for op in upgrade.ops if isinstance(op, CreateTableOp)]
+            upgrade.ops += [
+                CreateTriggerOp(trigger, f"{op.schema}.{op.table_name}")
+                for op in tables
+                for column, trigger in TRIGGERS.items()
+                if column in op.to_table().columns
+            ]
+
+
 def migrate(connection: Connection) -> None:
     context.configure(
         connection=connection,
@@ -53,6 +91,7 @@ def migrate(connection: Connection) -> None:
         include_object=include_object,
         compare_server_default=False,
         transaction_per_migration=True,
+        process_revision_directives=add_triggers,
     )
     revisions = context.get_context().get_current_heads()
     connection.commit()

@@ -1,4 +1,8 @@
-"""${message}"""
+<%
+def statements(operations):
+    lines = [line for line in operations.splitlines() if "# ###" not in line]
+    return "\n".join(lines).strip() or "pass"
+%>"""${message[:1].upper() + message[1:].rstrip(".")}."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,8 +12,8 @@ down_revision = ${repr(down_revision)}
 
 
 def upgrade() -> None:
-    ${upgrades if upgrades else "pass"}
+    ${statements(upgrades or "")}
 
 
 def downgrade() -> None:
-    ${downgrades if downgrades else "pass"}
+    ${statements(downgrades or "")}

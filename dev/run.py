@@ -10,8 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,6 +24,7 @@ from dev.folders import ROOT
 from dev.inside import environment_file
 from dev.logs import Tail, show_new_lines
 from dev.processes import PROCESSES, Process
+from dev.readiness import wait_until_ready
 from dev.servers import Server, is_listening, start, wait_until
 from dev.stores.start import Stores, start_stores
 
@@ -139,19 +138,11 @@ def start_process(process: Process, env: dict[str, str], data: Path, offset: int
             wait_until(server, lambda: True, READY_S)
         else:
             url = f"http://127.0.0.1:{process.port + offset}/readyz"
-            wait_until(server, lambda: _is_ready(url), READY_S)
+            wait_until_ready(server, url, READY_S)
     except BaseException:
         server.stop()
         raise
     return server
-
-
-def _is_ready(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=3) as answer:  # noqa: S310 - our own loopback
-            return bool(answer.status == 200)
-    except OSError:
-        return False
 
 
 def show(stores: Stores, data: Path, offset: int) -> None:
@@ -203,6 +194,10 @@ def run(data: Path, offset: int, *, verbose: bool) -> None:
     with ExitStack() as stack:
         say("Starting the stores …")
         stores = stack.enter_context(start_stores(data, given))
+        # Before anything is ready: a missing migration is written and run while processes wait.
+        file = environment_file(data)
+        file.write_text(json.dumps(stores.environment()))
+        stack.callback(file.unlink, missing_ok=True)
         env = environment(stores, data, offset)
         run_once("The signing key", ["services.auth", "new-key", str(data / "jwt")], env)
         say("Migrating …")
@@ -215,9 +210,6 @@ def run(data: Path, offset: int, *, verbose: bool) -> None:
         for process in PROCESSES:
             servers.append(start_process(process, env, data, offset))
             stack.callback(servers[-1].stop)
-        file = environment_file(data)
-        file.write_text(json.dumps(stores.environment()))
-        stack.callback(file.unlink, missing_ok=True)
         show(stores, data, offset)
         watch(servers, stores, verbose=verbose)
 

@@ -134,8 +134,17 @@ def _locked(file: Path | None, name: str) -> Iterator[tuple[int, ...]]:
         yield (lock.fileno(),)
 
 
-def wait_until(server: Server, is_ready: Callable[[], bool], timeout_s: float) -> None:
-    """Return when the server is ready; DevError with its last words when it will not be."""
+def wait_until(
+    server: Server,
+    is_ready: Callable[[], bool],
+    timeout_s: float,
+    *,
+    reason: Callable[[], str] = lambda: "",
+) -> None:
+    """Return when the server is ready.
+
+    Raises DevError with its last words if it ends, and with `reason` if it takes too long.
+    """
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if server.process.poll() is not None:
@@ -145,4 +154,5 @@ def wait_until(server: Server, is_ready: Callable[[], bool], timeout_s: float) -
         if is_ready():
             return
         time.sleep(0.05)
-    raise DevError(f"{server.name} was not ready after {timeout_s:.0f} s (log: {server.log})")
+    why = f": {reason()}" if reason() else ""
+    raise DevError(f"{server.name} was not ready after {timeout_s:.0f} s{why} (log: {server.log})")

@@ -12,7 +12,7 @@ from pathlib import Path
 import asyncpg
 from alembic import command
 from alembic.config import Config
-from alembic.script import ScriptDirectory
+from alembic.script import Script, ScriptDirectory
 from alembic.util import CommandError
 from fastapi import FastAPI
 from sqlalchemy import inspect, select, text
@@ -134,11 +134,13 @@ def main() -> None:
     arguments = parser.parse_args()
     argument = str(getattr(arguments, "revision", None) or getattr(arguments, "message", ""))
     try:
-        run_command(get_settings(), arguments.command, argument)
+        written = run_command(get_settings(), arguments.command, argument)
     except CommandError as error:
         sys.exit(f"Migrations failed: {error}")
     except (OSError, SQLAlchemyError, asyncpg.PostgresError, ValueError) as error:
         sys.exit(f"Migrations failed: {_reason(error)}")
+    if written:
+        sys.stdout.write(f"{written}\n")
 
 
 def _reason(error: Exception) -> str:
@@ -156,8 +158,8 @@ def _reason(error: Exception) -> str:
     return describe(error)
 
 
-def run_command(settings: Settings, name: str, argument: str = "") -> None:
-    """Carry out one command of the command line."""
+def run_command(settings: Settings, name: str, argument: str = "") -> Path | None:
+    """Carry out one command of the command line; `revision` returns the file that it wrote."""
     config = alembic_config(settings)
     config.attributes["command"] = name
     match name:
@@ -170,7 +172,10 @@ def run_command(settings: Settings, name: str, argument: str = "") -> None:
             command.check(config)
         case "revision":
             number = f"{len(list((ROOT / 'alembic/versions').glob('*.py'))) + 1:04}"
-            command.revision(config, argument, autogenerate=True, rev_id=number)
+            script = command.revision(config, argument, autogenerate=True, rev_id=number)
+            assert isinstance(script, Script)
+            return Path(script.path)
+    return None
 
 
 if __name__ == "__main__":

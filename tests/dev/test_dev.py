@@ -1,12 +1,15 @@
 """What `make run` says when it cannot: one line, no traceback, nothing left running."""
 
 import asyncio
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import asyncpg
 import pytest
@@ -14,6 +17,7 @@ import pytest
 from dev.errors import DevError
 from dev.folders import ROOT
 from dev.logs import Tail, show_new_lines
+from dev.readiness import wait_until_ready
 from dev.servers import start
 from dev.stores.postgres import start_postgres
 
@@ -112,6 +116,38 @@ def test_data_is_used_by_one_run_at_a_time(
 def test_a_program_that_cannot_be_started_is_named(tmp_path: Path) -> None:
     with pytest.raises(DevError, match=r"Java could not be started: .*/no-java"):
         start("Java", [tmp_path / "no-java"], log=tmp_path / "log")
+
+
+def test_a_process_that_is_not_ready_names_its_failed_checks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = [
+        {"checker": "health_check_db", "output": "database ok", "passed": True},
+        {"checker": "health_check_migrations", "output": "Sponsor out of date", "passed": False},
+    ]
+
+    class NotReady(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(503)
+            self.end_headers()
+            self.wfile.write(json.dumps({"status": "failure", "results": results}).encode())
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    server = start("faq", ["sleep", "60"], log=tmp_path / "faq.log")
+    with ThreadingHTTPServer(("127.0.0.1", 0), NotReady) as readyz:
+        Thread(target=readyz.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{readyz.server_port}/readyz"
+        why = "faq was not ready after 1 s: health_check_migrations: Sponsor out of date"
+        with pytest.raises(DevError, match=why):
+            wait_until_ready(server, url, 1)
+        readyz.shutdown()
+    server.stop()
+    said = capsys.readouterr().out
+    assert said.count("faq is not ready yet: health_check_migrations: Sponsor out of date") == 1
+    assert "make revision" in said
+    assert "health_check_db" not in said
 
 
 def test_the_terminal_shows_warnings_and_tracebacks_in_whole_lines(
