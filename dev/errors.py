@@ -1,5 +1,5 @@
-"""What stops a development command: one line that says what to do, and no traceback."""
+"""The error that ends a development command with one line for the developer, no traceback."""
 
 
 class DevError(Exception):
-    """Its text is the whole message."""
+    """Its text says what is wrong and what to do; nothing else is printed."""

@@ -1,4 +1,7 @@
-"""Where stores keep data and programs: in the project, unless their user cannot get there."""
+"""Where stores keep their data and programs: in the project, if their user can enter it.
+
+PostgreSQL and Elasticsearch refuse to run as root, so root starts them as another user.
+"""
 
 import hashlib
 import os
@@ -14,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def cache_folder() -> Path:
-    """Downloads that outlive a clone: in the user's cache, or the system's when we are root."""
+    """Where all clones keep downloads: in the cache of the user, for root in that of the system."""
     if unprivileged() is not None:
         return Path("/var/cache/almanac")
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "almanac"
@@ -22,7 +25,7 @@ def cache_folder() -> Path:
 
 @contextmanager
 def open_to_others() -> Iterator[None]:
-    """Folders made here can be entered by the unprivileged user, whatever our umask is."""
+    """Make folders that the unprivileged user can enter, whatever our umask is."""
     before = os.umask(0o022)
     try:
         yield
@@ -39,9 +42,9 @@ def is_reachable(folder: Path) -> bool:
 
 
 def store_folder(data: Path, name: str) -> Path:
-    """The folder of one store below `data`, owned by the user it runs as.
+    """Make and return the folder of one store below `data`, owned by the user it runs as.
 
-    As root in a place closed to others it lies in /var/lib/almanac instead, which is said.
+    If that user cannot enter `data`, the folder is in /var/lib/almanac, and a line says so.
     """
     folder = data / name
     if not is_reachable(data):
@@ -61,18 +64,19 @@ def _elsewhere(data: Path) -> Path:
 
 
 def remove_data(data: Path) -> None:
-    """Remove everything that stores keep for `data`, wherever it lies."""
+    """Remove all data of stores for `data`, also what is kept outside of it."""
     for folder in (data, _elsewhere(data)):
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def reachable_copy(site: Path, pattern: str, name: str) -> Path:
-    """The folder of installed packages, or a copy of those needed where others cannot enter."""
+    """The folder of installed packages, or a copy of some of them if others cannot enter it."""
     if is_reachable(site):
         return site
     copy = cache_folder() / name
     if not copy.exists():
         print(f"Copying {name} to {copy}: its user cannot enter {sys.prefix}.")
+        # Renamed when it is complete, so that a killed run leaves no half of a copy.
         partial = copy.with_name(f"{name}.{os.getpid()}")
         with open_to_others():
             partial.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Runs a command of the project with the stores of the running system: `make rebuild` does."""
+"""Runs a command of the project with the stores of the running system, as `make rebuild` does."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from dev.folders import ROOT
 
 
 def environment_file(data: Path) -> Path:
-    """Where `make run` writes down the addresses of its stores."""
+    """The file in which `make run` keeps the addresses of its stores while it runs."""
     return data / "environment.json"
 
 

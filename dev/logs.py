@@ -1,4 +1,4 @@
-"""What the processes log, shown in the terminal: warnings and worse, or everything."""
+"""Shows the logs of the processes in the terminal: warnings and errors, or everything."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ QUIET = {"DEBUG", "INFO"}
 
 @dataclass
 class Tail:
-    """Follows the log of one server; whole lines only."""
+    """Follows the log of one server, by whole lines."""
 
     server: Server
     position: int
@@ -26,7 +26,7 @@ class Tail:
 
 
 def show_new_lines(tails: list[Tail], *, verbose: bool) -> None:
-    """Print what was logged since the last call, each line after the name of its process."""
+    """Print the lines that are new since the last call, after the names of their processes."""
     for tail in tails:
         for line in tail.new_lines():
             if verbose or _is_notable(line):
@@ -34,7 +34,7 @@ def show_new_lines(tails: list[Tail], *, verbose: bool) -> None:
 
 
 def _is_notable(line: str) -> bool:
-    """A line that is not our JSON is a traceback, or something nobody foresaw."""
+    """Whether to show the line: a warning, an error, or not our JSON, such as a traceback."""
     try:
         record = orjson.loads(line)
     except orjson.JSONDecodeError:

@@ -1,4 +1,4 @@
-"""The processes of Almanac: the same names here, in compose and in the manifests."""
+"""The processes of Almanac, with the same names as in docker-compose.yml and k8s/."""
 
 import sys
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Process:
-    """One process: its port where it has one, and the module that runs it."""
+    """One process: the module that runs it, and its port if it has one."""
 
     name: str
     port: int | None
@@ -21,7 +21,7 @@ def _service(name: str, port: int, module: str) -> Process:
     return Process(name, port, ("shared.server", module))
 
 
-# In the order of starting: what others ask comes first, what clients ask comes last.
+# In the order in which they start: each comes after the processes that it asks.
 PROCESSES = (
     _service("auth", 8004, "services.auth.app"),
     _service("events", 8001, "services.events.app"),

@@ -1,4 +1,4 @@
-"""Waits for a process to become ready, and says which of its health checks fail meanwhile."""
+"""Waits until a process is ready, and prints the health checks that keep it from that."""
 
 import json
 import urllib.error
@@ -7,7 +7,7 @@ from http.client import HTTPException
 
 from dev.servers import Server, wait_until
 
-# What a developer can do about a failed check.
+# What a developer can do about a failed check, by its name.
 ADVICE = {
     "health_check_migrations": "If a model has no migration yet, write it with make revision "
     'MESSAGE="what changes", then say make migrate.',
@@ -15,7 +15,7 @@ ADVICE = {
 
 
 class Readiness:
-    """The readiness of one process; `failed` has the checks that failed when it was last asked."""
+    """Asks one process; `failed` has the checks that failed the last time."""
 
     def __init__(self, name: str, url: str) -> None:
         self.name, self.url = name, url
@@ -23,7 +23,7 @@ class Readiness:
         self._told: set[str] = set()
 
     def ask(self) -> bool:
-        """Whether it is ready; a check that fails is printed, once each."""
+        """Return whether it is ready; print each failure when it is first seen."""
         is_ready, results = _readyz(self.url)
         failed = [each for each in results if not each["passed"]]
         self.failed = [f"{each['checker']}: {each['output']}" for each in failed]
@@ -37,21 +37,22 @@ class Readiness:
         return is_ready
 
     def reason(self) -> str:
-        """The failed checks in a line; empty while it has not answered."""
+        """The failed checks in one line; empty if it did not answer."""
         return "; ".join(self.failed)
 
 
 def wait_until_ready(server: Server, url: str, timeout_s: float) -> None:
-    """Return when `url`, its /readyz, says so; DevError names the failed checks if it never does.
+    """Return when `url`, the /readyz of the process, says that it is ready.
 
-    They are printed while it is waited for as well, since some are mended from outside.
+    Failed checks are printed at once, since a developer may correct the cause while we wait.
+    Raises DevError, which names them, if the process ends or takes too long.
     """
     readiness = Readiness(server.name, url)
     wait_until(server, readiness.ask, timeout_s, reason=readiness.reason)
 
 
 def _readyz(url: str) -> tuple[bool, list[dict[str, str]]]:
-    """(whether it is ready, the results of its checks); none while it does not answer."""
+    """(whether it is ready, the results of its checks); no results if it does not answer."""
     try:
         with urllib.request.urlopen(url, timeout=3) as answer:  # noqa: S310 - our own loopback
             return answer.status == 200, []

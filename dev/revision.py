@@ -1,4 +1,4 @@
-"""Writes a migration of what changed in the models: `make revision`. It needs PostgreSQL alone."""
+"""Writes a migration for changed models: `make revision`. It needs PostgreSQL, no other store."""
 
 import argparse
 import asyncio
@@ -18,12 +18,19 @@ from dev.inside import environment_file
 from dev.run import check_given, run_once
 from dev.stores.postgres import start_postgres
 
+# The body of a migration for which Alembic found nothing to do.
 EMPTY = "def upgrade() -> None:\n    pass\n"
+LOST = "Can't locate revision"
+UNKNOWN = (
+    ". The development database is at a migration that this code does not have: it is on another "
+    "branch, or was deleted. Bring it back and run `python -m dev.inside shared.migrations "
+    "downgrade -1`, or stop `make run` and remove .local/postgres to start with an empty one."
+)
 
 
 @contextmanager
 def development_database(data: Path) -> Iterator[str]:
-    """The URL of the PostgreSQL of `make run`, or of one that runs until this is left."""
+    """Yield the URL of the PostgreSQL that `make run` uses, or of one that runs meanwhile."""
     url = os.environ.get("DATABASE_URL") or _running(data)
     if url:
         check_given({"DATABASE_URL": url})
@@ -39,7 +46,7 @@ def development_database(data: Path) -> Iterator[str]:
 
 
 def _running(data: Path) -> str | None:
-    """The URL that `make run` wrote down; None where it was killed and could not remove it."""
+    """The URL that `make run` uses; None if it does not run, or was killed and left its file."""
     try:
         url: str = json.loads(environment_file(data).read_text())["DATABASE_URL"]
         asyncio.run(_connect(url))
@@ -53,11 +60,14 @@ async def _connect(url: str) -> None:
 
 
 def write_revision(message: str, data: Path) -> Path:
-    """Bring the database to the head, then write what the models have beyond it."""
+    """Bring the database to the head, then write a migration with the difference to the models."""
     with development_database(data) as url:
         env = {**os.environ, "DATABASE_URL": url}
         run_once("Migrating", ["shared.migrations", "upgrade"], env)
-        said = run_once("The revision", ["shared.migrations", "revision", message], env)
+        try:
+            said = run_once("The revision", ["shared.migrations", "revision", message], env)
+        except DevError as error:
+            raise DevError(f"{error}{UNKNOWN if LOST in str(error) else ''}") from error
     path = Path(said.splitlines()[-1])
     _ruff("format", path)
     # An empty one keeps its imports, for the statements that a person writes.
@@ -71,21 +81,21 @@ def _ruff(*arguments: str | Path) -> None:
 
 
 def show(path: Path) -> None:
-    """What was written, and what a person does next."""
+    """Print what was written and what to do next."""
     print(f"Wrote {path.relative_to(ROOT)}.\n")
     if EMPTY in path.read_text():
         print(
-            "It is empty, since the models have nothing that the database lacks: write its "
-            "statements by hand,\nor, if you expected some, delete it and look whether "
-            "alembic/env.py imports your models.\n"
+            "It is empty, since the database has everything that the models declare. Write its "
+            "statements by hand.\nIf you expected some, delete it, and check that alembic/env.py "
+            "imports your models.\n"
         )
     print(f"""\
-Read it. A renamed column looks like a dropped and a new one, and Alembic sees neither views, nor
-changed data, nor grants to other services: add them, and what undoes them. A new table has its
-triggers for `version` and `updated_at`, and its service may use it without a grant. Then:
+Read it. Alembic takes a renamed column for a dropped and a new one, and it sees neither views,
+nor changes of data, nor grants to other services: add them, and what undoes them. New tables have
+their triggers for `version` and `updated_at`, and their own service needs no grant. Then:
 
-  make migrate                     while `make run` runs in another terminal; it does it at a start
-  make test ARGS='-k migrations'   goes up, down and up, compares with the models, finds triggers
+  make migrate                     if `make run` runs in another terminal; its start migrates too
+  make test ARGS='-k migrations'   upgrades, compares with the models, downgrades, checks triggers
   git add {path.relative_to(ROOT)}""")
 
 

@@ -1,4 +1,4 @@
-"""Starts everything on this machine, and stops everything again: `make run`."""
+"""Starts the whole system on this machine, and stops it in the end: `make run`."""
 
 import argparse
 import asyncio
@@ -36,7 +36,7 @@ def say(text: str) -> None:
 
 
 def check_ports(offset: int) -> None:
-    """DevError names the first port that is taken."""
+    """Raise DevError if something already listens on a port of ours."""
     for process in PROCESSES:
         if process.port is not None and is_listening(process.port + offset):
             raise DevError(
@@ -46,7 +46,7 @@ def check_ports(offset: int) -> None:
 
 
 def check_given(given: dict[str, str]) -> None:
-    """DevError names the first given store that does not answer."""
+    """Raise DevError if a store whose URL was given does not answer."""
     asked: dict[str, Callable[[str], object]] = {
         "DATABASE_URL": lambda url: asyncio.run(_connect(url)),
         "REDIS_URL": _ping,
@@ -65,7 +65,7 @@ def _try(name: str, url: str, ask: Callable[[str], object]) -> None:
         address = url.split("?")[0].rsplit("@", 1)[-1]  # without a password
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise DevError(
-            f"{name} was given, but nothing useful answers at {address} ({reason}). "
+            f"{name} is set, but the store at {address} does not answer as it should ({reason}). "
             "Correct it, or unset it to have a store started here."
         ) from error
 
@@ -80,7 +80,7 @@ def _ping(url: str) -> None:
 
 
 def run_once(name: str, arguments: list[str], env: dict[str, str]) -> str:
-    """Run a short command of ours; DevError holds its last words when it fails."""
+    """Run a short command of ours and return its output; raise DevError if it fails."""
     done = subprocess.run(
         [sys.executable, "-m", *arguments], env=env, cwd=ROOT, capture_output=True, text=True
     )
@@ -91,7 +91,7 @@ def run_once(name: str, arguments: list[str], env: dict[str, str]) -> str:
 
 
 def environment(stores: Stores, data: Path, offset: int) -> dict[str, str]:
-    """What every process is told; the keys go to auth alone."""
+    """The environment of every process; auth gets the signing keys in addition."""
     urls = {
         f"{process.name.upper()}_URL": f"http://127.0.0.1:{process.port + offset}"
         for process in PROCESSES
@@ -105,7 +105,7 @@ def environment(stores: Stores, data: Path, offset: int) -> dict[str, str]:
 
 
 def git_sha() -> str:
-    """The commit that runs; `unknown` outside a checkout, or without git."""
+    """The short hash of the commit; `unknown` outside of a checkout, or without git."""
     if shutil.which("git") is None:
         return "unknown"
     done = subprocess.run(
@@ -115,7 +115,7 @@ def git_sha() -> str:
 
 
 def cursor_secret(data: Path) -> str:
-    """The secret of search's cursors, made at the first start; then old cursors stay valid."""
+    """The secret that signs search cursors; it is made once, so that cursors outlive a restart."""
     file = data / "cursor-secret"
     if not file.exists():
         file.touch(mode=0o600)
@@ -134,6 +134,7 @@ def start_process(process: Process, env: dict[str, str], data: Path, offset: int
     server = start(process.name, process.command(offset), log=log, env=env, cwd=ROOT)
     try:
         if process.port is None:
+            # It has nothing to ask for readiness: a process that cannot start ends by itself.
             time.sleep(1)
             wait_until(server, lambda: True, READY_S)
         else:
@@ -146,7 +147,7 @@ def start_process(process: Process, env: dict[str, str], data: Path, offset: int
 
 
 def show(stores: Stores, data: Path, offset: int) -> None:
-    """The table of processes, and the first requests to try."""
+    """Print the table of processes, and some first requests to try."""
     say("\nAlmanac runs. Ctrl-C stops it.\n")
     rows = [(server.name, "") for server in stores.servers]
     rows += [(p.name, f"http://127.0.0.1:{p.port + offset}" if p.port else "") for p in PROCESSES]
@@ -155,8 +156,8 @@ def show(stores: Stores, data: Path, offset: int) -> None:
     for name, url in rows:
         say(f"  {name:<14} {url or urls.get(name, '(no port)')}")
     if not stores.elasticsearch_url:
-        say(f"\nSearch answers from PostgreSQL. {stores.reason}")
-    say(f"\nLogs: {data / 'log'}. Warnings are shown here; everything with --verbose.")
+        say(f"\nWithout Elasticsearch, PostgreSQL answers searches. {stores.reason}")
+    say(f"\nLogs: {data / 'log'}. Warnings are shown here, and everything with --verbose.")
     gateway = f"http://127.0.0.1:{8000 + offset}"
     body = (
         '{"data": {"type": "user", "attributes": {"email": "me@example.org", '
@@ -171,7 +172,7 @@ Try:
 
 
 def watch(servers: list[Server], stores: Stores, *, verbose: bool) -> None:
-    """Return only by an exception: DevError when something died."""
+    """Show logs until a process or store ends by itself, which raises DevError."""
     shown = [*servers, *(stores.servers if verbose else [])]
     tails = [Tail(server, server.log_start) for server in shown]
     while True:
@@ -187,14 +188,15 @@ def watch(servers: list[Server], stores: Stores, *, verbose: bool) -> None:
 
 
 def run(data: Path, offset: int, *, verbose: bool) -> None:
-    """Start everything in order, then watch it."""
+    """Start everything in order, then show the logs until Ctrl-C."""
     given = dict(os.environ)
     check_ports(offset)
     check_given(given)
     with ExitStack() as stack:
         say("Starting the stores …")
         stores = stack.enter_context(start_stores(data, given))
-        # Before anything is ready: a missing migration is written and run while processes wait.
+        # Other commands can use the stores from here on: while a process waits for a table,
+        # `make revision` and `make migrate` make it.
         file = environment_file(data)
         file.write_text(json.dumps(stores.environment()))
         stack.callback(file.unlink, missing_ok=True)

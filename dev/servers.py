@@ -1,4 +1,4 @@
-"""Child processes that end with us: started in order, stopped in reverse, never left behind."""
+"""Child processes that are never left behind: they are stopped, or end when we are killed."""
 
 import ctypes
 import fcntl
@@ -16,19 +16,21 @@ from pathlib import Path
 from dev.errors import DevError
 
 NOBODY = 65534
+# From linux/prctl.h: the signal that a process gets when its parent dies.
 PR_SET_PDEATHSIG = 1
+# How long to wait for the processes of a killed run to end.
 LOCK_S = 20
 COLOR = re.compile(r"\x1b\[[0-9;]*m")
 _libc = ctypes.CDLL(None, use_errno=True) if os.name == "posix" else None
 
 
 def unprivileged() -> int | None:
-    """The uid for servers that refuse to run as root; None where we are not root."""
+    """The uid for servers that refuse to run as root; None if we are not root."""
     return NOBODY if os.geteuid() == 0 else None
 
 
 def free_port() -> int:
-    """A port that was free a moment ago."""
+    """A port that is free at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -42,7 +44,7 @@ def is_listening(port: int) -> bool:
 
 @dataclass
 class Server:
-    """A running child with its log; `stop_signal` is how it ends in order."""
+    """A running child and its log; `stop_signal` asks it to shut down properly."""
 
     name: str
     process: subprocess.Popen[bytes]
@@ -60,7 +62,7 @@ class Server:
                 self.process.wait()
 
     def said(self) -> list[str]:
-        """What it logged since it started, without empty lines and colors."""
+        """The lines that it logged since its start, without empty ones and colors."""
         text = self.log.read_bytes()[self.log_start :].decode(errors="replace")
         return [line.strip() for line in COLOR.sub("", text).splitlines() if line.strip()]
 
@@ -80,10 +82,10 @@ def start(  # noqa: PLR0913 - what a process is started with
     lock: Path | None = None,
     stop_signal: signal.Signals = signal.SIGTERM,
 ) -> Server:
-    """Start a child in its own group, so that Ctrl-C reaches us first.
+    """Start a child in a session of its own, so that Ctrl-C does not reach it before us.
 
-    On Linux the kernel stops it when we die without a chance to do so. The child holds `lock`
-    until the last of its processes is gone.
+    On Linux the kernel sends it `stop_signal` if we die without stopping it. The file `lock` is
+    locked until the child and all its own children have ended.
     """
 
     def tie_to_parent() -> None:
@@ -115,7 +117,10 @@ def start(  # noqa: PLR0913 - what a process is started with
 
 @contextmanager
 def _locked(file: Path | None, name: str) -> Iterator[tuple[int, ...]]:
-    """The descriptor to pass on; waits for what a killed run has left to go away."""
+    """Lock the file and yield its descriptor for the child, which keeps the lock by having it.
+
+    Processes that a killed run has left behind get LOCK_S seconds to end.
+    """
     if file is None:
         yield ()
         return
@@ -143,7 +148,8 @@ def wait_until(
 ) -> None:
     """Return when the server is ready.
 
-    Raises DevError with its last words if it ends, and with `reason` if it takes too long.
+    Raises DevError if it ends, with the last line of its log, and if it takes too long, with what
+    `reason` returns.
     """
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:

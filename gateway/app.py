@@ -1,4 +1,7 @@
-"""The gateway: one address for all services. It proxies below FastAPI and has its own health."""
+"""The app of the gateway, the one address of all services.
+
+The proxy is a middleware around FastAPI; health checks and the OpenAPI document are its routes.
+"""
 
 from fastapi import FastAPI
 from starlette.middleware import Middleware
@@ -11,11 +14,12 @@ from gateway.routes import check_routes
 from shared.app import create_app
 from shared.settings import Settings, get_settings
 
+# Headers of answers that a browser shows to scripts of other origins.
 EXPOSED = ["ETag", "Idempotency-Replayed", "Location", "Retry-After", "X-Request-Id"]
 
 
 def build_app(settings: Settings | None = None) -> FastAPI:
-    """The app of one process."""
+    """Build the app of one process."""
     settings = settings or get_settings()
     check_routes(upstreams(settings))
     return create_app(

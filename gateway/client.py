@@ -1,4 +1,4 @@
-"""The client's side of a request: its body, received whole, and whether it still waits."""
+"""The client's side of a request: receives its whole body, and notices when the client leaves."""
 
 import asyncio
 import contextlib
@@ -7,22 +7,24 @@ from starlette.types import Receive
 
 from shared.errors import ContentTooLarge, ServiceUnavailable
 
+# Most answers take less than this, and are not worth a task that watches the connection.
 WATCH_AFTER_S = 0.05
+# How much of a refused body is read and dropped, and for how long.
 DISCARD_BYTES, DISCARD_S = 16 * 1024 * 1024, 5.0
 
 
 class ClientGone(Exception):
-    """Nobody waits for the answer any more."""
+    """The client closed its connection before it had the answer."""
 
 
 class BodyBudget:
-    """The bytes of request bodies that the process holds, and may hold."""
+    """Counts the bytes of request bodies that the process holds, and limits them."""
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes, self.held = max_bytes, 0
 
     def take(self, size: int) -> None:
-        """Count what has arrived; ServiceUnavailable where it is too much."""
+        """Count `size` bytes that have arrived; raise ServiceUnavailable over the limit."""
         if self.held + size > self.max_bytes:
             detail = "Too many large requests are being received; try again."
             raise ServiceUnavailable(detail, headers={"Retry-After": "1", "Connection": "close"})
@@ -30,7 +32,7 @@ class BodyBudget:
 
 
 class ClientBody:
-    """The body of one request; `release` gives back its part of the budget."""
+    """The body of one request; call `release` in the end to free its part of the budget."""
 
     def __init__(self, receive: Receive, max_bytes: int, budget: BodyBudget) -> None:
         self.receive, self.max_bytes, self.budget = receive, max_bytes, budget
@@ -38,9 +40,10 @@ class ClientBody:
         self.is_complete = False
 
     async def read(self, length: int | None) -> bytes:
-        """The whole body, counted while it arrives, since a chunked one does not say its length.
+        """Return the whole body; `length` is its Content-Length, None for a chunked body.
 
-        Raises ContentTooLarge, ServiceUnavailable beyond the budget, and ClientGone.
+        The bytes are counted as they arrive, since a chunked body does not state its length.
+        Raises ContentTooLarge, ServiceUnavailable if the budget is used up, and ClientGone.
         """
         if length is not None and length > self.max_bytes:
             raise self._too_large()
@@ -67,7 +70,11 @@ class ClientBody:
         self.size = 0
 
     async def discard(self) -> None:
-        """Read on for a while: a client that still sends would see a reset, not the answer."""
+        """Read and drop the rest of the body for a while.
+
+        If the connection were closed at once, a client that is still sending would see a reset
+        and not the answer.
+        """
         size = 0
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DISCARD_S):
@@ -78,10 +85,10 @@ class ClientBody:
 
 
 class ClientWatch:
-    """Cancels the task of a request, whose body was received, when its client goes.
+    """Cancels the task of a request when the client leaves after its body was received.
 
-    It begins late, since most answers are quick. It must be stopped before the answer is
-    complete, which looks like a leaving.
+    Stop it before the last message of the answer is sent: after that message the server reports
+    a disconnect too, which would look as if the client had left.
     """
 
     def __init__(self, receive: Receive) -> None:
@@ -94,7 +101,7 @@ class ClientWatch:
         self._timer = task.get_loop().call_later(WATCH_AFTER_S, self._begin)
 
     def take_back(self) -> None:
-        """Let the task go on to its end after its cancellation was caught."""
+        """Undo the cancellation after it was caught, so that the task can finish its work."""
         self._request.uncancel()
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""Which headers pass the gateway, and what it says of itself to the services."""
+"""Which headers pass through the gateway, and which it sets itself."""
 
 from collections.abc import Iterable
 
@@ -8,24 +8,25 @@ from shared.http.config import HEADERS
 
 RawHeaders = list[tuple[bytes, bytes]]
 
+# These concern one connection only and are never passed on (RFC 9110 §7.6.1).
 HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer "
     b"transfer-encoding upgrade".split()
 )
-# What this gateway says itself, by its own connection or that of a trusted proxy
-# (shared/http/forwarded.py). The server has answered Expect already.
+# The gateway sets these itself, from its own connection or what a trusted proxy said
+# (shared/http/forwarded.py). `Expect` is left out, since our server has answered it already.
 OURS = frozenset(
     b"expect forwarded host x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-prefix "
     b"x-forwarded-proto x-forwarded-uri x-real-ip x-request-id x-request-timeout-ms".split()
 )
 NOT_TO_SERVICES = HOP_BY_HOP | OURS
-# The server says these itself for every answer.
+# Our server adds these to every answer itself.
 SERVER = {name.lower().encode() for name, _ in HEADERS}
 NOT_TO_CLIENTS = HOP_BY_HOP | SERVER | {b"date", b"server", b"x-request-id"}
 
 
 def request_headers(scope: Scope) -> RawHeaders:
-    """The client's headers less what concerns this connection, and what we know ourselves."""
+    """The headers for the service: those of the client, without the ones that we set or drop."""
     dropped = NOT_TO_SERVICES | _named_by_connection(scope["headers"])
     headers: RawHeaders = []
     host = b""
@@ -45,7 +46,7 @@ def request_headers(scope: Scope) -> RawHeaders:
 
 
 def response_headers(raw: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
-    """The service's headers less what concerns its connection to us, and what we say anew."""
+    """The headers for the client: those of the service, without the ones that our server sets."""
     headers = [(name.lower(), value) for name, value in raw]
     dropped = NOT_TO_CLIENTS | _named_by_connection(headers)
     return [(name, value) for name, value in headers if name not in dropped]

@@ -1,4 +1,4 @@
-"""`/health-check` of the whole system: every service is asked at once, each answer is shown."""
+"""The checks behind the gateway's `/health-check`: one per service, all asked at once."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +14,7 @@ TIMEOUT = {"connect": 1.0, "read": 2.5}
 
 
 def service_checks(app: FastAPI) -> list[Check]:
-    """One check a service; the gateway's own readiness depends on none of them."""
+    """One check per service. The gateway itself is ready whatever they say."""
 
     def check(url: str) -> Callable[[], Any]:
         async def ask() -> tuple[bool, str]:
@@ -41,7 +41,7 @@ def service_checks(app: FastAPI) -> list[Check]:
 
 
 def does_not_answer(error: BaseException) -> bool:
-    """Whether that came of asking; a check that a service answers with has its own reports."""
+    """Whether the service did not answer; failed checks that it answers with it reports itself."""
     return not isinstance(error, CheckFailedError)
 
 

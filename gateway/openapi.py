@@ -1,4 +1,4 @@
-"""One OpenAPI document of all services, and a page that shows it without the internet."""
+"""One OpenAPI document of all services, and a page that shows it without other sites' scripts."""
 
 import asyncio
 import html
@@ -24,7 +24,7 @@ summary b { display: inline-block; width: 5rem }
 
 
 async def merged(request: Request) -> dict[str, Any]:
-    """The document of all services, kept for a while; the shorter, the less it is complete."""
+    """Return the document of all services, kept for a while, and shortly if one is missing."""
     state = request.app.state
     kept: tuple[float, dict[str, Any]] | None = getattr(state, "openapi", None)
     if kept and time.monotonic() < kept[0]:
@@ -38,7 +38,7 @@ async def merged(request: Request) -> dict[str, Any]:
 
 
 def merge(parts: dict[str, dict[str, Any] | None], version: str) -> dict[str, Any]:
-    """The paths of every service that answered; the others are named in the description."""
+    """Merge the documents of the services; the description names those without one."""
     components: dict[str, Any] = {
         "schemas": {},
         "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
@@ -63,7 +63,10 @@ def merge(parts: dict[str, dict[str, Any] | None], version: str) -> dict[str, An
 
 
 def _joined(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """An operation that several services have, as /v1/operations: what any of them takes."""
+    """Merge an operation that several services have, such as /v1/operations.
+
+    The result accepts each body and shows each answer that one of the services has.
+    """
     if one == other:
         return one
     responses = dict(one["responses"])
@@ -83,7 +86,7 @@ def _joined(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
 
 
 def _either(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """The media types of both, where both have one with the schemas of both."""
+    """Merge the media types of two contents; one that both have may match either schema."""
     joined = {**other, **one}
     for name in one.keys() & other.keys():
         first, second = one[name]["schema"], other[name]["schema"]
@@ -94,7 +97,7 @@ def _either(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
 
 
 def _collisions(part: dict[str, Any], taken: dict[str, Any], service: str) -> dict[str, str]:
-    """New references by old, for components that mean something else in an earlier service."""
+    """Map old references to new ones, for components that differ from an earlier service's."""
     return {
         f"#/components/{kind}/{name}": f"#/components/{kind}/{service.title()}{name}"
         for kind, members in part.get("components", {}).items()

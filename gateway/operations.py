@@ -1,6 +1,6 @@
-"""Which service the operations of one request belong to, by the types that they name.
+"""Finds the service of an atomic request by the types that its operations name.
 
-What is wrong with the operations otherwise is left to that service to say.
+Other mistakes in the operations are left to that service, which answers with the right error.
 """
 
 import re
@@ -15,19 +15,19 @@ from shared.errors import BadRequest
 from shared.jsonapi.href import MAX_OPERATIONS, OPERATIONS, path_of
 from shared.jsonapi.strict import has_too_many
 
-# Its answer is as good as any where the operations name no type.
+# Where the operations name no type every service answers with the same error.
 ANY_SERVICE = "events"
 
 _SEGMENT = re.compile(r"/v1/([^/]+)")
 
 
 def has_operations(scope: Scope) -> bool:
-    """Whether the service of this request depends on its body."""
+    """Whether the body of this request decides which service gets it."""
     return bool(scope["method"] == "POST" and scope["path"] == OPERATIONS)
 
 
 def service_of_operations(body: bytes) -> str:
-    """The service of all operations; BadRequest where they have several, or one has none."""
+    """Return the service of all operations; raise BadRequest if there are several, or none."""
     found: tuple[str, str] | None = None
     for number, operation in enumerate(_operations(body)):
         named = _named(operation)
@@ -40,7 +40,7 @@ def service_of_operations(body: bytes) -> str:
         found = found or (name, service)
         if service != found[1]:
             detail = (
-                f"{name!r} belongs to the {service} service, {found[0]!r} before it to the "
+                f"{name!r} belongs to the {service} service, but {found[0]!r} before it to the "
                 f"{found[1]} service; all operations of a request must belong to one service."
             )
             raise BadRequest(detail, source=source)
@@ -55,12 +55,15 @@ def _operations(body: bytes) -> list[Any]:
     except orjson.JSONDecodeError:
         return []
     operations = document.get("atomic:operations") if isinstance(document, dict) else None
-    # More of them are refused by whichever service gets them.
+    # The service refuses a request with more than this, so the rest need not be looked at.
     return operations[:MAX_OPERATIONS] if isinstance(operations, list) else []
 
 
 def _named(operation: Any) -> tuple[str, str | None] | None:
-    """The type or path that an operation is about, and its service; None where it names none."""
+    """Return the type or path that an operation names, with its service (None if unknown).
+
+    None alone means that the operation names neither, or not as a string.
+    """
     if not isinstance(operation, dict):
         return None
     ref, href = operation.get("ref"), operation.get("href")
@@ -69,7 +72,7 @@ def _named(operation: Any) -> tuple[str, str | None] | None:
     if isinstance(href, str):
         match = _SEGMENT.match(path_of(href) or "")
         return (match[0], PATHS.get(unquote(match[1]))) if match else None
-    # Beside a target, data is what it is related to.
+    # With a ref or href, `data` may be linkage, whose types may belong to another service.
     data = operation.get("data") if ref is None and href is None else None
     if isinstance(data, dict) and isinstance(data.get("type"), str):
         return data["type"], TYPES.get(data["type"])

@@ -1,7 +1,7 @@
-"""The proxy: a bare ASGI middleware that hands requests on to the service of their path.
+"""The proxy: an ASGI middleware that passes each request to the service of its path.
 
-A request is received whole before a service is asked, an answer is streamed. httpx is the
-interface, aiohttp the transport under it; bodies pass undecoded both ways
+A request is received completely before the service is asked; an answer is streamed. Requests are
+those of httpx, sent by aiohttp, and bodies pass undecoded in both directions
 (docs/adr/0003-gateway.md).
 """
 
@@ -28,9 +28,9 @@ from shared.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-# Services keep idle connections for longer, so that none is closed just as it is used again.
+# The services keep idle connections for longer, so that they never close one that is being reused.
 KEEP_ALIVE_S = 30
-# Not in the standard, but what access logs show for a client that did not wait.
+# Not a standard status: nginx logs it for a client that left, and log tools know it.
 CLIENT_CLOSED_REQUEST = 499
 EXPECTS = (b"expect", b"100-continue")
 
@@ -38,7 +38,10 @@ EXPECTS = (b"expect", b"100-continue")
 async def _send_once(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """Keep aiohttp from sending again, a DELETE too: what may be repeated is decided here."""
+    """Keep aiohttp from repeating a request, which it would do even with a DELETE.
+
+    gateway/upstream.py decides what may be repeated.
+    """
     try:
         return await handler(request)
     except aiohttp.ClientConnectorError:
@@ -51,8 +54,8 @@ async def _send_once(
 async def transport_lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Open `app.state.transport`, the pooled connections to the services.
 
-    It has no limit of its own: an `Upstream` bounds what its service is asked at once, and the
-    server the answers that slow clients are taking.
+    The pool itself is unlimited: each `Upstream` limits the requests to its service, and the
+    server limits the answers that slow clients have not taken yet.
     """
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S),
@@ -69,7 +72,7 @@ async def transport_lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 def upstreams(settings: Settings) -> dict[str, str]:
-    """The address of each service, without a slash at its end."""
+    """The base URL of each service, without a slash at the end."""
     urls = {
         "auth": settings.auth_url,
         "events": settings.events_url,
@@ -80,7 +83,7 @@ def upstreams(settings: Settings) -> dict[str, str]:
 
 
 class ProxyMiddleware:
-    """Sends what a service has a path for to that service; the app answers the rest."""
+    """Passes requests whose path has a service to that service; the app answers all others."""
 
     def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
         self.app, self.settings = app, settings
@@ -117,7 +120,7 @@ class ProxyMiddleware:
     async def _proxy(
         self, route: Route, scope: Scope, content: bytes | None, receive: Receive, send: Send
     ) -> None:
-        """Ask the service and pass its answer on, unless the client goes."""
+        """Ask the service and pass its answer on; raise ClientGone if the client leaves first."""
         watch = ClientWatch(receive)
         try:
             upstream = self.upstreams[route.service]
@@ -138,7 +141,7 @@ class ProxyMiddleware:
             watch.stop()
 
     def _deadline(self) -> float:
-        """When the answer must have begun, whatever is waited for and repeated until then."""
+        """The loop time at which the answer must have begun; waiting and a second try count."""
         deadline = asyncio.get_running_loop().time() + self.settings.request_timeout_s
         told = deadline_var.get()
         return deadline if told is None else min(told, deadline)
@@ -153,7 +156,7 @@ class ProxyMiddleware:
 
 
 async def _content(scope: Scope, body: ClientBody) -> bytes | None:
-    """The whole body, or None where the request has none."""
+    """Return the whole body, or None if the request has none."""
     length, is_chunked = None, False
     for name, value in scope["headers"]:
         if name == b"content-length":
@@ -190,13 +193,13 @@ async def _pass_on(
         watch.stop()
         await send({"type": "http.response.body", "body": b""})
     except FAILURES as error:
-        # It is too late for an error document; the server closes the connection instead.
+        # The status is sent already, so the only way to show an error is to close the connection.
         logger.warning("upstream failed in its body", extra={"error": describe(error)})
     finally:
         await stream.aclose()
 
 
 async def _note_client_gone(send: Send) -> None:
-    # The server sends it nowhere; the access log shows it instead of a failure of ours.
+    # This reaches nobody, but without it the access log would show a failure of ours.
     start = {"type": "http.response.start", "status": CLIENT_CLOSED_REQUEST, "headers": []}
     await send(start)

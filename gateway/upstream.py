@@ -1,4 +1,4 @@
-"""A service behind the gateway: how much it is asked at once, until when, and if it fails."""
+"""One service behind the gateway: limits requests to it, keeps deadlines, and notices failures."""
 
 import asyncio
 import logging
@@ -20,20 +20,21 @@ from shared.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+# Answers of at most this size are read before anything is sent to the client.
 SMALL = 64 * 1024
 SAFE = ("GET", "HEAD")
 LOST = (httpx.TransportError, OSError)
-# The transport leaves an answer that is no HTTP as an error of aiohttp.
+# If an answer is not HTTP, the transport raises an error of aiohttp and not one of httpx.
 FAILURES = (*LOST, aiohttp.ClientError)
 
 
 class Upstream:
-    """One service.
+    """One service, with a limit for requests at once and breakers for failures.
 
-    It works on UPSTREAM_MAX_REQUESTS requests at once, others wait for a short time: one service
-    that is slow takes no place from the others. A request counts until its answer begins, so
-    that a client who reads slowly takes no place either. Each method of each route has a breaker
-    of its own, since a slow sign-in says nothing about reading an account.
+    UPSTREAM_MAX_REQUESTS requests are sent at once and others wait for a short time. Each service
+    has its own limit, so a slow service does not hold up the others. A request counts until its
+    answer begins, so a client that reads slowly does not hold up anybody either. Each method of
+    each route has its own breaker: signing in may be slow while reading an account is not.
     """
 
     def __init__(self, name: str, url: str, settings: Settings) -> None:
@@ -50,15 +51,16 @@ class Upstream:
         route: str,
         deadline: float,
     ) -> tuple[httpx.Response, bytes | None]:
-        """The response, and its body where that is small; `deadline` is in the loop's time.
+        """Return the response, and its body if that is small; `deadline` is a time of the loop.
 
-        Raises ServiceUnavailable without asking, BadGateway, and GatewayTimeout.
+        Raises ServiceUnavailable if the service is busy or its breaker is open, BadGateway if it
+        cannot be reached, and GatewayTimeout.
         """
         await self._take_place(deadline)
         try:
             breaker = self._breakers[route, request.method]
             if wait_s := breaker.wait_s():
-                detail = f"The {self.name} service is failing and is left alone for a moment."
+                detail = f"The {self.name} service keeps failing and is not asked for a moment."
                 raise ServiceUnavailable(detail, headers={"Retry-After": str(math.ceil(wait_s))})
             try:
                 async with asyncio.timeout_at(deadline):
@@ -110,7 +112,7 @@ class Upstream:
 async def _send(
     transport: httpx.AsyncBaseTransport, request: httpx.Request, deadline: float
 ) -> httpx.Response:
-    """Try once more, after a lost connection, what cannot have changed anything."""
+    """Send the request; repeat it once if the connection was lost and it changes nothing."""
     try:
         return await transport.handle_async_request(_with_time_left(request, deadline))
     except LOST as error:
@@ -126,7 +128,10 @@ def _with_time_left(request: httpx.Request, deadline: float) -> httpx.Request:
 
 
 async def _read_small(response: httpx.Response) -> bytes | None:
-    """A small body whole, so that a service that dies in it is a 502; None for others."""
+    """Read a small body whole, and return None for a large one.
+
+    If the service dies while it sends a small body, the client gets a 502 and not half of it.
+    """
     length = response.headers.get("content-length", "")
     if not length.isdigit() or int(length) > SMALL:
         return None
@@ -138,5 +143,5 @@ async def _read_small(response: httpx.Response) -> bytes | None:
 
 
 def _is_timeout(error: Exception) -> bool:
-    # The transport calls a lost connection a ConnectTimeout too; the cause tells them apart.
+    # The transport raises ConnectTimeout for a lost connection too; only the cause differs.
     return isinstance(error, TimeoutError) or isinstance(error.__cause__, TimeoutError)

@@ -1,4 +1,4 @@
-"""Imports conferences, one JSON object a line, through the public API: `make import FILE=...`."""
+"""Imports conferences, one JSON object per line, by the public API: `make import FILE=...`."""
 
 import argparse
 import asyncio
@@ -22,7 +22,7 @@ SHOWN_AT_ONCE = 20
 
 @dataclass
 class Summary:
-    """What became of the lines."""
+    """The outcome of each line; failures are (line number, reason)."""
 
     created: int = 0
     skipped: int = 0
@@ -43,7 +43,7 @@ class Summary:
 
 
 class Progress:
-    """A bar in a terminal; elsewhere a plain line now and then."""
+    """Shows a bar in a terminal, and elsewhere a line every ten seconds."""
 
     def __init__(self, total: int) -> None:
         self.is_plain = not sys.stderr.isatty()
@@ -77,7 +77,7 @@ class Importer:
         self.known: set[Key] = set()
 
     async def run(self, lines: list[bytes], concurrency: int) -> None:
-        """Import every line, or raise what keeps the rest from being imported."""
+        """Import every line; raise the error that makes it useless to go on."""
         self.known = await self.organizer.events()
         numbered = enumerate(lines, 1)
         try:
@@ -129,17 +129,17 @@ class Importer:
 def read_lines(file: str, limit: int | None) -> list[bytes]:
     """The lines of a file, or of standard input for `-`."""
     content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-    # Not splitlines(): a carriage return alone ends no line, for it may stand between JSON tokens.
+    # Not splitlines(): JSON allows a carriage return between tokens, where no line ends.
     lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     return (lines if lines[-1] else lines[:-1])[:limit]
 
 
 async def import_lines(arguments: argparse.Namespace, lines: list[bytes]) -> int:
-    """The exit code: 0, or 1 when a line was refused or broken."""
+    """Import the lines and return the exit code: 0, or 1 if a line was refused or broken."""
     started = time.monotonic()
     limits = httpx.Limits(max_connections=arguments.concurrency)
     async with httpx.AsyncClient(base_url=arguments.url, timeout=60, limits=limits) as client:
-        # Not tried again, so that a gateway that is not there is named at once.
+        # Later requests are repeated for a while; this one tells at once if there is no gateway.
         await client.get("/livez")
         organizer = Organizer(client, arguments.email, arguments.password)
         await organizer.sign_in()
@@ -153,14 +153,14 @@ async def import_lines(arguments: argparse.Namespace, lines: list[bytes]) -> int
 
 
 def positive(text: str) -> int:
-    """A number for the options that count."""
+    """Parse the number of an option; it must be above 0."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
 
 
 def address(text: str) -> str:
-    """The address of a gateway, such as http://127.0.0.1:8000."""
+    """Check the URL of a gateway, such as http://127.0.0.1:8000."""
     try:
         url = httpx.URL(text)
     except httpx.InvalidURL as error:
@@ -171,16 +171,18 @@ def address(text: str) -> str:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options."""
+    """The command line."""
     options = argparse.ArgumentParser(prog="python -m dev.importer", description=__doc__)
     options.add_argument("file", help="JSON lines, or - for standard input")
     options.add_argument(
         "--url", type=address, default="http://127.0.0.1:8000", help="the gateway"
     )
-    options.add_argument("--email", default="organizer@example.org", help="who imports")
-    options.add_argument("--password", default="correct horse battery", help="their password")
+    options.add_argument(
+        "--email", default="organizer@example.org", help="the account that imports"
+    )
+    options.add_argument("--password", default="correct horse battery", help="its password")
     options.add_argument("--concurrency", type=positive, default=8, help="requests at once")
-    options.add_argument("--limit", type=positive, help="only so many lines")
+    options.add_argument("--limit", type=positive, help="import only the first LIMIT lines")
     return options
 
 

@@ -1,4 +1,4 @@
-"""One line of a conference file as the attributes of an event; says what is wrong with a line."""
+"""Turns a line of a conference file into the attributes of an event, or says what is wrong."""
 
 import html
 from datetime import date
@@ -10,11 +10,14 @@ MAX_LINE = 100_000
 
 
 class LineError(Exception):
-    """Why a line cannot be imported."""
+    """A line cannot be imported; the text says why."""
 
 
 def read_line(line: bytes) -> dict[str, Any]:
-    """The attributes of a published event, by their names on the wire."""
+    """Return the attributes of a published event, with the names of the API.
+
+    Raises LineError.
+    """
     if len(line) > MAX_LINE:
         raise LineError(f"longer than {MAX_LINE} bytes")
     try:
@@ -35,7 +38,7 @@ def read_line(line: bytes) -> dict[str, Any]:
         raise LineError("its online is neither true nor false")
     attributes = {
         "name": name,
-        # A one-day conference ends on the same day, later.
+        # A conference of one day must still end after it starts.
         "starts-at": f"{starts_on}T00:00:00Z",
         "ends-at": f"{ends_on}T23:59:59Z",
         "timezone": "UTC",
@@ -51,7 +54,7 @@ def read_line(line: bytes) -> dict[str, Any]:
 
 
 def identity(attributes: dict[str, Any]) -> tuple[str, ...]:
-    """What makes two events the same to an import."""
+    """The values by which the importer recognizes an event that exists."""
     names = ("name", "external-event-url", "location-name")
     day = str(attributes.get("starts-at"))[:10]
     return (day, *(str(attributes.get(name) or "") for name in names))

@@ -1,7 +1,7 @@
-"""The account that imports, as a client of the public API.
+"""The client of the public API with which the importer works.
 
-It renews its token, tries again what is only busy, and never creates an event twice: when the
-outcome of a POST is lost, it looks for the event before it sends it again.
+It renews its token, repeats requests that a busy service refused, and creates no event twice: if
+the answer to a POST is lost, it looks for the event before it sends the POST again.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ import httpx
 from dev.importer.conferences import identity
 
 MEDIA_TYPE = "application/vnd.api+json"
+# Statuses after which the same request may succeed later.
 BUSY = {429, 502, 503, 504}
 TRIES = 7
 LONGEST_WAIT_S = 30.0
@@ -21,7 +22,7 @@ Key = tuple[str, ...]
 
 
 class ImportStopped(Exception):
-    """Why nothing more can be imported, in one line."""
+    """The import cannot go on; the text says why in one line."""
 
     def __init__(self, reason: str, *, exit_code: int = 2) -> None:
         super().__init__(reason)
@@ -29,11 +30,11 @@ class ImportStopped(Exception):
 
 
 class OutcomeUnknown(Exception):
-    """Whether a request was carried out cannot be told from its answer, or its lack."""
+    """No answer, or none that tells whether the request was carried out."""
 
 
 class Organizer:
-    """The signed-in account; several tasks may use it at once."""
+    """The signed-in account. Several tasks may use it at once."""
 
     def __init__(self, client: httpx.AsyncClient, email: str, password: str) -> None:
         self.client = client
@@ -42,18 +43,20 @@ class Organizer:
         self.signing_in = asyncio.Lock()
 
     async def sign_in(self) -> None:
-        """Sign in; sign up first where there is no such account."""
+        """Sign in; sign up first if there is no such account."""
         answer = await self._send("POST", "/auth/session", self.credentials)
         if answer.status_code == 401:
             names = {"first-name": "Almanac", "last-name": "Importer"}
             user = {"type": "user", "attributes": {**self.credentials, **names}}
             signed_up = await self._send("POST", "/v1/users", {"data": user})
-            # 409 may be our own first try, whose answer was lost.
+            # A 409 may be due to our own first try, if its answer was lost.
             if signed_up.status_code not in {201, 409}:
                 raise ImportStopped(f"Could not sign up: {reason_of(signed_up)}")
             answer = await self._send("POST", "/auth/session", self.credentials)
             if answer.status_code == 401:
-                raise ImportStopped("The account exists, and its password is another: --password")
+                raise ImportStopped(
+                    "The account exists, but its password is different: give it as --password"
+                )
         self.token = document_of(answer, "sign in").get("access_token", "")
         if not self.token:
             raise ImportStopped("Could not sign in: the answer has no access_token")
@@ -64,7 +67,7 @@ class Organizer:
     async def send(
         self, method: str, path: str, document: Any = None, *, repeatable: bool = True
     ) -> httpx.Response:
-        """One request of the account; a token that has expired is renewed once for all tasks."""
+        """Send a request of the account; an expired token is renewed once for all tasks."""
         token = self.token
         answer = await self._send(method, path, document, token=token, repeatable=repeatable)
         if answer.status_code != 401:
@@ -92,7 +95,7 @@ class Organizer:
         return found
 
     async def create_event(self, attributes: dict[str, Any]) -> httpx.Response | None:
-        """The answer to the creation, None where only its effect was seen."""
+        """Create an event. Returns the answer, or None if it was lost but the event is there."""
         document = {"data": {"type": "event", "attributes": attributes}}
         for attempt in range(TRIES):
             try:
@@ -135,14 +138,14 @@ class Organizer:
             if repeatable:
                 raise
             raise OutcomeUnknown(str(error) or type(error).__name__) from error
-        # Only 429 says that nothing was done.
+        # After a 429 nothing was done; after the others it may have been.
         if not repeatable and answer.status_code in BUSY - {429}:
             raise OutcomeUnknown(reason_of(answer))
         return answer
 
 
 def wait_s(attempt: int, answer: httpx.Response | None = None) -> float:
-    """How long to wait before the next try: as the server asks, within reason, else doubling."""
+    """How long to wait before the next try: as long as Retry-After says, or doubling each time."""
     asked = answer.headers.get("retry-after", "") if answer is not None else ""
     return min(float(asked) if asked.isdecimal() else 0.2 * 2**attempt, LONGEST_WAIT_S)
 
@@ -161,7 +164,7 @@ def document_of(answer: httpx.Response, purpose: str) -> dict[str, Any]:
 
 
 def reason_of(answer: httpx.Response) -> str:
-    """The errors of an answer in one line, each with its source."""
+    """The errors of an answer in one line, each with its source; else the status."""
     try:
         errors = answer.json()["errors"]
         return "; ".join(

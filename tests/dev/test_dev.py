@@ -58,7 +58,7 @@ def test_a_given_store_that_does_not_answer_is_named(tmp_path: Path, name: str, 
     done = run("dev.run", *options, **{name: url})
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith(f"{name} was given, but nothing useful answers at ")
+    assert done.stderr.startswith(f"{name} is set, but the store at ")
     assert "secret" not in done.stderr
 
 

@@ -133,7 +133,7 @@ async def test_an_unverified_account_is_told_what_to_do_at_once(
 
 async def test_a_wrong_password_is_named(gateway: Trouble) -> None:
     assert await run(gateway, "mine@example.org") == 0
-    with pytest.raises(ImportStopped, match="its password is another"):
+    with pytest.raises(ImportStopped, match="its password is different"):
         await run(gateway, "mine@example.org", password="another password")
 
 
