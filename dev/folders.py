@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def cache_folder() -> Path:
-    """Where all clones keep downloads: in the cache of the user, for root in that of the system."""
+    """Where all clones keep downloads: the cache of the user, or for root that of the system."""
     if unprivileged() is not None:
         return Path("/var/cache/almanac")
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "almanac"

@@ -1,4 +1,4 @@
-"""What operators do with accounts and keys: `python -m services.auth --help`."""
+"""Commands for operators, about accounts and signing keys: `python -m services.auth --help`."""
 
 import argparse
 import asyncio
@@ -15,7 +15,7 @@ from shared.settings import get_settings
 
 
 async def set_flag(email: str, flag: str) -> bool:
-    """Set is_verified or is_admin of an account; False when there is none."""
+    """Set is_verified or is_admin of an account; return False if there is no such account."""
     database = Database(get_settings(), "almanac_auth")
     statement = update(User).where(User.email == email, User.deleted_at.is_(None))
     try:
@@ -29,10 +29,13 @@ async def set_flag(email: str, flag: str) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m services.auth", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, text in (("verify", "call its address verified"), ("make-admin", "give all rights")):
-        command = commands.add_parser(name, help=f"{text}: an account that has signed up")
+    for name, text in (
+        ("verify", "mark its address as verified"),
+        ("make-admin", "give it all rights"),
+    ):
+        command = commands.add_parser(name, help=f"{text}; the account must exist")
         command.add_argument("email")
-    key = commands.add_parser("new-key", help="make a signing key where the folder has none")
+    key = commands.add_parser("new-key", help="make a signing key if the folder has none")
     key.add_argument("folder", type=Path)
     arguments = parser.parse_args()
     if arguments.command == "new-key":
@@ -44,7 +47,7 @@ def main() -> None:
     except (OSError, SQLAlchemyError) as error:
         sys.exit(f"The database does not answer ({type(error).__name__}): check DATABASE_URL.")
     if not found:
-        sys.exit(f"There is no account of {arguments.email}.")
+        sys.exit(f"There is no account with the address {arguments.email}.")
     print(f"{arguments.email}: {flag} is set.")
 
 

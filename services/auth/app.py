@@ -1,4 +1,4 @@
-"""The auth service: accounts, signing in, and the keys that others verify tokens with."""
+"""The auth service: accounts, signing in, and the public keys that verify its tokens."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -26,7 +26,7 @@ async def _keys_lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 def build_app(settings: Settings | None = None) -> FastAPI:
-    """The app of one process."""
+    """Build the app of one process."""
     settings = settings or get_settings()
     user = user_resource(verify_on_sign_up=settings.verify_on_sign_up)
     registry, caches = Registry([user], dasherize=settings.dasherize_api), Caches()

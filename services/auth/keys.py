@@ -1,7 +1,7 @@
-"""The private keys: read from a folder of PEM files, published as JWKS, used to sign.
+"""Reads signing keys from a folder of PEM files, signs tokens, and publishes the public halves.
 
-The file name is the `kid`; the last by name signs, all are published. To rotate, add a key and
-restart, wait until the old tokens have expired, then remove the old key.
+The name of a file is the `kid` of its key. The last key by name signs; all are published. To
+rotate, add a key and restart; when the old tokens have expired, remove the old key.
 """
 
 import base64
@@ -20,7 +20,7 @@ from shared.tokens import ALGORITHM
 
 
 class SigningKeys:
-    """The keys of auth; it verifies with them too, so it needs no JWKS of its own."""
+    """The signing keys. Auth verifies tokens with them too, so it need not fetch its own JWKS."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -37,7 +37,7 @@ class SigningKeys:
         return self._public.get(kid)
 
     def access_token(self, user_id: int) -> str:
-        """A fresh access token for the user."""
+        """Sign an access token for the user, valid for ACCESS_TOKEN_TTL_S seconds."""
         now = int(time.time())
         claims = {
             "iss": self.settings.jwt_issuer,
@@ -56,7 +56,7 @@ class SigningKeys:
 
 
 def new_key(folder: Path) -> Path:
-    """The last key of the folder, made if there is none, readable by its owner only."""
+    """Return the last key of the folder; if it has none, make one that only its owner can read."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if existing := _pem_files(folder):
         return existing[-1]

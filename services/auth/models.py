@@ -13,7 +13,7 @@ idempotency_table("auth")
 
 
 class User(Base):
-    """Somebody with an account; deleted ones keep their row, so that events keep their owner."""
+    """An account. A deleted one keeps its row, so that events keep their owner."""
 
     __tablename__ = "users"
     __table_args__ = {"schema": "auth"}

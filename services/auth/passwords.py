@@ -1,4 +1,4 @@
-"""Argon2id in a few threads that give way to everything else, behind a short queue.
+"""Hashes passwords with Argon2id, in a few threads of low priority, behind a short queue.
 
 A hash takes about 40 ms of a core and 19 MiB, the first choice of OWASP's password storage
 cheat sheet. Hashes that were made with other parameters still verify.
@@ -26,29 +26,34 @@ _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
 
 class Hashing:
-    """`slots` hashes at a time; `max_waiting` more requests may wait, others are refused."""
+    """Runs `slots` hashes at a time; `max_waiting` more requests may wait, others are refused."""
 
     def __init__(self, *, slots: int, max_waiting: int) -> None:
         self.threads = ThreadPoolExecutor(slots, "argon2", initializer=_give_way)
         self.admitted, self.most = 0, slots + max_waiting
 
     async def hash(self, request: Request, password: str) -> str:
-        """The Argon2id hash in its usual text form, which holds its salt and parameters."""
+        """Return the Argon2id hash in its text form, which contains salt and parameters.
+
+        Raises ServiceUnavailable if the queue is full, and ClientDisconnect.
+        """
         return await self._run(request, lambda: _hasher.hash(password))
 
     async def verify(
         self, request: Request, password: str, password_hash: str | None
     ) -> tuple[bool, str | None]:
-        """(whether it is the password, a hash to keep in place of one of other parameters).
+        """Return (whether the password is right, a new hash to store if parameters changed).
 
-        Without a hash it takes as long and says no.
+        Without a hash it takes as long and returns False, so that nobody learns by the time
+        whether there is such an account.
         """
         return await self._run(request, lambda: _verify(password, password_hash))
 
     async def _run(self, request: Request, work: Callable[[], T]) -> T:
-        """What `work` returns; ServiceUnavailable where the queue is full.
+        """Run `work` in a thread and return its result.
 
-        Raises ClientDisconnect when the client goes; work that waits is dropped then.
+        Raises ServiceUnavailable if the queue is full. If the client leaves, work that has not
+        begun is dropped and ClientDisconnect is raised.
         """
         if self.admitted >= self.most:
             detail = "Too many passwords are being checked; try again."
@@ -68,7 +73,7 @@ class Hashing:
 
 
 def _give_way() -> None:
-    """Lower the priority of this thread; the threads that Argon2 starts from it inherit that."""
+    """Lower the priority of this thread, and so of the threads that Argon2 starts from it."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
@@ -104,6 +109,6 @@ async def hashing_lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 async def hash_password(request: Request, password: str) -> str:
-    """The hash of a password, which a request wants to set."""
+    """Hash the password that a request sets."""
     hashing: Hashing = request.app.state.hashing
     return await hashing.hash(request, password)

@@ -1,4 +1,4 @@
-"""What a user is on the wire. Nobody can make themselves administrator or verified."""
+"""The type `user` in the API. Users cannot make themselves administrators or verified."""
 
 from typing import Annotated
 
@@ -19,7 +19,8 @@ from shared.jsonapi.resource import (
     WriteOnly,
 )
 
-# Dialects of patterns differ in which control characters are blanks; none has a place here.
+# Which control characters `\s` matches differs between the regex of pydantic and that of OpenAPI,
+# so all of them are excluded.
 _PART = r"[^@\s\x00-\x1f\x7f-\x9f\ufeff]+"
 Email = Annotated[
     str,
@@ -54,7 +55,7 @@ def _readable(viewer: Viewer) -> ColumnElement[bool]:
 
 
 def user_resource(*, verify_on_sign_up: bool) -> Resource:
-    """The type `user`; a changed email address is to be verified again."""
+    """Declare the type `user`. A changed email address must be verified again."""
 
     def to_columns(current: Row, values: Values) -> Values:
         if "email" in values and values["email"].lower() != current.get("email", "").lower():
@@ -72,5 +73,5 @@ def user_resource(*, verify_on_sign_up: bool) -> Resource:
         soft_delete=True,
         to_columns=to_columns,
         computed={"password": Computed("password_hash", hash_password)},
-        violations={"uq_users_email": ("email", "There is an account of this address already.")},
+        violations={"uq_users_email": ("email", "There is already an account with this address.")},
     )

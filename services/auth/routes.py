@@ -1,4 +1,4 @@
-"""Signing in, the public keys, and the signed-in user."""
+"""The endpoints of auth that are not resources: signing in, public keys, the signed-in user."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -25,7 +25,7 @@ router = APIRouter()
 
 
 async def _credentials(request: Request) -> tuple[str, str]:
-    """(email, password) of a body; `username` is an older name of `email`."""
+    """Return (email, password) of a body; `username` is an older name of `email`."""
     body = parse_object(await read_body(request))
     email, password = body.get("email", body.get("username")), body.get("password")
     for name, value in (("email", email), ("password", password)):
@@ -128,7 +128,7 @@ async def read_jwks(request: Request) -> JSONResponse:
 
 
 def me_route(registry: Registry, caches: Caches) -> BaseRoute:
-    """`/v1/users/me`: the account that the token belongs to."""
+    """The route `/v1/users/me`: the account to which the token belongs."""
     me = Me(Endpoints(registry, registry.by_type["user"], caches))
     return Route("/v1/users/me", Endpoint({"GET": me.read}))
 
@@ -147,7 +147,7 @@ class Me:
 
 
 def describe_me(described: dict[str, Any]) -> dict[str, Any]:
-    """The same with `/v1/users/me`: as `/v1/users/{id}`, and only for a token."""
+    """Add `/v1/users/me` to an OpenAPI document: as `/v1/users/{id}`, but always with a token."""
     read = described["paths"]["/v1/users/{id}"]["get"]
     answers = {status: each for status, each in read["responses"].items() if status != "404"}
     me = {

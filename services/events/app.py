@@ -1,4 +1,4 @@
-"""The events service: events and who may edit them."""
+"""The events service: events, and the people who may edit them."""
 
 from fastapi import FastAPI
 
@@ -16,7 +16,7 @@ RESOURCES = (EVENT, USER)
 
 
 def build_app(settings: Settings | None = None) -> FastAPI:
-    """The app of one process."""
+    """Build the app of one process."""
     settings = settings or get_settings()
     registry = Registry(RESOURCES, dasherize=settings.dasherize_api)
     return create_app(

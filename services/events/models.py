@@ -1,4 +1,4 @@
-"""Events, who may do what with them, and the view of accounts that their documents show."""
+"""Tables of events and of the roles of users, and the view of accounts that documents show."""
 
 from datetime import datetime
 
@@ -22,7 +22,7 @@ idempotency_table("events")
 
 
 class Event(Base):
-    """A public event. `search_version` is drawn by a trigger when what search shows changes."""
+    """An event. A trigger sets `search_version` when something changes that search shows."""
 
     __tablename__ = "events"
     __table_args__ = (
@@ -81,7 +81,7 @@ class Event(Base):
 
 
 class Role(Base):
-    """That somebody is the owner, an organizer or a coorganizer of an event."""
+    """A user's role in an event: owner, organizer or coorganizer. An event has one owner."""
 
     __tablename__ = "roles"
     __table_args__ = (
@@ -100,7 +100,7 @@ class Role(Base):
 
 
 class Profile(Base):
-    """The view `auth.profiles`: what everybody may know of an account."""
+    """The view `auth.profiles`: the part of an account that everybody may see."""
 
     __tablename__ = "profiles"
     __table_args__ = {"schema": "auth", "info": {"is_view": True}}

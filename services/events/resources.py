@@ -1,4 +1,4 @@
-"""What an event is on the wire, and who may read and change one."""
+"""The type `event` in the API, and the conditions for reading and changing events."""
 
 import zoneinfo
 from collections.abc import Iterable
@@ -73,7 +73,7 @@ class EventAttributes(BaseModel):
 
 
 class ProfileAttributes(BaseModel):
-    """What everybody may know of somebody who runs an event."""
+    """The part of an account that everybody may see of the people who run an event."""
 
     first_name: ReadOnly[str | None]
     last_name: ReadOnly[str | None]

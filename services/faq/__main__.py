@@ -1,4 +1,4 @@
-"""What operators do with faqs: `python -m services.faq --help`."""
+"""Commands for operators, about faqs: `python -m services.faq --help`."""
 
 import argparse
 import asyncio
@@ -13,12 +13,12 @@ from shared.settings import Settings, get_settings
 
 BATCH = 500
 PAGE = "SELECT id, answer FROM faq.faqs WHERE id > $1 ORDER BY id LIMIT $2"
-# An answer that somebody has changed meanwhile was cleaned when it was written.
+# An answer that a user has changed meanwhile needs no cleaning: it was cleaned when written.
 CHANGE = "UPDATE faq.faqs SET answer = $3 WHERE id = $1 AND answer = $2"
 
 
 async def clean_answers(settings: Settings) -> int:
-    """Clean the answers that are stored as they were typed; returns how many were changed."""
+    """Clean the answers that were stored before answers were cleaned; return how many changed."""
     connection = await raw_connection(settings, "almanac_faq")
     try:
         total = await connection.fetchval("SELECT count(*) FROM faq.faqs")
@@ -47,7 +47,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser(
         "clean-answers",
-        help="clean answers that were stored as they were typed; may run twice, beside writers",
+        help="clean answers stored by old releases; may run again, and while users write",
     )
     parser.parse_args()
     try:

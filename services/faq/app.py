@@ -1,4 +1,4 @@
-"""The faq service: the questions of events, answered and grouped by type."""
+"""The faq service: questions and answers about events, grouped by types."""
 
 from fastapi import FastAPI
 
@@ -16,7 +16,7 @@ RESOURCES = (FAQ, FAQ_TYPE, EVENT)
 
 
 def build_app(settings: Settings | None = None) -> FastAPI:
-    """The app of one process."""
+    """Build the app of one process."""
     settings = settings or get_settings()
     registry = Registry(RESOURCES, dasherize=settings.dasherize_api)
     return create_app(

@@ -1,4 +1,4 @@
-"""Frequently asked questions, their types, and the view of events that their documents show."""
+"""Tables of faqs and their types, and the views of events that this service reads."""
 
 from datetime import datetime
 
@@ -27,7 +27,7 @@ idempotency_table("faq")
 
 
 class FaqType(Base):
-    """A heading for faqs of one event; its name is unique there, whatever its case."""
+    """A heading for faqs of one event. Its name is unique in the event, whatever its case."""
 
     __tablename__ = "faq_types"
     __table_args__ = (
@@ -46,7 +46,7 @@ class FaqType(Base):
 
 
 class Faq(Base):
-    """A question and its answer. The composite key says: a faq's type is of the same event."""
+    """A question and its answer. The composite key holds a faq and its type to the same event."""
 
     __tablename__ = "faqs"
     __table_args__ = (
@@ -76,7 +76,8 @@ class Faq(Base):
     version: Mapped[int] = mapped_column(BigInteger, server_default=text("1"))
 
 
-# The contract of the view `events.access`: a row a role, and one without a user where none is.
+# The view `events.access` has one row per role in an event, and one row with neither user nor role
+# for an event without any.
 access = Table(
     "access",
     MetaData(schema="events"),
@@ -90,7 +91,7 @@ access = Table(
 
 
 class EventView(Base):
-    """The view `events.summaries`: the event as a faq's document may include it."""
+    """The view `events.summaries`: the columns of an event that documents of faqs may include."""
 
     __tablename__ = "summaries"
     __table_args__ = {"schema": "events", "info": {"is_view": True}}

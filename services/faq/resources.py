@@ -1,4 +1,4 @@
-"""What faqs and faq types are on the wire; the rights to them are the rights to their event."""
+"""The types `faq` and `faq-type` in the API. The rights to them are those to their event."""
 
 from typing import Annotated, Any
 
@@ -40,7 +40,7 @@ class FaqTypeAttributes(BaseModel):
 
 
 class EventAttributes(BaseModel):
-    """What the view `events.summaries` shows of an event."""
+    """The attributes of an event that the view `events.summaries` has."""
 
     identifier: ReadOnly[str]
     name: ReadOnly[str]
@@ -62,7 +62,7 @@ def _allowed(
 
 
 def _seen_with(event_id: InstrumentedAttribute[Any]) -> Predicate:
-    """Rows of events that the viewer may read."""
+    """The condition for rows whose event the viewer may read."""
 
     def rule(viewer: Viewer) -> ColumnElement[bool]:
         if viewer is None:
@@ -74,7 +74,7 @@ def _seen_with(event_id: InstrumentedAttribute[Any]) -> Predicate:
 
 
 def _opened_with(event_id: InstrumentedAttribute[Any]) -> OpenedPredicate:
-    """Rows of the published event that has the identifier."""
+    """The condition for rows whose event is published and has the identifier."""
 
     def rule(identifier: ColumnElement[str]) -> ColumnElement[bool]:
         return _allowed(event_id, access.c.is_public & (access.c.identifier == identifier))
@@ -83,7 +83,7 @@ def _opened_with(event_id: InstrumentedAttribute[Any]) -> OpenedPredicate:
 
 
 def _run_with(event_id: InstrumentedAttribute[Any]) -> UserPredicate:
-    """Rows of events that the user runs in any role."""
+    """The condition for rows whose event the user runs, in any role."""
 
     def rule(user: User) -> ColumnElement[bool]:
         return true() if user.is_admin else _allowed(event_id, access.c.user_id == user.id)
@@ -92,7 +92,7 @@ def _run_with(event_id: InstrumentedAttribute[Any]) -> UserPredicate:
 
 
 def _event(event_id: InstrumentedAttribute[Any]) -> Relationship:
-    """The event that a row belongs to for good; its readers are those of the row."""
+    """The event of a row, set once; a viewer who may read the row may read the event."""
     return Relationship(name="event", target="event", required=True, implied=True, column=event_id)
 
 
@@ -160,5 +160,5 @@ FAQ_TYPE = Resource(
     readable=_seen_with(FaqType.event_id),
     opened=_opened_with(FaqType.event_id),
     changeable=_run_with(FaqType.event_id),
-    violations={"uq_faq_types_name": ("name", "The event has a type of this name already.")},
+    violations={"uq_faq_types_name": ("name", "The event already has a type with this name.")},
 )
