@@ -1,4 +1,4 @@
-"""How Alembic reaches the database: as the owner, with a lock timeout, one command at a time."""
+"""Runs Alembic on the database, as its owner, with a lock timeout, one command at a time."""
 
 import asyncio
 import sys
@@ -27,11 +27,11 @@ ASK_S = 0.5
 # The triggers that a new table gets, by the columns that they keep (0001_roles_and_schemas.py).
 TRIGGERS = {"version": "raise_version", "updated_at": "touch_updated_at"}
 SESSION = {
-    # A migration that does not get its lock soon gives way to those who wait behind it.
+    # While a migration waits for a lock, other queries queue behind it: it gives up soon.
     "lock_timeout": "5s",
-    # Building an index may take longer than what the database or its user allow others.
+    # Building an index may take longer than the limit of the database or of its user.
     "statement_timeout": "0",
-    # A statement whose client was killed ends within this time, and frees the locks.
+    # If we are killed, PostgreSQL ends our statement within this time and frees its locks.
     "client_connection_check_interval": "2s",
 }
 
@@ -43,8 +43,8 @@ def include_name(name: str | None, type_: str, parents: object) -> bool:
 def include_object(
     item: SchemaItem, name: str | None, type_: str, reflected: bool, compare_to: object
 ) -> bool:
-    # Views are mapped to be read; migrations write them by hand, as they do what search has
-    # on the events.
+    # Migrations write views by hand, and the columns and indices that search has in tables of
+    # others; autogenerate must not drop them for having no model.
     is_of_search = compare_to is None and (name or "").startswith(("ix_search_", "search_"))
     is_of_search &= reflected and type_ in ("index", "column")
     return not (is_of_search or (type_ == "table" and item.info.get("is_view")))
@@ -67,9 +67,9 @@ def render_trigger(autogen_context: AutogenContext, op: CreateTriggerOp) -> str:
 def add_triggers(
     migration: MigrationContext, revisions: object, scripts: list[MigrationScript]
 ) -> None:
-    """Give the new tables of a migration what models cannot say.
+    """Add the triggers of new tables, which models cannot declare.
 
-    Grants need no line: the role of a service has default privileges in its schema.
+    Grants are not needed: the role of a service has default privileges in its schema.
     """
     for script in scripts:
         for upgrade in script.upgrade_ops_list:
@@ -105,10 +105,10 @@ def migrate(connection: Connection) -> None:
 
 
 async def take_turn(connection: AsyncConnection) -> None:
-    """Hold the lock of all migration commands until the connection is closed or lost.
+    """Take the lock of all migration commands and hold it until the connection ends.
 
-    It is asked for again and again: a statement that waits would hold a snapshot, and CREATE
-    INDEX CONCURRENTLY in the command that runs would wait for that in turn.
+    We poll for the lock. A statement that waits for it would hold a snapshot, and a CREATE INDEX
+    CONCURRENTLY of the command that has the lock would wait for that snapshot to end.
     """
     is_told = False
     while not await connection.scalar(text(f"SELECT pg_try_advisory_lock({UPGRADE_LOCK})")):

@@ -7,6 +7,7 @@ import orjson
 
 from dev.servers import Server
 
+# The levels that are hidden without --verbose.
 QUIET = {"DEBUG", "INFO"}
 
 

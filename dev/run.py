@@ -28,6 +28,7 @@ from dev.readiness import wait_until_ready
 from dev.servers import Server, is_listening, start, wait_until
 from dev.stores.start import Stores, start_stores
 
+# How long each process may take to become ready.
 READY_S = 60
 
 
@@ -62,7 +63,8 @@ def _try(name: str, url: str, ask: Callable[[str], object]) -> None:
     try:
         ask(url)
     except (OSError, ValueError, *stores) as error:
-        address = url.split("?")[0].rsplit("@", 1)[-1]  # without a password
+        # Without the user and password, which must not be printed.
+        address = url.split("?")[0].rsplit("@", 1)[-1]
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise DevError(
             f"{name} is set, but the store at {address} does not answer as it should ({reason}). "
@@ -98,6 +100,7 @@ def environment(stores: Stores, data: Path, offset: int) -> dict[str, str]:
         if process.port is not None and process.name != "gateway"
     }
     defaults = {"ENVIRONMENT": "development", "VERIFY_ON_SIGN_UP": "true", "GIT_SHA": git_sha()}
+    # What the developer has set wins, except for the addresses of what we start ourselves.
     return {**os.environ, **{k: os.environ.get(k, v) for k, v in defaults.items()}} | {
         **urls,
         **stores.environment(),
@@ -126,6 +129,7 @@ def cursor_secret(data: Path) -> str:
 def start_process(process: Process, env: dict[str, str], data: Path, offset: int) -> Server:
     """Start one process and wait until it is ready."""
     log = data / "log" / f"{process.name}.log"
+    # Each run has a new log, so that logs do not grow for ever.
     log.unlink(missing_ok=True)
     if process.name == "auth":
         env = {**env, "JWT_KEYS_DIR": str(data / "jwt")}
@@ -204,6 +208,7 @@ def run(data: Path, offset: int, *, verbose: bool) -> None:
         run_once("The signing key", ["services.auth", "new-key", str(data / "jwt")], env)
         say("Migrating …")
         run_once("Migrating", ["shared.migrations", "upgrade"], env)
+        # The key makes it one rebuild per commit, however often this code is started.
         key = f"deploy:{env['GIT_SHA']}"
         request = ["services.search", "request-rebuild", "--key", key]
         run_once("Asking for a rebuild", request, env)
@@ -228,6 +233,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if not -7000 <= arguments.port_offset <= 57000:
         parser.error("--port-offset must be between -7000 and 57000")
+    # Closing the terminal or a plain `kill` stops everything just as Ctrl-C does.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:

@@ -58,6 +58,7 @@ class Server:
             try:
                 self.process.wait(timeout_s)
             except subprocess.TimeoutExpired:
+                # It has had its time: kill it with all its children.
                 os.killpg(self.process.pid, signal.SIGKILL)
                 self.process.wait()
 
@@ -88,6 +89,7 @@ def start(  # noqa: PLR0913 - what a process is started with
     locked until the child and all its own children have ended.
     """
 
+    # This runs in the child before the command does.
     def tie_to_parent() -> None:
         if _libc is not None and hasattr(_libc, "prctl"):
             _libc.prctl(PR_SET_PDEATHSIG, int(stop_signal))

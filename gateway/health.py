@@ -10,6 +10,7 @@ from gateway.proxy import upstreams
 from shared.health import Check, CheckFailedError
 from shared.observability.incidents import Incidents
 
+# Less than a check may take (TIMEOUT_S of shared/health.py), so that its own error is shown.
 TIMEOUT = {"connect": 1.0, "read": 2.5}
 
 

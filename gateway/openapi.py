@@ -15,6 +15,7 @@ from gateway.upstream import FAILURES
 router = APIRouter(include_in_schema=False)
 
 TIMEOUT = {"connect": 1.0, "read": 5.0}
+# An incomplete document is made again soon, when the missing service may be back.
 TTL_S, TTL_INCOMPLETE_S = 30.0, 3.0
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
@@ -51,6 +52,7 @@ def merge(parts: dict[str, dict[str, Any] | None], version: str) -> dict[str, An
     for name, part in parts.items():
         if part is None:
             continue
+        # Services use the same names, such as `Event`, for different schemas.
         part = _renamed(part, _collisions(part, components, name))
         for path, operations in part.get("paths", {}).items():
             item = paths.setdefault(path, {})
@@ -161,6 +163,7 @@ async def docs(request: Request) -> HTMLResponse:
         f"<style>{STYLE}</style><h1>Almanac API</h1><p>{note} The whole document: "
         f"<a href=/openapi.json>/openapi.json</a></p>{''.join(parts)}"
     )
+    # The page needs no script, so none may run in it.
     policy = "default-src 'none'; style-src 'unsafe-inline'"
     return HTMLResponse(page, headers={"Content-Security-Policy": policy})
 

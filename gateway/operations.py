@@ -48,6 +48,7 @@ def service_of_operations(body: bytes) -> str:
 
 
 def _operations(body: bytes) -> list[Any]:
+    # The service refuses such a body; parsing it here would only cost time.
     if has_too_many(body):
         return []
     try:

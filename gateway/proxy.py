@@ -59,7 +59,9 @@ async def transport_lifespan(app: FastAPI) -> AsyncIterator[None]:
     """
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S),
+        # A cookie for one client must not be sent with the request of another.
         cookie_jar=aiohttp.DummyCookieJar(),
+        # A service gets the headers of the client, not defaults of aiohttp.
         skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
         middlewares=(_send_once,),
     )
@@ -90,6 +92,7 @@ class ProxyMiddleware:
         urls = upstreams(settings)
         self.upstreams = {name: Upstream(name, url, settings) for name, url in urls.items()}
         self.budget = BodyBudget(settings.max_bodies_bytes)
+        # The time for the whole request is limited by its deadline.
         self.timeout = {
             "connect": settings.upstream_connect_timeout_s,
             "read": settings.upstream_read_timeout_s,
@@ -135,6 +138,7 @@ class ProxyMiddleware:
         except asyncio.CancelledError:
             if not watch.is_gone:
                 raise
+            # We cancelled the task ourselves, so it goes on and ends the request properly.
             watch.take_back()
             raise ClientGone from None
         finally:

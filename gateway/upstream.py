@@ -69,12 +69,14 @@ class Upstream:
             except FAILURES as error:
                 breaker.record(failed=True)
                 raise self._failure(request.method, error) from error
+            # Any answer counts as a success, a 500 too: the service works.
             breaker.record(failed=False)
             return response, content
         finally:
             self._places.release()
 
     async def _take_place(self, deadline: float) -> None:
+        # The usual case, without the cost of a timer.
         if not self._places.locked():
             await self._places.acquire()
             return

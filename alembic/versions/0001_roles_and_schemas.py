@@ -1,7 +1,8 @@
-"""Schemas, one role a service, extensions and the trigger function that raises versions.
+"""Schemas, one role per service, extensions, and the functions of triggers.
 
-The roles belong to the whole cluster and cannot log in: the login user of each service is made
-a member (docs/adr/0002-roles.md). Downgrading leaves them, for other databases may use them.
+Roles belong to the whole cluster, not to one database. They cannot log in: the login users of the
+services are their members (docs/adr/0002-roles.md). A downgrade keeps them, since other databases
+may use them.
 """
 
 from alembic import op
@@ -11,7 +12,7 @@ down_revision = None
 
 SERVICES = ("auth", "events", "faq", "search")
 
-# Two migrations at once, in two databases of one cluster, may both create the role.
+# Migrations of two databases in one cluster may create the role at the same time.
 CREATE_ROLE = """
 DO $$ BEGIN
     CREATE ROLE almanac_{service} NOLOGIN;

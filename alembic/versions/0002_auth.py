@@ -7,13 +7,14 @@ from sqlalchemy.dialects.postgresql import CITEXT
 revision = "0002"
 down_revision = "0001"
 
-# Who a token's user is, for permissions. A deleted account has no row, so its tokens are void.
+# For permissions: what the user of a token may do. A deleted account is not in the view, so its
+# tokens are invalid.
 ACCOUNTS = """
 CREATE VIEW auth.accounts AS
 SELECT id AS user_id, is_admin, is_verified FROM auth.users WHERE deleted_at IS NULL
 """
 
-# What everybody may know of an account.
+# The part of an account that everybody may see.
 PROFILES = """
 CREATE VIEW auth.profiles AS
 SELECT id, first_name, last_name, avatar_url, version FROM auth.users WHERE deleted_at IS NULL

@@ -6,7 +6,7 @@ from alembic import op
 revision = "0003"
 down_revision = "0002"
 
-# Eight characters of base 32, never only digits: a number in a URL is always an id.
+# Eight characters of base 32, at least one of them a letter: a number in a URL is always an id.
 NEW_IDENTIFIER = """
 CREATE FUNCTION events.new_identifier() RETURNS text LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
@@ -26,7 +26,7 @@ BEGIN
 END $$
 """
 
-# Who may read and change what: a row a role, and one row without a user where there is none.
+# For permissions: one row per role in an event; an event without roles has one row without a user.
 ACCESS = """
 CREATE VIEW events.access AS
 SELECT e.id AS event_id, e.identifier, e.state = 'published' AS is_public,
@@ -35,7 +35,7 @@ FROM events.events e LEFT JOIN events.roles r ON r.event_id = e.id
 WHERE e.deleted_at IS NULL
 """
 
-# What the document of another resource may include of an event.
+# The part of an event that documents of other services may include.
 SUMMARIES = """
 CREATE VIEW events.summaries AS
 SELECT id, identifier, name, starts_at, ends_at, timezone, online, location_name, logo_url,

@@ -1,4 +1,4 @@
-"""The answers kept for Idempotency-Key, a table in the schema of each service that creates."""
+"""Answers kept for Idempotency-Key: one table per service that creates resources."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""When an index was last compared with the database, and how it was."""
+"""When an index was last compared with the database, and the result."""
 
 import sqlalchemy as sa
 from alembic import op

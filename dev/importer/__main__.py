@@ -85,6 +85,7 @@ class Importer:
                 for _ in range(concurrency):
                     tasks.create_task(self._work(numbered))
         except ExceptionGroup as group:
+            # All tasks fail for the same reason, so the first error says it.
             raise group.exceptions[0] from None
 
     async def _work(self, numbered: Iterator[tuple[int, bytes]]) -> None:
@@ -101,6 +102,7 @@ class Importer:
         if key in self.known:
             self.summary.skipped += 1
             return
+        # Before it is created, so that the same event in a later line is skipped.
         self.known.add(key)
         try:
             answer = await self.organizer.create_event(attributes)
@@ -110,6 +112,7 @@ class Importer:
         if answer is None or answer.status_code == 201:
             self.summary.created += 1
             return
+        # A later line with the same event may be better.
         self.known.discard(key)
         self._fail(self.summary.refused, number, reason_of(answer))
         if answer.status_code == 403:

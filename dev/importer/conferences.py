@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+# A line of a real conference has some hundred bytes.
 MAX_LINE = 100_000
 
 

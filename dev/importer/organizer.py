@@ -15,6 +15,7 @@ from dev.importer.conferences import identity
 MEDIA_TYPE = "application/vnd.api+json"
 # Statuses after which the same request may succeed later.
 BUSY = {429, 502, 503, 504}
+# Together these wait for 13 seconds, in which a service can restart.
 TRIES = 7
 LONGEST_WAIT_S = 30.0
 
@@ -73,6 +74,7 @@ class Organizer:
         if answer.status_code != 401:
             return answer
         async with self.signing_in:
+            # Another task may have signed in while this one waited.
             if self.token == token:
                 await self.sign_in()
         return await self._send(method, path, document, token=self.token, repeatable=repeatable)
@@ -82,6 +84,7 @@ class Organizer:
         query = {
             "filter[owner]": self.id,
             "fields[event]": "name,starts-at,location-name,external-event-url",
+            # In this order pages do not shift when other tasks create events.
             "sort": "id",
             "page[size]": "100",
             **{f"filter[{name}]": value for name, value in filters.items()},

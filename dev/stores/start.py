@@ -52,6 +52,7 @@ def start_stores(data: Path, given: dict[str, str]) -> Iterator[Stores]:
                 server, stores.elasticsearch_url = start_elasticsearch(data, logs)
                 _keep(stores, stack, server)
             except DevError as error:
+                # Elasticsearch is the only store that the system can do without.
                 stores.reason = f"{error} {HOW}"
         yield stores
 

@@ -18,6 +18,7 @@ def start_valkey(data: Path, logs: Path, port: int | None = None) -> tuple[Serve
         "bind": "127.0.0.1",
         "port": str(port),
         "dir": str(folder),
+        # Each write is appended to a file, which makes snapshots unnecessary.
         "appendonly": "yes",
         "save": "",
     }

@@ -17,6 +17,7 @@ from shared.settings import get_settings
 async def set_flag(email: str, flag: str) -> bool:
     """Set is_verified or is_admin of an account; return False if there is no such account."""
     database = Database(get_settings(), "almanac_auth")
+    # A deleted account keeps its row, but must not get rights.
     statement = update(User).where(User.email == email, User.deleted_at.is_(None))
     try:
         async with database.session() as session, session.begin():

@@ -51,6 +51,7 @@ class SigningKeys:
             "type": "access",
             "fresh": True,
         }
+        # The newest key signs: names begin with the time at which a key was made.
         kid = max(self.private)
         return jwt.encode(claims, self.private[kid], ALGORITHM, headers={"kid": kid})
 
@@ -66,6 +67,7 @@ def new_key(folder: Path) -> Path:
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
+    # The file is made with its final rights: nobody else can read it even for a moment.
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(pem)
     return path

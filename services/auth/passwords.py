@@ -59,6 +59,7 @@ class Hashing:
             detail = "Too many passwords are being checked; try again."
             raise ServiceUnavailable(detail, headers={"Retry-After": "1"})
         self.admitted += 1
+        # Argon2 releases the GIL, so a thread is enough and the event loop stays free.
         result = asyncio.get_running_loop().run_in_executor(self.threads, work)
         gone = asyncio.ensure_future(_disconnection(request))
         try:
@@ -68,6 +69,7 @@ class Hashing:
             return await result
         finally:
             self.admitted -= 1
+            # This drops work that waits. A hash that has begun cannot be stopped.
             result.cancel()
             gone.cancel()
 
@@ -80,6 +82,7 @@ def _give_way() -> None:
 
 def _verify(password: str, password_hash: str | None) -> tuple[bool, str | None]:
     if password_hash is None:
+        # An unknown address must take as long as a wrong password.
         _hasher.hash(password)
         return False, None
     try:
@@ -105,6 +108,7 @@ async def hashing_lifespan(app: FastAPI) -> AsyncIterator[None]:
     try:
         yield
     finally:
+        # The server has ended all requests by now, so nobody needs the results.
         hashing.threads.shutdown(wait=False, cancel_futures=True)
 
 

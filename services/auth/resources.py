@@ -58,6 +58,7 @@ def user_resource(*, verify_on_sign_up: bool) -> Resource:
     """Declare the type `user`. A changed email address must be verified again."""
 
     def to_columns(current: Row, values: Values) -> Values:
+        # Addresses are compared as the database does, whatever their case (CITEXT).
         if "email" in values and values["email"].lower() != current.get("email", "").lower():
             values.setdefault("is_verified", verify_on_sign_up)
         return values

@@ -29,6 +29,7 @@ async def _credentials(request: Request) -> tuple[str, str]:
     body = parse_object(await read_body(request))
     email, password = body.get("email", body.get("username")), body.get("password")
     for name, value in (("email", email), ("password", password)):
+        # PostgreSQL cannot store NUL, and no account has longer values.
         if not isinstance(value, str) or not value or len(value) > 254 or "\0" in value:
             pointer = f"/{name}" if name in body else ""
             raise BadRequest(f"{name} must be a string.", source={"pointer": pointer})
@@ -40,6 +41,7 @@ _TEXT = {"type": "string", "minLength": 1, "maxLength": 254}
 _HEADERS: dict[str, Any] = {
     name: {"$ref": f"#/components/headers/{name}"} for name in ("Cache-Control", "X-Request-Id")
 }
+# Described by hand: these endpoints take plain JSON and are not resources.
 SIGN_IN: dict[str, Any] = {
     "security": [],
     "requestBody": {
@@ -112,6 +114,7 @@ async def sign_in(request: Request, credentials: Credentials) -> JSONResponse:
     if renewed is not None:
         with outage_as_503():
             async with database.session() as session, session.begin():
+                # Only if the password was not changed while this request was hashing.
                 same = (Account.id == account.id) & (Account.password_hash == kept)
                 await session.execute(update(Account).where(same).values(password_hash=renewed))
     keys: SigningKeys = request.app.state.keys
@@ -119,6 +122,7 @@ async def sign_in(request: Request, credentials: Credentials) -> JSONResponse:
     return JSONResponse(token, headers={"Cache-Control": "no-store"})
 
 
+# FastAPI does not add HEAD to a GET route.
 @router.head("/.well-known/jwks.json", include_in_schema=False)
 @router.get("/.well-known/jwks.json", tags=["auth"], openapi_extra=JWKS)
 async def read_jwks(request: Request) -> JSONResponse:

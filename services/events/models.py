@@ -29,6 +29,7 @@ class Event(Base):
         CheckConstraint("identifier ~ '^[0-9a-z]{8}$' AND identifier ~ '[a-z]'", "identifier"),
         CheckConstraint("starts_at < ends_at", "dates"),
         CheckConstraint(
+            # datetime of Python knows no other years.
             "starts_at BETWEEN '0001-01-01 00:00Z' AND '9999-12-31 23:59:59Z' "
             "AND ends_at BETWEEN '0001-01-01 00:00Z' AND '9999-12-31 23:59:59Z'",
             "years",
@@ -38,6 +39,7 @@ class Event(Base):
         CheckConstraint("latitude BETWEEN -90 AND 90", "latitude"),
         CheckConstraint("longitude BETWEEN -180 AND 180", "longitude"),
         Index(
+            # For the lists that clients without a token see.
             "ix_events_published",
             "id",
             postgresql_where=text("state = 'published' AND deleted_at IS NULL"),
@@ -86,6 +88,7 @@ class Role(Base):
     __tablename__ = "roles"
     __table_args__ = (
         CheckConstraint("role IN ('owner', 'organizer', 'coorganizer')", "role"),
+        # An event has one owner, and any number of organizers and coorganizers.
         Index("uq_roles_owner", "event_id", unique=True, postgresql_where=text("role = 'owner'")),
         {"schema": "events"},
     )

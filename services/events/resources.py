@@ -26,6 +26,7 @@ from shared.jsonapi.resource import (
 
 @cache
 def _timezones() -> frozenset[str]:
+    # This looks through the files of all zones, which takes too long for each request.
     return frozenset(zoneinfo.available_timezones())
 
 
@@ -107,6 +108,7 @@ def _check(current: Row, changes: Values, user: Viewer) -> Iterable[Violation]:
     starts_at, ends_at = event.get("starts_at"), event.get("ends_at")
     if starts_at and ends_at and starts_at >= ends_at:
         yield Violation("ends_at", "An event must end after it starts.")
+    # A published event must stay complete, so changes of it are checked as well.
     if event.get("state") != "published":
         return
     for name, what in (("name", "a name"), ("starts_at", "a start"), ("ends_at", "an end")):
@@ -141,6 +143,7 @@ USER = Resource(
     type="user",
     model=Profile,
     attributes=ProfileAttributes,
+    # Here people are shown in documents of events only; their endpoints are those of auth.
     path=None,
     readable=lambda viewer: true(),
 )
@@ -155,6 +158,7 @@ EVENT = Resource(
         _people("owner", "owner", to_many=False),
         _people("organizers", "organizer", to_many=True),
         _people("coorganizers", "coorganizer", to_many=True),
+        # The faq service answers these; documents of events only link to them.
         Relationship(name="faqs", target="faq", to_many=True),
         Relationship(name="faq_types", target="faq-type", to_many=True),
     ),

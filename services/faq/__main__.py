@@ -24,6 +24,7 @@ async def clean_answers(settings: Settings) -> int:
         total = await connection.fetchval("SELECT count(*) FROM faq.faqs")
         with tqdm(total=total, unit=" answers", desc="Cleaning") as bar:
             last, changed = 0, 0
+            # Each UPDATE is a transaction of its own, so writers are not held up.
             while rows := await connection.fetch(PAGE, last, BATCH):
                 for faq_id, answer in rows:
                     changed += await _clean(connection, faq_id, answer)

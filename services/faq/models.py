@@ -31,6 +31,7 @@ class FaqType(Base):
 
     __tablename__ = "faq_types"
     __table_args__ = (
+        # The foreign key of faqs refers to both columns.
         UniqueConstraint("id", "event_id"),
         Index("uq_faq_types_name", "event_id", text("lower(btrim(name))"), unique=True),
         {"schema": "faq"},
@@ -53,6 +54,7 @@ class Faq(Base):
         ForeignKeyConstraint(
             ["faq_type_id", "event_id"],
             ["faq.faq_types.id", "faq.faq_types.event_id"],
+            # Deleting a type keeps its faqs and their event.
             ondelete="SET NULL (faq_type_id)",
         ),
         {"schema": "faq"},

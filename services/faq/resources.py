@@ -58,6 +58,7 @@ def _allowed(
     event_id: InstrumentedAttribute[Any], *rules: ColumnElement[bool]
 ) -> ColumnElement[bool]:
     rows = select(literal(1)).where(access.c.event_id == event_id, or_(*rules))
+    # The subquery selects from `access` alone; `event_id` is of the row outside of it.
     return rows.correlate_except(access).exists()
 
 
@@ -109,6 +110,7 @@ EVENT = Resource(
     model=EventView,
     attributes=EventAttributes,
     path="events",
+    # Events are written in the events service; here are only the collections below them.
     methods=frozenset(),
     identifier=EventView.identifier,
     relationships=(

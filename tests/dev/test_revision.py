@@ -42,14 +42,14 @@ def copy() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def run(copy: Path, *arguments: str) -> str:
+def run(copy: Path, *arguments: str, is_refused: bool = False) -> str:
     stores = ("DATABASE_URL", "REDIS_URL", "ELASTICSEARCH_URL")
     env = {name: value for name, value in os.environ.items() if name not in stores}
     done = subprocess.run(
         [sys.executable, "-m", *arguments], cwd=copy, env=env, capture_output=True, text=True
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    assert done.returncode == int(is_refused), done.stdout + done.stderr
+    return done.stdout + done.stderr
 
 
 def change(file: Path, hunk: str) -> None:
@@ -95,5 +95,9 @@ def test_a_type_is_added_as_the_page_says(copy: Path) -> None:
     # The copy lies in a folder that git ignores.
     run(copy, "ruff", "check", "--no-respect-gitignore", ".")
     run(copy, "ruff", "format", "--check", "--no-respect-gitignore", ".")
-    # It finds nothing more to write, once the first migration has run.
+    # It runs the first migration, and then finds nothing more to write.
     assert "It is empty" in run(copy, "dev.revision", "nothing")
+    for file in [written, *written.parent.glob("*_nothing.py")]:
+        file.unlink()
+    said = run(copy, "dev.revision", "faq sponsors", is_refused=True)
+    assert "is at a migration that this code does not have" in said
