@@ -1,7 +1,7 @@
 """Health checks that Kubernetes and monitors can trust (docs/operations.md).
 
-`/livez` says that the process serves, `/readyz` asks the critical checks and is cached for a
-second, `/health-check` shows every check and is cached as its result says.
+`/livez` answers while the process serves. `/readyz` runs the critical checks, at most once a
+second. `/health-check` shows every check; results are kept for the times below.
 """
 
 import asyncio
@@ -31,17 +31,17 @@ TTL_READY_S = 1.0
 
 
 class CheckFailedError(PlainError):
-    """What a check says that did not pass."""
+    """A check ran and did not pass. The text is its output."""
 
 
 @dataclass
 class Check:
-    """A named checker.
+    """A named checker, which returns (passed, output).
 
-    One that is not critical is shown but fails nothing; one that is not for readiness fails
-    only the whole report. `incidents` are those of the store that it asks: while there is an
-    outage nothing else is reported of the check. `away` is shown in place of an exception.
-    One that shows what another process says does not report it: that process does.
+    If it is not `critical`, it is shown but fails nothing; if it is not `for_readiness`, it fails
+    only `/health-check`. `incidents` are those of the store that it asks: during an outage of the
+    store its failures are not reported as well. `away` is shown in place of an exception.
+    If it `is_of_another` process, that process reports its failures.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Check:
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
     async def result(self, *, max_age_s: float | None = None) -> dict[str, Any]:
-        """The last result while it is fresh, else a new one; one run at a time."""
+        """Return the last result while it is fresh, else run the check; one run at a time."""
         async with self._lock:
             if not self._is_fresh(max_age_s):
                 self._result = await self._run()
@@ -93,18 +93,18 @@ class Check:
         }
 
     def _log_change(self, passed: bool, output: str, failure: Exception | None) -> None:
-        """Log an outcome that differs from the one before; a new check is taken to pass."""
+        """Log the outcome if it differs from the one before. A new check counts as passing."""
         if passed == self._result.get("passed", True):
             return
         message = "health check passes again" if passed else "health check failed"
-        # A failure that the checker itself states has no traceback to show.
+        # If the checker itself says that it failed, there is no traceback to log.
         error = None if isinstance(failure, CheckFailedError) else failure
-        # The end of a failure is a warning too, so that a log of warnings does not leave it open.
+        # Passing again is a warning too: a reader of warnings must see that the failure is over.
         extra = {"checker": self.name, "output": output}
         logger.warning(message, extra=extra, exc_info=error)
 
     def _note(self, failure: Exception | None) -> None:
-        """Report a failure once until the check passes again; an outage is reported for all."""
+        """Report a failure once until the check passes again, and an outage once for all."""
         if failure is None:
             self._is_reported = False
             if self.incidents:
@@ -126,7 +126,7 @@ def _summary(error: Exception) -> str:
 
 
 class Health:
-    """The checks of one process and whether it is draining."""
+    """The checks of one process, and whether it is draining (finishing its last requests)."""
 
     def __init__(self, checks: Sequence[Check]) -> None:
         self.checks = checks
@@ -157,7 +157,7 @@ def _document(results: Sequence[dict[str, Any]]) -> tuple[bool, dict[str, Any]]:
 
 
 def health_router(health: Health) -> APIRouter:
-    """The three endpoints of every process that has a port."""
+    """The three endpoints of each process that has a port."""
     router = APIRouter(include_in_schema=False)
 
     async def livez() -> Response:

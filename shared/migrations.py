@@ -1,7 +1,6 @@
-"""Migrations: one command that runs them, one check that they were run.
+"""Migrations: a command that runs them, and a health check that they were run.
 
-Each command holds an advisory lock, so that two at once wait for each other and two deployments
-do the work once.
+A command holds an advisory lock, so two deployments at once do not do the same work.
 """
 
 import argparse
@@ -25,14 +24,14 @@ from shared.observability.failures import describe
 from shared.settings import Settings, get_settings
 
 LOCK_NOT_AVAILABLE = "55P03"
-# Connections, the login, the name of the database, a server that starts or stops.
+# SQLSTATEs: no connection, a wrong login or database, a server that starts or stops.
 UNREACHABLE = ("08", "28", "3D", "57P")
 NO_DATABASE = "Error connecting to database"
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def alembic_config(settings: Settings) -> Config:
-    """The configuration of Alembic, in code: the settings know the database."""
+    """The configuration of Alembic, in code, since the URL of the database is in the settings."""
     config = Config()
     config.set_main_option("script_location", str(ROOT / "alembic"))
     config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
@@ -41,7 +40,7 @@ def alembic_config(settings: Settings) -> Config:
 
 
 def head(config: Config) -> str:
-    """The single head; ValueError names them where there are more."""
+    """Return the single head; raise ValueError if there are more."""
     heads = ScriptDirectory.from_config(config).get_heads()
     if len(heads) != 1:
         raise ValueError(f"the migrations have {len(heads)} heads: {', '.join(heads)}")
@@ -49,25 +48,25 @@ def head(config: Config) -> str:
 
 
 def known_revisions(config: Config) -> frozenset[str]:
-    """Every revision that this code has."""
+    """All revisions that this code has."""
     scripts = ScriptDirectory.from_config(config)
     return frozenset(script.revision for script in scripts.walk_revisions())
 
 
 def is_ahead(revisions: Collection[str], expected: str, known: frozenset[str]) -> bool:
-    """Whether a newer release has migrated a database that is at these revisions.
+    """Whether a newer release has migrated the database, which is at these revisions.
 
-    It has revisions that this code does not know, and beside them at most our head.
+    Then there are revisions that this code does not know, and no others except our head.
     """
     unknown = set(revisions) - known
     return bool(unknown) and set(revisions) - unknown <= {expected}
 
 
 def migrations_checker(app: FastAPI, package: str) -> Callable[[], Awaitable[tuple[bool, str]]]:
-    """health_check_migrations: the database is not behind, and every model of the package reads.
+    """Make the check that the database is not behind and has every model of the package.
 
-    A newer release migrates before its predecessor has ended, and so does one that is rolled
-    back: a database that is ahead passes as long as the models can be read.
+    During a deployment, and after a rollback, older code runs on a database that is ahead of it.
+    That passes as long as every model can be read.
     """
     config = alembic_config(app.state.settings)
     expected, known = head(config), known_revisions(config)
@@ -98,7 +97,7 @@ def migrations_checker(app: FastAPI, package: str) -> Callable[[], Awaitable[tup
 
 
 def database_checks(app: FastAPI, package: str) -> list[Check]:
-    """The two checks of a service that has models in the database."""
+    """The two checks of a service that has tables."""
 
     async def database() -> tuple[bool, str]:
         result: tuple[bool, str] = await app.state.database.check()
@@ -144,13 +143,13 @@ def main() -> None:
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong in a line, and what to do where that is known."""
+    """Say what went wrong, and what to do about it if that is known."""
     cause = getattr(error, "orig", None) or error
     sqlstate = str(getattr(cause, "sqlstate", None) or "")
-    # PostgreSQL's words on these name a database, a user or a setting, and nothing that is stored.
+    # Messages of PostgreSQL about these may name a database, a user or a setting, but no data.
     words = str(cause).partition("\n")[0]
     if sqlstate == LOCK_NOT_AVAILABLE:
-        return f"{words}. Others use what is to change: run it again when they have ended."
+        return f"{words}. Another session uses what is to be changed: run it again later."
     if sqlstate.startswith(UNREACHABLE):
         return f"{words}. Is DATABASE_URL right, and PostgreSQL up?"
     if isinstance(error, OSError) or getattr(error, "connection_invalidated", False):
@@ -159,7 +158,7 @@ def _reason(error: Exception) -> str:
 
 
 def run_command(settings: Settings, name: str, argument: str = "") -> Path | None:
-    """Carry out one command of the command line; `revision` returns the file that it wrote."""
+    """Run one command of the command line; `revision` returns the file that it wrote."""
     config = alembic_config(settings)
     config.attributes["command"] = name
     match name:
