@@ -24,12 +24,12 @@ async def with_token(api: Client, token: str, scheme: str = "Bearer") -> int:
 
 
 async def test_sign_up_answers_201_with_location_and_hides_the_password(api: Client) -> None:
-    answer = await api.create("user", {"email": "New@Example.org", "password": PASSWORD})
+    answer = await api.create("user", {"email": "Sign.Up@Example.org", "password": PASSWORD})
     document = answer.json()
     assert answer.status_code == 201
     assert answer.headers["location"] == document["data"]["links"]["self"]
     assert "password" not in document["data"]["attributes"]
-    assert await sign_in(api, username="new@example.org", password=PASSWORD) == 200
+    assert await sign_in(api, username="sign.up@example.org", password=PASSWORD) == 200
 
 
 async def test_an_address_can_sign_up_once_whatever_its_case(api: Client, user: Account) -> None:
