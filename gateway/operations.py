@@ -8,22 +8,16 @@ from typing import Any
 from urllib.parse import unquote
 
 import orjson
-from starlette.types import Scope
 
 from gateway.routes import PATHS, TYPES
 from shared.errors import BadRequest
-from shared.jsonapi.href import MAX_OPERATIONS, OPERATIONS, path_of
+from shared.jsonapi.href import MAX_OPERATIONS, path_of
 from shared.jsonapi.strict import has_too_many
 
 # Where the operations name no type every service answers with the same error.
 ANY_SERVICE = "events"
 
 _SEGMENT = re.compile(r"/v1/([^/]+)")
-
-
-def has_operations(scope: Scope) -> bool:
-    """Whether the body of this request decides which service gets it."""
-    return bool(scope["method"] == "POST" and scope["path"] == OPERATIONS)
 
 
 def service_of_operations(body: bytes) -> str:

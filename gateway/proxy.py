@@ -18,11 +18,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.client import BodyBudget, ClientBody, ClientGone, ClientWatch
 from gateway.headers import request_headers, response_headers
-from gateway.operations import has_operations, service_of_operations
+from gateway.operations import service_of_operations
 from gateway.routes import Route, route_of
 from gateway.upstream import FAILURES, Upstream
 from shared.errors import JSONAPIError, error_response
 from shared.http.forwarded import deadline_var
+from shared.jsonapi.href import OPERATIONS
 from shared.observability.failures import describe
 from shared.settings import Settings
 
@@ -127,7 +128,7 @@ class ProxyMiddleware:
         watch = ClientWatch(receive)
         try:
             upstream = self.upstreams[route.service]
-            if has_operations(scope):
+            if route.pattern == OPERATIONS and scope["method"] == "POST":
                 upstream = self.upstreams[service_of_operations(content or b"")]
             request = self._request(upstream, scope, content)
             transport = scope["app"].state.transport

@@ -45,11 +45,11 @@ async def claimed_id(request: Request) -> int | None:
 
     It asks no store, so the account may have been deleted since the token was issued.
     """
-    token = bearer(request.headers.get("authorization"))
-    if token is None:
+    given = request.headers.get("authorization")
+    if given is None:
         return None
     state = request.app.state
-    return (await verify(token, state.keys, state.settings)).user_id
+    return (await verify(bearer(given), state.keys, state.settings)).user_id
 
 
 async def load_viewer(connection: asyncpg.Connection, user_id: int | None) -> Viewer:

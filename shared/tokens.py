@@ -89,13 +89,11 @@ class RemoteKeys:
             )
 
 
-def bearer(authorization: str | None) -> str | None:
-    """Return the token of an Authorization header, or None where there is no header.
+def bearer(authorization: str) -> str:
+    """Return the token of an Authorization header.
 
     The schemes `Bearer` and `JWT` mean the same; anything else raises Unauthorized.
     """
-    if authorization is None:
-        return None
     scheme, _, token = authorization.strip().partition(" ")
     if scheme.lower() not in ("bearer", "jwt") or not token.strip():
         raise _refused("Give the token as `Authorization: Bearer <token>`.")
