@@ -105,7 +105,7 @@ class Reader:
         see its new version. Raises ServiceUnavailable after three tries.
         """
         if not tries:
-            detail = "Others change what is to be read; try again."
+            detail = "Other requests are changing these resources; try again."
             raise ServiceUnavailable(detail, headers={"Retry-After": "1"})
         known = {} if self.is_writing else self.caches.fragments.known(objects.kind, expected_ids)
         versions = [version for version, _ in known.values()]
