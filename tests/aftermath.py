@@ -7,17 +7,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import httpx
-import pytest
 
-from services.search.index.client import elastic_client, read_targets
-from services.search.index.sync import BATCH_LOCK, ROLE, drain, holding
+from services.search.index import generations
+from services.search.index.client import read_targets
+from services.search.index.stores import open_stores
+from services.search.index.sync import BATCH_LOCK, drain, holding
 from services.search.rebuild.audit import compare
-from shared.db import raw_connection
 from shared.settings import Settings
-from tests.client import Client
-from tests.search.test_search import Index
 
-ACTIVE = "SELECT index_name FROM search.generations WHERE state = 'active'"
 SEARCH = "/v1/search/events?filter[query]=numerous"
 
 
@@ -71,23 +68,12 @@ async def searching(
 
 async def check(settings: Settings) -> None:
     """When all is carried over, the one index that is searched equals the database."""
-    connection = await raw_connection(settings, ROLE)
-    try:
-        async with elastic_client(settings) as client, holding(connection, BATCH_LOCK):
-            await drain(connection, client)
-            index = await connection.fetchval(ACTIVE)
-            audit = await compare(connection, client, index)
-            targets = await read_targets(client)
-    finally:
-        await connection.close(timeout=5)
-    assert targets == [index]
+    async with open_stores(settings) as stores, holding(stores.connection, BATCH_LOCK):
+        await drain(stores)
+        active = await generations.active(stores.connection)
+        assert active is not None
+        audit = await compare(stores, active.index_name)
+        targets = await read_targets(stores.client)
+    assert targets == [active.index_name]
     assert not audit.differing, str(audit)
     assert not audit.waiting
-
-
-@pytest.fixture
-async def unharmed(api: Client, index: Index) -> AsyncIterator[Searches]:
-    """For tests in one process: search while they run, and check afterwards."""
-    async with searching(lambda: api.get(SEARCH), a_second=4) as searches:
-        yield searches
-    await check(index.settings)

@@ -17,7 +17,7 @@ from benchmarks.search.stage import DATA, Command, Watched
 from services.search.index.client import create_index, elastic_client
 from services.search.index.document import bulk_lines, document
 from services.search.index.rows import read_page
-from services.search.index.sync import ROLE
+from services.search.index.stores import ROLE
 from shared.db import raw_connection
 from shared.settings import Settings
 from tests.databases import plain

@@ -8,6 +8,7 @@ import signal
 import sys
 import uuid
 from collections.abc import Coroutine
+from datetime import timedelta
 from typing import Any, NoReturn
 
 from elastic_transport import TransportError
@@ -16,17 +17,16 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from tqdm import tqdm
 
-from services.search.index import sync
-from services.search.index.client import elastic_client
-from services.search.index.generations import RebuildError
-from services.search.index.invariants import lost_preconditions
-from services.search.index.refused import REFUSED
-from services.search.index.sync import ROLE
+from services.search.api.attributes import read_status
+from services.search.index import generations, sync
+from services.search.index.refused import refused_events
+from services.search.index.requests import request_rebuild
+from services.search.index.stores import open_connection, open_stores
+from services.search.index.upkeep import RebuildError
 from services.search.rebuild import worker
 from services.search.rebuild.audit import AuditError, Progress, audit_active
-from services.search.rebuild.requests import request_rebuild, run_open_request
 from services.search.rebuild.rollback import roll_back
-from shared.db import raw_connection
+from services.search.rebuild.run import run_open_request
 from shared.observability.failures import describe
 from shared.observability.logs import configure_logging
 from shared.observability.sentry import configure_sentry, watch_process
@@ -47,9 +47,8 @@ async def rebuild(settings: Settings, arguments: argparse.Namespace) -> None:
     """Rebuild now, in this process, with a progress bar."""
     if settings.elasticsearch_url is None:
         sys.exit("There is no index to rebuild: ELASTICSEARCH_URL is not set.")
-    connection = await raw_connection(settings, ROLE)
-    await request_rebuild(connection, f"manual:{uuid.uuid4()}", "command line")
-    await connection.close()
+    async with open_connection(settings) as connection:
+        await request_rebuild(connection, f"manual:{uuid.uuid4()}", "command line")
     with tqdm(unit=" events", desc="Rebuilding") as bar:
         generation = await run_open_request(settings, force=arguments.force, progress=watch(bar))
     print(f"Search answers from generation {generation}.")
@@ -57,51 +56,44 @@ async def rebuild(settings: Settings, arguments: argparse.Namespace) -> None:
 
 async def request(settings: Settings, arguments: argparse.Namespace) -> None:
     """Ask the worker for a rebuild; a key that was used before asks for nothing."""
-    connection = await raw_connection(settings, ROLE)
-    request_id = await request_rebuild(connection, arguments.key, "command line")
-    await connection.close()
+    async with open_connection(settings) as connection:
+        request_id = await request_rebuild(connection, arguments.key, "command line")
     print(f"Rebuild request {request_id} ({arguments.key}) is kept; the worker will do it.")
 
 
 async def status(settings: Settings, arguments: argparse.Namespace) -> None:
     """Show the generations and what waits."""
-    connection = await raw_connection(settings, ROLE)
-    rows = await connection.fetch("SELECT * FROM search.generations ORDER BY id DESC LIMIT 5")
-    waiting, oldest = await connection.fetchrow(
-        "SELECT count(*), date_trunc('second', now() - min(created_at)) FROM search.outbox"
-    )
-    refused = await connection.fetch(REFUSED)
-    problems = await lost_preconditions(connection)
-    await connection.close()
-    for row in rows:
-        if row["audited_at"]:
-            print(f"Audited at {row['audited_at']:%Y-%m-%d %H:%M} UTC: {row['audit']}.")
-        done = f"{row['done']} of {row['total']}, {row['docs_per_s'] or 0:,.0f} a second"
-        print(f"{row['index_name']}  {row['state']}  {row['phase']}  {done}  {row['error'] or ''}")
-    since = f", the oldest for {oldest}" if waiting else ""
-    print(f"{waiting} changes wait in the outbox{since}; {len(refused)} documents are refused.")
-    for problem in problems:
+    async with open_connection(settings) as connection:
+        newest = await generations.newest(connection, 5)
+        found = await read_status(connection)
+        refused = await refused_events(connection)
+    for each in newest:
+        if each.audited_at:
+            print(f"Audited at {each.audited_at:%Y-%m-%d %H:%M} UTC: {each.audit}.")
+        done = f"{each.done} of {each.total}, {each.docs_per_s or 0:,.0f} a second"
+        print(f"{each.index_name}  {each.state}  {each.phase}  {done}  {each.error or ''}")
+    oldest = timedelta(seconds=int(found.lag_s))
+    since = f", the oldest for {oldest}" if found.outbox_rows else ""
+    waiting = f"{found.outbox_rows} changes wait in the outbox{since}"
+    print(f"{waiting}; {found.refused} documents are refused.")
+    for problem in found.problems:
         print(f"Changes may be lost: {problem}.")
-    for row in refused[:10]:
-        print(
-            f"Event {row['event_id']} is refused by {row['index_name']} ({row['attempts']} times, "
-            f"again at {row['next_try']:%Y-%m-%d %H:%M} UTC): {row['error']}"
-        )
+    for event in refused[:10]:
+        index, next_try = event.generation.index_name, f"{event.next_try:%Y-%m-%d %H:%M} UTC"
+        times = f"({event.attempts} times, again at {next_try})"
+        print(f"Event {event.event_id} is refused by {index} {times}: {event.error}")
 
 
 async def rollback(settings: Settings, arguments: argparse.Namespace) -> None:
     """Search the previous generation again."""
     if settings.elasticsearch_url is None:
         sys.exit("There is no index to go back to: ELASTICSEARCH_URL is not set.")
-    connection = await raw_connection(settings, ROLE)
     try:
         with tqdm(unit=" ids", desc="Comparing") as bar:
-            async with elastic_client(settings) as client:
-                left, index = await roll_back(connection, client, watch(bar))
+            async with open_stores(settings) as stores:
+                left, index = await roll_back(stores, watch(bar))
     except RebuildError as error:
         sys.exit(f"Not rolled back: {error}.")
-    finally:
-        await connection.close(timeout=5)
     print(f"Search answers from {index} again, and no longer from {left}.")
 
 
@@ -109,15 +101,12 @@ async def audit(settings: Settings, arguments: argparse.Namespace) -> None:
     """Compare what is searched with the database, and repair it."""
     if settings.elasticsearch_url is None:
         sys.exit("There is no index to audit: ELASTICSEARCH_URL is not set.")
-    connection = await raw_connection(settings, ROLE)
     try:
         with tqdm(unit=" ids", desc="Auditing") as bar:
-            async with elastic_client(settings) as client:
-                found, repaired = await audit_active(connection, client, watch(bar))
+            async with open_stores(settings) as stores:
+                found, repaired = await audit_active(stores, watch(bar))
     except AuditError as error:
         sys.exit(f"Not audited: {error}.")
-    finally:
-        await connection.close(timeout=5)
     if repaired:
         print(f"{repaired} events differed and went through sync again.")
     if found.differing:
@@ -203,7 +192,7 @@ def main() -> None:
         sys.exit(
             f"Elasticsearch does not answer as it should ({describe(error)}): ELASTICSEARCH_URL?"
         )
-    except sync.AWAY as error:
+    except sync.DATABASE_ERRORS as error:
         sys.exit(
             f"PostgreSQL does not answer as it should ({describe(error)}): check DATABASE_URL."
         )

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 import redis.asyncio
 from elasticsearch import NotFoundError
 from fastapi import FastAPI
-from sqlalchemy import func, select, text
 
 from services.search.api.admin import router as rebuilds
 from services.search.api.answers import EVENTS_PATH, SUGGESTIONS_PATH
@@ -16,14 +15,14 @@ from services.search.engines.elastic import BREAK_AFTER, BREAK_S
 from services.search.engines.postgres import search_pool
 from services.search.index.client import ELASTICSEARCH, elastic_client
 from services.search.index.document import READ_ALIAS
-from services.search.index.invariants import LOST
-from services.search.index.sync import ROLE
-from services.search.models import Outbox
+from services.search.index.invariants import lost_preconditions
+from services.search.index.outbox import lag_s
+from services.search.index.stores import ROLE
 from services.search.rebuild.worker import RECONCILED_KEY, REDIS
 from shared.app import create_app
 from shared.auth import keys_lifespan
 from shared.breaker import Breaker
-from shared.db import POSTGRESQL, database_lifespan
+from shared.db import POSTGRESQL, database_lifespan, driver_connection
 from shared.health import Check
 from shared.jsonapi.names import Names
 from shared.migrations import database_checks
@@ -80,14 +79,13 @@ def _checks(app: FastAPI) -> list[Check]:
         return True, f"{count['count']} events"
 
     async def sync_keeps_up() -> tuple[bool, str]:
-        lag = func.coalesce(func.extract("epoch", func.now() - func.min(Outbox.created_at)), 0)
         async with app.state.database.session() as session:
-            seconds = float(await session.scalar(select(lag)) or 0)
+            seconds = await lag_s(await driver_connection(session))
         return seconds < MAX_LAG_S, f"the oldest change waits for {seconds:.1f} s"
 
     async def changes_are_recorded() -> tuple[bool, str]:
         async with app.state.database.session() as session:
-            problems = list(await session.scalars(text(LOST)))
+            problems = await lost_preconditions(await driver_connection(session))
         return not problems, "; ".join(problems) or "every change is recorded"
 
     return [

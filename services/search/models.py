@@ -28,7 +28,7 @@ class Outbox(Base):
     created_at: Mapped[datetime] = _timestamp(server_default=NOW)
 
 
-class Generation(Base):
+class GenerationRow(Base):
     """One index: where it is in its life, and how far its rebuild has come."""
 
     __tablename__ = "generations"
@@ -50,6 +50,7 @@ class Generation(Base):
     done: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     total: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     docs_per_s: Mapped[float | None]
+    # Neither written nor read by this version: a later migration may drop it.
     heartbeat_at: Mapped[datetime] = _timestamp(server_default=NOW)
     started_at: Mapped[datetime] = _timestamp(server_default=NOW)
     swapped_at: Mapped[datetime | None] = _timestamp()
@@ -59,7 +60,7 @@ class Generation(Base):
     error: Mapped[str | None] = mapped_column(String)
 
 
-class RebuildRequest(Base):
+class RebuildRequestRow(Base):
     """That somebody asked for a rebuild; the unique key makes asking again harmless."""
 
     __tablename__ = "rebuild_requests"

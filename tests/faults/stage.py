@@ -16,10 +16,8 @@ import httpx
 
 from dev.folders import ROOT
 from dev.servers import Server, start
-from services.search.index.client import elastic_client
-from services.search.index.sync import ROLE
+from services.search.index.stores import open_stores
 from services.search.rebuild.run import Rebuild
-from shared.db import raw_connection
 from shared.settings import Settings
 from tests.faults.stores import LOGS, MortalStores
 
@@ -87,13 +85,9 @@ class Stage:
 
     async def rebuild(self) -> None:
         """Rebuild in this process."""
-        connection = await raw_connection(self.settings, ROLE)
-        try:
-            async with elastic_client(self.settings) as client:
-                # The test before may have had far more events.
-                await Rebuild(connection, client, SHA, force=True).run()
-        finally:
-            await connection.close(timeout=5)
+        async with open_stores(self.settings) as stores:
+            # The test before may have had far more events.
+            await Rebuild(stores, SHA, force=True).run()
 
     def environment(self, **changed: str) -> dict[str, str]:
         return {

@@ -9,14 +9,15 @@ import pytest
 from elastic_transport import ObjectApiResponse
 from elasticsearch import AsyncElasticsearch
 
+from services.search.index import generations
 from services.search.index.client import LIVE, elastic_client, read_targets
 from services.search.index.document import READ_ALIAS
-from services.search.index.generations import tidy
-from services.search.index.sync import ROLE
+from services.search.index.stores import open_stores
+from services.search.index.upkeep import tidy
 from services.search.rebuild import worker
-from services.search.rebuild.requests import request_due, run_open_request
-from shared.db import raw_connection
-from tests.aftermath import ACTIVE, check
+from services.search.rebuild.due import request_due
+from services.search.rebuild.run import run_open_request
+from tests.aftermath import check
 from tests.databases import plain
 from tests.faults.stage import SHA, Stage, ended, go_on, stopped, until
 
@@ -69,13 +70,14 @@ async def test_an_alias_on_two_indices_is_on_one_again(
     await stage.rebuild()
     (after,) = await read_targets(client)
     await client.indices.put_alias(index=before, name=READ_ALIAS, filter=LIVE)
-    connection = await raw_connection(stage.settings, ROLE)
     try:
-        await tidy(connection, client)
-        assert await read_targets(client) == [after]
-        assert await connection.fetchval(ACTIVE) == after
+        async with open_stores(stage.settings) as stores:
+            await tidy(stores)
+            assert await read_targets(client) == [after]
+            active = await generations.active(stores.connection)
+            assert active is not None
+            assert active.index_name == after
     finally:
-        await connection.close(timeout=5)
         await stage.rebuild()
 
 
@@ -155,12 +157,9 @@ async def delete_and_insert(stage: Stage) -> None:
 async def hours_pass(stage: Stage, client: AsyncElasticsearch) -> None:
     """What the worker does by the clock: audit, ask for what is due, rebuild for requests."""
     await worker.audit({"settings": stage.settings})
-    connection = await raw_connection(stage.settings, ROLE)
-    try:
-        await request_due(connection, client)
-        await tidy(connection, client)
-    finally:
-        await connection.close(timeout=5)
+    async with open_stores(stage.settings) as stores:
+        await request_due(stores)
+        await tidy(stores)
     settings = stage.settings.model_copy(update={"git_sha": SHA})
     while await run_open_request(settings) is not None:
         pass

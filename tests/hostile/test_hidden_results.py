@@ -1,6 +1,6 @@
 """Search shows what is public now, whatever the index and an old point in time still hold."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,14 +12,12 @@ from pydantic import SecretStr
 
 from dev.servers import free_port
 from services.search.engines.postgres import search_pool
-from services.search.index.sync import ROLE
+from services.search.index.stores import ROLE
+from shared.settings import Settings
 from tests.client import Client
-from tests.search import test_search
-from tests.search.api.test_answers import ask, ids
-from tests.search.rebuild import test_run as test_search_rebuild
-from tests.search.test_search import Index
+from tests.search.asking import ask, ids
+from tests.search.stepping import Index, event_writer, open_index
 
-index, owner = test_search.index, test_search_rebuild.owner
 pytestmark = pytest.mark.elasticsearch
 
 MADE, SIZE = 45, 10
@@ -35,6 +33,18 @@ HIDE = {
     "deleted": "UPDATE events.events SET deleted_at = now() WHERE id = ANY($1::bigint[])",
     "gone": "DELETE FROM events.events WHERE id = ANY($1::bigint[])",
 }
+
+
+@pytest.fixture
+async def index(settings: Settings) -> AsyncIterator[Index]:
+    async with open_index(settings) as index:
+        yield index
+
+
+@pytest.fixture
+async def owner(index: Index) -> AsyncIterator[asyncpg.Connection]:
+    async with event_writer(index) as connection:
+        yield connection
 
 
 @pytest.fixture

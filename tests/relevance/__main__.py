@@ -17,7 +17,7 @@ from benchmarks.machine import commit, machine
 from benchmarks.page import FILE, write_section
 from dev.errors import DevError
 from dev.importer.__main__ import positive
-from services.search.index.generations import RebuildError
+from services.search.index.upkeep import RebuildError
 from tests.relevance.asking import NotAnsweredError
 from tests.relevance.collection import Collection
 from tests.relevance.conferences import SEED, conferences

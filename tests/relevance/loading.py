@@ -4,10 +4,8 @@ from collections.abc import Callable
 
 import asyncpg
 
-from services.search.index.client import elastic_client
-from services.search.index.sync import ROLE
+from services.search.index.stores import open_stores
 from services.search.rebuild.run import Rebuild
-from shared.db import raw_connection
 from shared.settings import Settings
 from tests.relevance.collection import Collection
 
@@ -43,9 +41,5 @@ async def rebuild(
     settings: Settings, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> None:
     """Search answers from these events then."""
-    connection = await raw_connection(settings, ROLE)
-    try:
-        async with elastic_client(settings) as client:
-            await Rebuild(connection, client, "relevance", progress=progress).run()
-    finally:
-        await connection.close()
+    async with open_stores(settings) as stores:
+        await Rebuild(stores, "relevance", progress=progress).run()

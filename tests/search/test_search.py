@@ -5,71 +5,27 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-import asyncpg
 import pytest
 from elasticsearch import AsyncElasticsearch
 from fastapi import FastAPI
 
 from dev.folders import ROOT
 from services.search.engines import elastic as searching
-from services.search.index.client import elastic_client, read_targets
-from services.search.index.sync import ROLE, drain
-from services.search.rebuild.requests import request_rebuild, run_open_request
-from services.search.rebuild.run import Rebuild
+from services.search.index.client import read_targets
+from services.search.index.requests import request_rebuild
+from services.search.index.stores import ROLE
+from services.search.rebuild.run import run_open_request
 from shared.breaker import Breaker
 from shared.db import raw_connection
 from shared.settings import Settings
 from tests.client import Account, Client
+from tests.search.asking import found, search
+from tests.search.stepping import Index
 
 Event = dict[str, Any]
-
-
-@dataclass
-class Index:
-    """Sync and rebuild, stepped by hand instead of by their processes."""
-
-    settings: Settings
-    connection: asyncpg.Connection
-    client: AsyncElasticsearch
-
-    async def sync(self) -> None:
-        await drain(self.connection, self.client)
-        await self.client.indices.refresh(index="events")
-
-    async def rebuild(self) -> int:
-        return await Rebuild(self.connection, self.client, "test").run()
-
-
-@pytest.fixture
-async def index(settings: Settings) -> AsyncIterator[Index]:
-    connection = await raw_connection(settings, ROLE)
-    async with elastic_client(settings) as client:
-        index = Index(settings, connection, client)
-        if await connection.fetchval(
-            "SELECT count(*) = 0 FROM search.generations WHERE state = 'active'"
-        ):
-            await index.rebuild()
-        yield index
-    await connection.close()
-
-
-async def search(api: Client, text: str, **filters: str) -> dict[str, Any]:
-    parts = [f"filter[query]={quote(text)}"]
-    parts += [f"filter[{name}]={value}" for name, value in filters.items()]
-    answer = await api.get("/v1/search/events?" + "&".join(parts))
-    assert answer.status_code == 200, answer.text
-    document: dict[str, Any] = answer.json()
-    return document
-
-
-async def found(api: Client, text: str) -> list[str]:
-    return [event["id"] for event in (await search(api, text))["data"]]
 
 
 @pytest.mark.elasticsearch

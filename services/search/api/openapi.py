@@ -1,8 +1,11 @@
 """OpenAPI 3.1 of search and rebuilds: results are described by the mapping of the index."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import BaseModel, TypeAdapter
+
+from services.search.api.attributes import RebuildAttributes, StatusAttributes
 from services.search.api.parameters import MAX_SIZE, SEARCH, SUGGESTIONS, Parameter
 from services.search.engines.elastic_suggestions import SIZE
 from services.search.index.document import MAPPINGS, SHOWN
@@ -17,10 +20,10 @@ from shared.jsonapi.openapi.answers import (
     jsonapi_object,
     not_modified,
 )
-from shared.jsonapi.openapi.attributes import described_text
+from shared.jsonapi.openapi.attributes import attribute_schema, described_text
 from shared.jsonapi.openapi.components import Components, Schema, array, closed
 from shared.jsonapi.openapi.parameters import idempotency_key, preconditions
-from shared.jsonapi.resource import Registry
+from shared.jsonapi.resource import Attribute, Registry
 
 ALWAYS = (400, 401, 406, 414, 429, 431, 500, 502, 503, 504)
 UUID: Schema = {"type": "string", "format": "uuid"}
@@ -208,43 +211,33 @@ def _attributes(components: Components, shown: dict[str, Schema]) -> Schema:
     return closed({components.wire(name): described_text(each) for name, each in shown.items()})
 
 
+def _model_attributes(components: Components, model: type[BaseModel]) -> Schema:
+    """The attributes of answers that are made of this model."""
+    shown: dict[str, Schema] = {}
+    for name, info in model.model_fields.items():
+        adapter = TypeAdapter[Any](Annotated[info.annotation, name, *info.metadata])  # type: ignore[arg-type]
+        attribute = Attribute(name, adapter, info.is_required(), frozenset())
+        shown[components.wire(name)] = attribute_schema(components, attribute, "serialization")
+    return closed(shown)
+
+
 def _rebuild(components: Components) -> Schema:
-    attributes: dict[str, Schema] = {
-        "key": STRING,
-        "requested_at": {"type": "string", "format": "date-time"},
-        "phase": STRING,
-        "done": COUNT,
-        "total": {"type": ["integer", "null"], "minimum": 0},
-        "docs_per_second": NUMBER,
-        "eta_s": NUMBER,
-        "error": TEXT,
-    }
     return closed(
         {
             "type": {"const": "rebuild"},
             "id": UUID,
-            "attributes": _attributes(components, attributes),
+            "attributes": _model_attributes(components, RebuildAttributes),
             "links": closed({"self": URI}),
         }
     )
 
 
 def _status(components: Components) -> Schema:
-    attributes: dict[str, Schema] = {
-        "index": TEXT,
-        "swapped_at": DATE,
-        "outbox_rows": COUNT,
-        "lag_s": {"type": "number"},
-        "refused": COUNT,
-        "audited_at": DATE,
-        "audit": TEXT,
-        "problems": array(STRING),
-    }
     schema = closed(
         {
             "type": {"const": "search-status"},
             "id": {"const": "current"},
-            "attributes": _attributes(components, attributes),
+            "attributes": _model_attributes(components, StatusAttributes),
             "links": closed({"self": URI}),
         }
     )

@@ -1,171 +1,236 @@
-"""The registry of index generations, kept in line with what Elasticsearch has.
+"""The registry of index generations: each index, its state, and how far its rebuild has come.
 
-Whoever calls these is `alone`, so nobody else changes either meanwhile.
+All SQL on the table search.generations is here. Functions that change it are called by one
+process at a time, which holds REBUILD_LOCK or BATCH_LOCK.
 """
 
-import contextlib
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Collection
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 import asyncpg
-from elasticsearch import AsyncElasticsearch
 
-from services.search.index.client import read_targets, swap
 from services.search.index.document import MAPPING_HASH
-from shared.observability.failures import PlainError
-
-REBUILD_LOCK = 7_254_102
-INDICES, ORPHAN_S = "events-g*", 3600
-# Which generation was searched last, for it is the one to go back to.
-PREVIOUS = """
-SELECT * FROM search.generations WHERE state = 'previous' ORDER BY swapped_at DESC LIMIT 1
-"""
 
 
-class RebuildError(PlainError):
-    """Why search goes on answering from the generation it has."""
+class State(StrEnum):
+    """The life of a generation: it is built, searched, kept to go back to, and then deleted."""
+
+    BUILDING = "building"
+    ACTIVE = "active"
+    PREVIOUS = "previous"
+    RETIRED = "retired"
+    FAILED = "failed"
 
 
-@asynccontextmanager
-async def alone(connection: asyncpg.Connection) -> AsyncIterator[None]:
-    """Be the only one who builds, swaps or deletes; a lock that dies with the connection.
+# Sync writes to the indices of live generations; the indices of ended ones are deleted.
+LIVE = (State.BUILDING, State.ACTIVE, State.PREVIOUS)
+ENDED = (State.RETIRED, State.FAILED)
+# How long the previous generation can be gone back to.
+KEPT = timedelta(hours=24)
 
-    Who has it already may take it again, and frees it as often.
-    """
-    if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", REBUILD_LOCK):
-        raise RebuildError("another rebuild is running")
-    try:
-        yield
-    finally:
-        if not connection.is_closed():
-            await connection.execute("SELECT pg_advisory_unlock($1)", REBUILD_LOCK)
+
+@dataclass(frozen=True)
+class Generation:
+    """One row of the registry, as it was when it was read."""
+
+    id: int
+    index_name: str
+    write_alias: str
+    state: State
+    phase: str
+    mapping_hash: str
+    git_sha: str
+    cursor: int
+    done: int
+    total: int
+    docs_per_s: float | None
+    started_at: datetime
+    swapped_at: datetime | None
+    finished_at: datetime | None
+    audited_at: datetime | None
+    audit: str | None
+    error: str | None
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this version of the code fills an index in the same way."""
+        return self.mapping_hash == MAPPING_HASH
+
+    @property
+    def eta_s(self) -> float | None:
+        """Seconds until all events are copied; None unless it is being built."""
+        if self.state is not State.BUILDING or not self.docs_per_s:
+            return None
+        return max(0.0, (self.total - self.done) / self.docs_per_s)
+
+
+COLUMNS = ", ".join(each.name for each in fields(Generation))
+SELECT = f"SELECT {COLUMNS} FROM search.generations"  # noqa: S608
+
+
+def _generation(row: asyncpg.Record) -> Generation:
+    return Generation(**{**row, "state": State(row["state"])})
+
+
+async def _fetch(connection: asyncpg.Connection, rest: str, *values: Any) -> list[Generation]:
+    return [_generation(row) for row in await connection.fetch(f"{SELECT} {rest}", *values)]
+
+
+async def in_states(connection: asyncpg.Connection, *states: State) -> list[Generation]:
+    """The generations in any of these states, the newest first."""
+    return await _fetch(connection, "WHERE state = ANY($1) ORDER BY id DESC", states)
+
+
+async def live(connection: asyncpg.Connection) -> list[Generation]:
+    """The generations that sync feeds, the searched one first."""
+    found = await in_states(connection, *LIVE)
+    return sorted(found, key=lambda each: each.state is not State.ACTIVE)
+
+
+async def active(connection: asyncpg.Connection) -> Generation | None:
+    """The generation that is searched."""
+    found = await in_states(connection, State.ACTIVE)
+    return found[0] if found else None
+
+
+async def previous(connection: asyncpg.Connection) -> Generation | None:
+    """The generation to go back to: the one that was searched last."""
+    order = "WHERE state = $1 ORDER BY swapped_at DESC LIMIT 1"
+    found = await _fetch(connection, order, State.PREVIOUS)
+    return found[0] if found else None
+
+
+async def failed(
+    connection: asyncpg.Connection, *, for_at_least: timedelta = timedelta(0)
+) -> list[Generation]:
+    """The generations that failed so long ago, by the clock of the database."""
+    ago = "WHERE state = $1 AND finished_at <= now() - $2::interval"
+    return await _fetch(connection, ago, State.FAILED, for_at_least)
+
+
+async def newest(connection: asyncpg.Connection, count: int) -> list[Generation]:
+    return await _fetch(connection, "ORDER BY id DESC LIMIT $1", count)
+
+
+async def newest_swapped(connection: asyncpg.Connection) -> Generation | None:
+    """The newest generation that was ever searched, even if search went back to an older one."""
+    order = "WHERE swapped_at IS NOT NULL ORDER BY id DESC LIMIT 1"
+    found = await _fetch(connection, order)
+    return found[0] if found else None
+
+
+async def was_swapped_within(connection: asyncpg.Connection, period: timedelta) -> bool:
+    """Whether any generation was swapped in since then, by the clock of the database."""
+    query = (
+        "SELECT EXISTS (SELECT FROM search.generations WHERE swapped_at > now() - $1::interval)"
+    )
+    return bool(await connection.fetchval(query, period))
+
+
+async def by_ids(connection: asyncpg.Connection, ids: Collection[int]) -> dict[int, Generation]:
+    found = await _fetch(connection, "WHERE id = ANY($1::bigint[])", list(ids))
+    return {each.id: each for each in found}
+
+
+async def by_names(
+    connection: asyncpg.Connection, names: Collection[str]
+) -> dict[str, Generation]:
+    """The generations of these indices, by the name of the index."""
+    found = await _fetch(connection, "WHERE index_name = ANY($1::text[])", list(names))
+    return {each.index_name: each for each in found}
+
+
+async def begin(connection: asyncpg.Connection, *, total: int, git_sha: str) -> Generation:
+    """Register a new generation, whose index is not there yet and will hold `total` events."""
+    number = await connection.fetchval("SELECT coalesce(max(id), 0) + 1 FROM search.generations")
+    named = f"g{number}-{int(time.time())}"
+    row = await connection.fetchrow(
+        f"""INSERT INTO search.generations
+            (index_name, write_alias, mapping_hash, git_sha, total, phase)
+            VALUES ($1, $2, $3, $4, $5, 'copying') RETURNING {COLUMNS}""",  # noqa: S608
+        f"events-{named}",
+        f"events-w-{named}",
+        MAPPING_HASH,
+        git_sha,
+        total,
+    )
+    return _generation(row)
+
+
+async def update(connection: asyncpg.Connection, generation_id: int, **values: Any) -> Generation:
+    """Write down how far a generation is; its row as it is then."""
+    names = ", ".join(f"{name} = ${i}" for i, name in enumerate(values, 2))
+    statement = f"UPDATE search.generations SET {names} WHERE id = $1 RETURNING {COLUMNS}"  # noqa: S608
+    return _generation(await connection.fetchrow(statement, generation_id, *values.values()))
+
+
+async def record_audit(connection: asyncpg.Connection, generation_id: int, audit: str) -> None:
+    """Write down what the last audit of an index found."""
+    await connection.execute(
+        "UPDATE search.generations SET audited_at = now(), audit = $2 WHERE id = $1",
+        generation_id,
+        audit,
+    )
 
 
 async def activate(connection: asyncpg.Connection, generation_id: int) -> None:
     """Write down that this generation is the one that is searched."""
     async with connection.transaction():
         await connection.execute(
-            "UPDATE search.generations SET state = 'previous' WHERE state = 'active'"
+            "UPDATE search.generations SET state = $1 WHERE state = $2",
+            State.PREVIOUS,
+            State.ACTIVE,
         )
         await connection.execute(
-            "UPDATE search.generations SET state = 'active', phase = 'done', error = NULL, "
-            "heartbeat_at = now(), swapped_at = now(), finished_at = now() WHERE id = $1",
+            "UPDATE search.generations SET state = $2, phase = 'done', error = NULL, "
+            "swapped_at = now(), finished_at = now() WHERE id = $1",
             generation_id,
+            State.ACTIVE,
         )
 
 
-async def follow(connection: asyncpg.Connection, client: AsyncElasticsearch) -> None:
-    """Write down a swap that nobody came to write down.
-
-    What Elasticsearch searches is the truth, for the swap comes before it is written down.
-    Where somebody has it search several, the one that is written down stays.
-    """
-    targets = await read_targets(client)
-    active = await connection.fetchval(
-        "SELECT index_name FROM search.generations WHERE state = 'active'"
-    )
-    if len(targets) > 1 and active in targets:
-        await swap(client, active)
-        return
-    for row in await connection.fetch(
-        "SELECT id FROM search.generations "
-        "WHERE state IN ('building', 'previous') AND index_name = ANY($1::text[])",
-        targets,
-    ):
-        await activate(connection, row["id"])
-
-
-async def settle(
-    connection: asyncpg.Connection, client: AsyncElasticsearch, git_sha: str
-) -> asyncpg.Record | None:
-    """Finish what a dead rebuild left building; returns what the next can go on with."""
-    await follow(connection, client)
-    resumable = None
-    for row in await connection.fetch(
-        "SELECT * FROM search.generations WHERE state = 'building' ORDER BY id DESC"
-    ):
-        if resumable is None and await _is_resumable(client, row, git_sha):
-            resumable = row
-            continue
-        await connection.execute(
-            "UPDATE search.generations SET state = 'failed', phase = 'failed', "
-            "error = 'its process ended', finished_at = now() WHERE id = $1",
-            row["id"],
-        )
-    return resumable
-
-
-async def _is_resumable(client: AsyncElasticsearch, row: asyncpg.Record, git_sha: str) -> bool:
-    # Other code may make other documents, and without its write alias changes passed it by.
-    if (row["mapping_hash"], row["git_sha"]) != (MAPPING_HASH, git_sha):
-        return False
-    return bool(
-        await client.indices.exists_alias(index=row["index_name"], name=row["write_alias"])
+async def fail(
+    connection: asyncpg.Connection, generation_id: int, error: str, *, phase: str | None = None
+) -> None:
+    """End a generation for this reason; its phase stays unless it is given."""
+    await connection.execute(
+        "UPDATE search.generations SET state = $2, error = $3, phase = coalesce($4, phase), "
+        "finished_at = now() WHERE id = $1",
+        generation_id,
+        State.FAILED,
+        error,
+        phase,
     )
 
 
-async def mend(connection: asyncpg.Connection, client: AsyncElasticsearch) -> None:
-    """Sync would wait for ever for an index, or its write alias, that somebody deleted.
-
-    It does not wait for what is not searched, so without its alias that is no longer current.
-    """
-    live = await connection.fetch(
-        "SELECT id, state, index_name, write_alias FROM search.generations "
-        "WHERE state IN ('active', 'previous')"
+async def give_up(connection: asyncpg.Connection, generation: Generation, error: str) -> None:
+    """End a generation that sync cannot feed, unless it has become the searched one."""
+    state = State.FAILED if generation.state is State.BUILDING else State.RETIRED
+    await connection.execute(
+        "UPDATE search.generations SET state = $2, error = $3, finished_at = now() "
+        "WHERE id = $1 AND state <> $4",
+        generation.id,
+        state,
+        error,
+        State.ACTIVE,
     )
-    for row in live:
-        alias = {"index": row["index_name"], "name": row["write_alias"]}
-        if await client.indices.exists_alias(**alias):
-            continue
-        if row["state"] == "active" and await client.indices.exists(index=row["index_name"]):
-            await client.indices.put_alias(**alias)
-            continue
-        await connection.execute(
-            "UPDATE search.generations SET state = 'failed', "
-            "error = 'its index or its write alias is gone', finished_at = now() WHERE id = $1",
-            row["id"],
-        )
 
 
 async def retire(connection: asyncpg.Connection) -> None:
-    """Give up what nobody goes back to: all but the last previous, and that after a day."""
+    """Give up the previous generations: all but the last one at once, and that after a day."""
+    last = await previous(connection)
     await connection.execute(
-        f"""WITH last AS ({PREVIOUS})
-            UPDATE search.generations SET state = 'retired', finished_at = now()
-            WHERE state = 'previous' AND (id <> (SELECT id FROM last) OR EXISTS (
-                SELECT FROM search.generations
-                WHERE state = 'active' AND swapped_at < now() - interval '24 hours'))"""  # noqa: S608
+        """UPDATE search.generations SET state = $1, finished_at = now()
+           WHERE state = $2 AND (id <> $3 OR EXISTS (
+               SELECT FROM search.generations
+               WHERE state = $4 AND swapped_at < now() - $5::interval))""",
+        State.RETIRED,
+        State.PREVIOUS,
+        last and last.id,
+        State.ACTIVE,
+        KEPT,
     )
-
-
-async def tidy(connection: asyncpg.Connection, client: AsyncElasticsearch) -> None:
-    """What is due between rebuilds; while one runs it is not."""
-    with contextlib.suppress(RebuildError):
-        async with alone(connection):
-            await follow(connection, client)
-            await mend(connection, client)
-            await retire(connection)
-            await reap(connection, client)
-
-
-async def reap(connection: asyncpg.Connection, client: AsyncElasticsearch) -> None:
-    """Delete the indices of generations that ended, and those that no generation knows.
-
-    An hour old they are, for the row of a generation comes before its index, but a database that
-    was set back has lost it.
-    """
-    there = (await client.indices.get(index=INDICES)).body
-    rows = await connection.fetch("SELECT index_name, state FROM search.generations")
-    states = {row["index_name"]: row["state"] for row in rows}
-    ended = {name for name, state in states.items() if state in ("retired", "failed")}
-    orphans = {name for name in there.keys() - states.keys() if _age_s(there[name]) > ORPHAN_S}
-    searched = await read_targets(client)
-    for name in there.keys() & (ended | orphans) - set(searched):
-        await client.indices.delete(index=name, ignore_unavailable=True)
-
-
-def _age_s(index: dict[str, Any]) -> float:
-    created_ms = int(index["settings"]["index"]["creation_date"])
-    return time.time() - created_ms / 1000

@@ -1,7 +1,8 @@
 """What has to be true of the database for versions to follow the order of changes."""
 
 import asyncpg
-from elasticsearch import AsyncElasticsearch
+
+from services.search.index.stores import Stores
 
 # Further than any index that is left from before a restore can be.
 AHEAD = 1_000_000_000
@@ -25,18 +26,19 @@ async def lost_preconditions(connection: asyncpg.Connection) -> list[str]:
     return [row[0] for row in await connection.fetch(LOST)]
 
 
-async def outrun_index(
-    connection: asyncpg.Connection, client: AsyncElasticsearch, index: str
-) -> int | None:
+async def outrun_index(stores: Stores, index: str) -> int | None:
     """Set the sequence ahead of an index that has later versions; the version that it is set to.
 
     Such an index is left from before the database was set back, and would take the changes that
     are made from now on for old ones. Nothing but a rebuild makes it right.
     """
-    answer = await client.search(index=index, size=0, aggs={"last": {"max": {"field": "ver"}}})
+    answer = await stores.client.search(
+        index=index, size=0, aggs={"last": {"max": {"field": "ver"}}}
+    )
     last = int(answer["aggregations"]["last"]["value"] or 0)
     # The audit removes an event with one version more than the index has.
     query = "SELECT last_value + 1 FROM search.version_seq"
-    if last <= await connection.fetchval(query):
+    if last <= await stores.connection.fetchval(query):
         return None
-    return int(await connection.fetchval("SELECT setval('search.version_seq', $1)", last + AHEAD))
+    setval = "SELECT setval('search.version_seq', $1)"
+    return int(await stores.connection.fetchval(setval, last + AHEAD))

@@ -6,10 +6,23 @@ from typing import Any
 
 import asyncpg
 
+from services.search.index import generations
 from services.search.index.client import Outcome
 from services.search.index.document import bulk_lines, document, is_eligible
+from services.search.index.generations import Generation, State
 from services.search.index.refused import Place, Refusal, refused_places
 from services.search.index.rows import MAX_ROWS, read_changed
+
+
+async def waiting_changes(connection: asyncpg.Connection) -> int:
+    """How many changes wait in the outbox."""
+    return int(await connection.fetchval("SELECT count(*) FROM search.outbox"))
+
+
+async def lag_s(connection: asyncpg.Connection) -> float:
+    """For how many seconds the oldest change has been waiting."""
+    oldest = "SELECT extract(epoch FROM now() - min(created_at)) FROM search.outbox"
+    return float(await connection.fetchval(oldest) or 0)
 
 
 @dataclass(frozen=True)
@@ -32,7 +45,7 @@ class Batch:
 
     outbox_ids: dict[int, list[int]]
     changes: list[Change]
-    generations: list[asyncpg.Record]
+    generations: list[Generation]
     refused: set[Place]
 
 
@@ -42,16 +55,13 @@ async def read_batch(connection: asyncpg.Connection) -> Batch:
         rows = await connection.fetch(
             "SELECT id, event_id, version FROM search.outbox ORDER BY id LIMIT $1", MAX_ROWS
         )
-        generations = await connection.fetch(
-            "SELECT id, state, write_alias, mapping_hash FROM search.generations "
-            "WHERE state IN ('building', 'active', 'previous') ORDER BY state = 'active' DESC"
-        )
+        live = await generations.live(connection)
         ids = {row["event_id"] for row in rows}
         events, last = await read_changed(connection, ids)
         refused = await refused_places(connection, ids)
     if last is not None:
         rows = [row for row in rows if row["event_id"] <= last]
-    return Batch(_by_event(rows), _changes(rows, events), generations, refused)
+    return Batch(_by_event(rows), _changes(rows, events), live, refused)
 
 
 def _by_event(rows: Sequence[Any]) -> dict[int, list[int]]:
@@ -80,12 +90,12 @@ class Written:
     taken: set[Place] = field(default_factory=set)
 
     def add(
-        self, generation: asyncpg.Record, changes: Sequence[Change], outcomes: Sequence[Outcome]
+        self, generation: Generation, changes: Sequence[Change], outcomes: Sequence[Outcome]
     ) -> set[int]:
         """The events that this generation did not take yet."""
         late: set[int] = set()
         for change, outcome in zip(changes, outcomes, strict=False):
-            place = change.event_id, generation["id"]
+            place = change.event_id, generation.id
             if outcome.is_refused:
                 self.refusals.append(Refusal(*place, change.version, outcome.error))
             elif outcome.is_done:
@@ -95,6 +105,6 @@ class Written:
         return late
 
 
-def _must_wait(outcome: Outcome, generation: asyncpg.Record) -> bool:
+def _must_wait(outcome: Outcome, generation: Generation) -> bool:
     # 404 says that the write alias is gone: that generation was retired meanwhile.
-    return not (outcome.status == 404 and generation["state"] != "active")
+    return not (outcome.status == 404 and generation.state is not State.ACTIVE)

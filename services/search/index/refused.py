@@ -5,8 +5,12 @@ They hold up no other. A row goes when the index has taken the event, or its rem
 
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
+from datetime import datetime
 
 import asyncpg
+
+from services.search.index import generations
+from services.search.index.generations import ENDED, Generation
 
 WAIT = "least(interval '1 minute' * 2 ^ least({attempts}, 12), interval '1 day')"
 KEEP = f"""
@@ -22,10 +26,6 @@ WITH due AS (
     WHERE next_try <= now() RETURNING event_id, version)
 INSERT INTO search.outbox (event_id, version) SELECT event_id, max(version) FROM due GROUP BY 1
 """  # noqa: S608
-REFUSED = """
-SELECT p.*, g.index_name FROM search.poison p JOIN search.generations g ON g.id = p.generation_id
-WHERE g.state IN ('building', 'active', 'previous') ORDER BY p.attempts DESC, p.event_id
-"""
 
 Place = tuple[int, int]
 
@@ -38,6 +38,48 @@ class Refusal:
     generation_id: int
     version: int
     error: str
+
+
+@dataclass(frozen=True)
+class RefusedEvent:
+    """An event that a live index does not take: how often it was tried, and when it will be."""
+
+    event_id: int
+    generation: Generation
+    error: str
+    attempts: int
+    next_try: datetime
+
+
+async def refused_events(connection: asyncpg.Connection) -> list[RefusedEvent]:
+    """What live indices refuse, the most often tried first."""
+    live = {each.id: each for each in await generations.live(connection)}
+    rows = await connection.fetch(
+        "SELECT * FROM search.poison WHERE generation_id = ANY($1::bigint[]) "
+        "ORDER BY attempts DESC, event_id",
+        list(live),
+    )
+    return [
+        RefusedEvent(
+            row["event_id"],
+            live[row["generation_id"]],
+            row["error"],
+            row["attempts"],
+            row["next_try"],
+        )
+        for row in rows
+    ]
+
+
+async def count_refused(
+    connection: asyncpg.Connection, *generation_ids: int
+) -> tuple[int, str | None]:
+    """How many documents these generations refuse, and one of the reasons."""
+    query = (
+        "SELECT count(*), min(error) FROM search.poison WHERE generation_id = ANY($1::bigint[])"
+    )
+    count, error = await connection.fetchrow(query, generation_ids)
+    return count, error
 
 
 async def refused_places(connection: asyncpg.Connection, events: Iterable[int]) -> set[Place]:
@@ -61,8 +103,9 @@ async def forget(connection: asyncpg.Connection, places: Iterable[Place]) -> Non
 
 async def retry(connection: asyncpg.Connection) -> None:
     """Put what is due into the outbox again, and drop what ended generations refused."""
+    ended = await generations.in_states(connection, *ENDED)
     await connection.execute(
-        """DELETE FROM search.poison USING search.generations g
-           WHERE g.id = generation_id AND g.state IN ('retired', 'failed')"""
+        "DELETE FROM search.poison WHERE generation_id = ANY($1::bigint[])",
+        [each.id for each in ended],
     )
     await connection.execute(RETRY)

@@ -13,24 +13,25 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import asyncpg
-from asyncpg import InterfaceError, InternalClientError, PostgresError
 from elastic_transport import TransportError
 from elasticsearch import ApiError, AsyncElasticsearch, BadRequestError, NotFoundError
 
+from services.search.index import generations
 from services.search.index.client import ELASTICSEARCH, Outcome, Pace, bulk, elastic_client, widen
-from services.search.index.document import MAPPING_HASH
 from services.search.index.failpoints import reach
+from services.search.index.generations import Generation, State
 from services.search.index.invariants import lost_preconditions
 from services.search.index.outbox import Change, Written, read_batch
 from services.search.index.refused import forget, keep, retry
-from shared.db import POSTGRESQL, raw_connection
+from services.search.index.requests import request_rebuild
+from services.search.index.stores import Stores, open_connection
+from shared.db import AWAY, POSTGRESQL
 from shared.observability.failures import PlainError, describe
 from shared.observability.sentry import report, watch_loop
 from shared.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-ROLE = "almanac_search"
 LEADER_LOCK = 7_254_100
 # Held for each batch, so that a rebuild can pause the leader while it cuts over.
 BATCH_LOCK = 7_254_101
@@ -38,8 +39,8 @@ IDLE_S, STANDBY_S, PAUSED_S = 0.25, 1.0, 0.05
 STATEMENT_S = 60.0
 RETRY_S = 10.0
 MAX_BACKOFF_S = 30.0
-# asyncpg raises the last of them where a session is ended in the middle of a statement.
-AWAY = (OSError, PostgresError, InterfaceError, InternalClientError)
+# After any of these sync connects anew: PostgreSQL is away, or a statement of ours failed.
+DATABASE_ERRORS = (*AWAY, asyncpg.PostgresError)
 # How long an index that is not searched may hold changes back.
 PATIENCE_S = 60.0
 
@@ -57,22 +58,21 @@ class Memory:
     widened: set[int] = field(default_factory=set)  # generations that older code made
 
 
-async def sync_batch(
-    connection: asyncpg.Connection, client: AsyncElasticsearch, memory: Memory
-) -> int:
+async def sync_batch(stores: Stores, memory: Memory) -> int:
     """Carry over one batch; returns how many outbox rows are done.
 
     Raises what Elasticsearch raises while it is away; then every row stays.
     """
+    connection = stores.connection
     batch = await read_batch(connection)
     reach("batch-read")
     waiting: set[int] = set()
     written = Written()
     for generation in batch.generations:
-        outcomes = await _write(connection, client, generation, batch.changes, memory)
+        outcomes = await _write(stores, generation, batch.changes, memory)
         late = written.add(generation, batch.changes, outcomes)
         if not late:
-            memory.failing.pop(generation["id"], None)
+            memory.failing.pop(generation.id, None)
         elif waiting or await _has_patience(connection, generation, memory):
             # Where the searched one is late too, it is not the fault of another.
             waiting |= late
@@ -88,55 +88,41 @@ async def sync_batch(
 
 
 async def _write(
-    connection: asyncpg.Connection,
-    client: AsyncElasticsearch,
-    generation: asyncpg.Record,
-    changes: Sequence[Change],
-    memory: Memory,
+    stores: Stores, generation: Generation, changes: Sequence[Change], memory: Memory
 ) -> list[Outcome]:
     """The outcome of every change; none if the generation was given up."""
     try:
-        await _widen(client, generation, memory)
-        lines = [change.lines(generation["write_alias"]) for change in changes]
-        outcomes = await bulk(client, lines, memory.pace)
+        await _widen(stores.client, generation, memory)
+        lines = [change.lines(generation.write_alias) for change in changes]
+        outcomes = await bulk(stores.client, lines, memory.pace)
     except (ApiError, TransportError):
-        if await _has_patience(connection, generation, memory):
+        if await _has_patience(stores.connection, generation, memory):
             raise
         return []
     return outcomes
 
 
-async def _widen(client: AsyncElasticsearch, generation: asyncpg.Record, memory: Memory) -> None:
-    if generation["mapping_hash"] == MAPPING_HASH or generation["id"] in memory.widened:
+async def _widen(client: AsyncElasticsearch, generation: Generation, memory: Memory) -> None:
+    if generation.is_ours or generation.id in memory.widened:
         return
     try:
-        await widen(client, generation["write_alias"])
+        await widen(client, generation.write_alias)
     except (NotFoundError, BadRequestError) as error:
         # The alias is gone, or a field cannot be added: each document says so by itself.
         logger.warning("mapping not widened", extra={"error": describe(error)})
-    memory.widened.add(generation["id"])
+    memory.widened.add(generation.id)
 
 
 async def _has_patience(
-    connection: asyncpg.Connection, generation: asyncpg.Record, memory: Memory
+    connection: asyncpg.Connection, generation: Generation, memory: Memory
 ) -> bool:
     """Whether live sync waits for it longer; if not the next rebuild begins anew."""
-    since = memory.failing.setdefault(generation["id"], time.monotonic())
-    if generation["state"] == "active" or time.monotonic() - since < PATIENCE_S:
+    since = memory.failing.setdefault(generation.id, time.monotonic())
+    if generation.state is State.ACTIVE or time.monotonic() - since < PATIENCE_S:
         return True
-    await _give_up(connection, generation)
+    logger.warning("generation given up", extra={"generation": generation.id})
+    await generations.give_up(connection, generation, "sync could not write to it")
     return False
-
-
-async def _give_up(connection: asyncpg.Connection, generation: asyncpg.Record) -> None:
-    state = "failed" if generation["state"] == "building" else "retired"
-    logger.warning("generation given up", extra={"generation": generation["id"]})
-    await connection.execute(
-        "UPDATE search.generations SET state = $2, error = 'sync could not write to it', "
-        "finished_at = now() WHERE id = $1 AND state <> 'active'",
-        generation["id"],
-        state,
-    )
 
 
 @asynccontextmanager
@@ -160,13 +146,13 @@ async def holding(
             await connection.execute("SELECT pg_advisory_unlock($1)", lock)
 
 
-async def drain(connection: asyncpg.Connection, client: AsyncElasticsearch) -> int:
+async def drain(stores: Stores) -> int:
     """Carry over everything that is in the outbox now, but not what comes meanwhile."""
-    total, memory = 0, Memory()
+    connection, total, memory = stores.connection, 0, Memory()
     last = await connection.fetchval("SELECT max(id) FROM search.outbox")
     is_left = "SELECT EXISTS (SELECT FROM search.outbox WHERE id <= $1)"
     while last is not None and await connection.fetchval(is_left, last):
-        total += await sync_batch(connection, client, memory)
+        total += await sync_batch(stores, memory)
     return total
 
 
@@ -182,7 +168,7 @@ async def run(settings: Settings) -> None:
         started = time.monotonic()
         try:
             await _lead(settings)
-        except AWAY as error:
+        except DATABASE_ERRORS as error:
             failures = failures + 1 if time.monotonic() - started < MAX_BACKOFF_S else 1
             delay_s = min(MAX_BACKOFF_S, 0.5 * 2 ** min(failures, 10)) * random.uniform(0.5, 1)  # noqa: S311
             message = "sync cannot go on"
@@ -198,33 +184,30 @@ async def run(settings: Settings) -> None:
 
 async def _lead(settings: Settings) -> None:
     # Nothing may hang for ever: whoever reads no answer lets another lead.
-    connection = await raw_connection(settings, ROLE, command_timeout=STATEMENT_S)
-    try:
-        async with holding(connection, LEADER_LOCK, ask_s=STANDBY_S):
-            logger.info("this process syncs")
-            for problem in await lost_preconditions(connection):
-                logger.error("changes may be lost", extra={"problem": problem})
-            wake = asyncio.Event()
-            await connection.add_listener("search_outbox", lambda *_: wake.set())
-            if settings.elasticsearch_url is None:
-                await _discard(connection, wake)
-            async with elastic_client(settings) as client:
-                await _follow(connection, client, wake)
-    finally:
-        await connection.close(timeout=5)
+    async with (
+        open_connection(settings, command_timeout=STATEMENT_S) as connection,
+        holding(connection, LEADER_LOCK, ask_s=STANDBY_S),
+    ):
+        logger.info("this process syncs")
+        for problem in await lost_preconditions(connection):
+            logger.error("changes may be lost", extra={"problem": problem})
+        wake = asyncio.Event()
+        await connection.add_listener("search_outbox", lambda *_: wake.set())
+        if settings.elasticsearch_url is None:
+            await _discard(connection, wake)
+        async with elastic_client(settings) as client:
+            await _follow(Stores(connection, client), wake)
 
 
-async def _follow(
-    connection: asyncpg.Connection, client: AsyncElasticsearch, wake: asyncio.Event
-) -> None:
-    failures, memory, retried_at = 0, Memory(), 0.0
+async def _follow(stores: Stores, wake: asyncio.Event) -> None:
+    connection, failures, memory, retried_at = stores.connection, 0, Memory(), 0.0
     while True:
         if time.monotonic() - retried_at > RETRY_S:
             await retry(connection)
             retried_at = time.monotonic()
         try:
             async with holding(connection, BATCH_LOCK, ask_s=PAUSED_S):
-                done = await sync_batch(connection, client, memory)
+                done = await sync_batch(stores, memory)
             failures = 0
             POSTGRESQL.answered()
             if done:
@@ -254,17 +237,19 @@ async def _discard(connection: asyncpg.Connection, wake: asyncio.Event) -> None:
     # none goes on with what is half built.
     logger.warning("ELASTICSEARCH_URL is not set: changes are searched in PostgreSQL only")
     while True:
-        await connection.execute(
-            """WITH gone AS (DELETE FROM search.outbox RETURNING 1), stale AS (
-                   UPDATE search.generations SET state = 'failed', finished_at = now(),
-                       error = 'changes passed it by' WHERE state IN ('building', 'previous')
-                       AND EXISTS (SELECT FROM gone))
-               INSERT INTO search.rebuild_requests (key, reason)
-               SELECT 'discarded:' || id, 'changed while Elasticsearch was not configured'
-               FROM search.generations WHERE state = 'active' AND EXISTS (SELECT FROM gone)
-               ON CONFLICT (key) DO NOTHING"""
-        )
+        async with connection.transaction():
+            if await connection.execute("DELETE FROM search.outbox") != "DELETE 0":
+                await _pass_by(connection)
         await _sleep_until(wake, 60)
+
+
+async def _pass_by(connection: asyncpg.Connection) -> None:
+    for each in await generations.in_states(connection, State.BUILDING, State.PREVIOUS):
+        await generations.fail(connection, each.id, "changes passed it by")
+    active = await generations.active(connection)
+    if active is not None:
+        reason = "changed while Elasticsearch was not configured"
+        await request_rebuild(connection, f"discarded:{active.id}", reason)
 
 
 async def _sleep_until(wake: asyncio.Event, timeout_s: float) -> None:

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 import asyncpg
 from elasticsearch import AsyncElasticsearch
 
+from services.search.index import generations
 from services.search.index.client import LIVE
-from services.search.index.document import CHECKSUM, MAPPING_HASH
+from services.search.index.document import CHECKSUM
+from services.search.index.stores import Stores
 from services.search.index.sync import BATCH_LOCK, NotTakenError, drain, holding
 from shared.observability.failures import PlainError
 
@@ -77,51 +79,36 @@ class Audit:
         )
 
 
-async def audit_active(
-    connection: asyncpg.Connection, client: AsyncElasticsearch, progress: Progress = unseen
-) -> tuple[Audit, int]:
+async def audit_active(stores: Stores, progress: Progress = unseen) -> tuple[Audit, int]:
     """Audit and repair what is searched, and write down how it is."""
-    async with holding(connection, BATCH_LOCK):
-        index = await connection.fetchval(
-            "SELECT index_name FROM search.generations WHERE state = 'active'"
-        )
-        if index is None:
+    async with holding(stores.connection, BATCH_LOCK):
+        active = await generations.active(stores.connection)
+        if active is None:
             raise AuditError("no index is searched")
-        audit, repaired = await repair(connection, client, index, progress)
-        await connection.execute(
-            "UPDATE search.generations SET audited_at = now(), audit = $2 WHERE index_name = $1",
-            index,
-            str(audit),
-        )
+        audit, repaired = await repair(stores, active.index_name, progress)
+        await generations.record_audit(stores.connection, active.id, str(audit))
     return audit, repaired
 
 
-async def repair(
-    connection: asyncpg.Connection,
-    client: AsyncElasticsearch,
-    index: str,
-    progress: Progress = unseen,
-) -> tuple[Audit, int]:
+async def repair(stores: Stores, index: str, progress: Progress = unseen) -> tuple[Audit, int]:
     """Compare, and let sync repair what differs; how it is then, and how many events differed."""
-    audit = await compare(connection, client, index, progress)
+    audit = await compare(stores, index, progress)
     if not audit.differing:
         return audit, 0
-    events = await _differing_events(connection, client, audit)
+    events = await _differing_events(stores, audit)
     logger.warning("index differs", extra={"index": index, "events": len(events)})
     if len(events) > MAX_REPAIRS:
         return audit, 0
-    await connection.executemany(
+    await stores.connection.executemany(
         "INSERT INTO search.outbox (event_id, version) VALUES ($1, $2)", events.items()
     )
     # What is not taken now stays in the outbox.
     with contextlib.suppress(NotTakenError):
-        await drain(connection, client)
-    return await compare(connection, client, index), len(events)
+        await drain(stores)
+    return await compare(stores, index), len(events)
 
 
-async def _differing_events(
-    connection: asyncpg.Connection, client: AsyncElasticsearch, audit: Audit
-) -> dict[int, int]:
+async def _differing_events(stores: Stores, audit: Audit) -> dict[int, int]:
     """Events that differ, with the version of the tombstone if there is no such event.
 
     That is one more than the index has: below any that the event can have got since.
@@ -132,9 +119,9 @@ async def _differing_events(
     events: dict[int, int] = {}
     for bucket in audit.differing:
         start, end = bucket * BUCKET, (bucket + 1) * BUCKET
-        rows = await connection.fetch(query, start, end, audit.waiting)
+        rows = await stores.connection.fetch(query, start, end, audit.waiting)
         expected = {row["id"]: (row["search_version"], row["summed"]) for row in rows}
-        found = await _held(client, audit.index, field, between(start, end, audit.waiting))
+        found = await _held(stores.client, audit.index, field, between(start, end, audit.waiting))
         for event in expected.keys() | found.keys():
             if expected.get(event) != found.get(event):
                 events[event] = expected[event][0] if event in expected else found[event][0] + 1
@@ -155,31 +142,27 @@ async def _held(
     return {each["id"][0]: (each["ver"][0], each.get(field, [None])[0]) for each in fields}
 
 
-async def compare(
-    connection: asyncpg.Connection,
-    client: AsyncElasticsearch,
-    index: str,
-    progress: Progress = unseen,
-) -> Audit:
+async def compare(stores: Stores, index: str, progress: Progress = unseen) -> Audit:
     """Compare exactly, but for events that wait in the outbox of the same snapshot.
 
     Those that the index refuses are left out too: they are counted elsewhere.
     """
+    connection, client = stores.connection, stores.client
     await client.indices.refresh(index=index)
     expected: Totals = {}
     found: Totals = {}
     async with connection.transaction(isolation="repeatable_read", readonly=True):
+        generation = (await generations.by_names(connection, [index])).get(index)
         rows = await connection.fetch(
             """SELECT event_id FROM search.outbox UNION
-               SELECT event_id FROM search.poison JOIN search.generations g ON g.id = generation_id
-               WHERE g.index_name = $1 LIMIT $2""",
-            index,
+               SELECT event_id FROM search.poison WHERE generation_id = $1 LIMIT $2""",
+            generation and generation.id,
             MAX_WAITING + 1,
         )
         if len(rows) > MAX_WAITING:
             raise AuditError("too many changes wait in the outbox; sync has to catch up first")
         waiting = [row["event_id"] for row in rows]
-        summed = await _summed(connection, index)
+        summed = BY_CHECKSUM if generation and generation.is_ours else BY_VERSION
         totals = TOTALS.format(summed=summed[1])
         last = await _last_id(connection, client, index)
         for start in range(0, last + 1, STEP):
@@ -188,12 +171,6 @@ async def compare(
             found |= await _found(client, index, summed[0], start, waiting)
             progress(min(start + STEP, last), last)
     return Audit(index, expected, found, waiting, summed)
-
-
-async def _summed(connection: asyncpg.Connection, index: str) -> tuple[str, str]:
-    query = "SELECT mapping_hash FROM search.generations WHERE index_name = $1"
-    is_ours = await connection.fetchval(query, index) == MAPPING_HASH
-    return BY_CHECKSUM if is_ours else BY_VERSION
 
 
 async def _last_id(connection: asyncpg.Connection, client: AsyncElasticsearch, index: str) -> int:

@@ -6,20 +6,21 @@ Acknowledged pages are told in the order of their ids, so that whoever is killed
 import asyncio
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
-from typing import Any
 
 import asyncpg
 from elastic_transport import TransportError
-from elasticsearch import ApiError, AsyncElasticsearch
+from elasticsearch import ApiError
 
 from services.search.index.client import Pace, bulk
 from services.search.index.document import bulk_lines, document
 from services.search.index.failpoints import reach
-from services.search.index.generations import RebuildError
+from services.search.index.generations import Generation
 from services.search.index.refused import Refusal
 from services.search.index.rows import read_page
+from services.search.index.stores import Stores
+from services.search.index.upkeep import RebuildError
 
 MAX_TRIES = 8
 
@@ -29,7 +30,7 @@ class PausedError(RebuildError):
 
 
 @dataclass
-class Page:
+class Portion:
     """Some events on their way: those that are not taken yet, and those that are refused."""
 
     last: int
@@ -42,51 +43,52 @@ class Page:
 class Copy:
     """One copy into the index of a generation, from its cursor on."""
 
-    connection: asyncpg.Connection
-    client: AsyncElasticsearch
-    generation: Any
-    acknowledge: Callable[[Page], Awaitable[None]]
+    stores: Stores
+    generation: Generation
     pace: Pace = field(default_factory=Pace)
 
-    async def run(self) -> None:
-        """Return when all is copied; PausedError while Elasticsearch takes nothing."""
-        sending: deque[asyncio.Task[Page]] = deque()
+    async def portions(self) -> AsyncGenerator[Portion, None]:
+        """Send all portions, and yield each in the order of ids once the index has taken it.
+
+        PausedError while Elasticsearch takes nothing. Close it, so that no task is left over.
+        """
+        sending: deque[asyncio.Task[Portion]] = deque()
         try:
-            last = self.generation["cursor"]
-            while rows := await read_page(self.connection, last):
+            last = self.generation.cursor
+            while rows := await read_page(self.stores.connection, last):
                 reach("page-read")
                 last = rows[-1]["id"]
-                sending.append(asyncio.create_task(self._send(self._page(rows))))
+                sending.append(asyncio.create_task(self._send(self._portion(rows))))
                 while len(sending) >= self.pace.requests:
-                    await self.acknowledge(await sending.popleft())
+                    yield await sending.popleft()
             while sending:
-                await self.acknowledge(await sending.popleft())
+                yield await sending.popleft()
         finally:
             for task in sending:
                 task.cancel()
             await asyncio.gather(*sending, return_exceptions=True)
 
-    def _page(self, rows: list[asyncpg.Record]) -> Page:
-        alias = self.generation["write_alias"]
+    def _portion(self, rows: list[asyncpg.Record]) -> Portion:
+        alias = self.generation.write_alias
         pending = [
             (row, bulk_lines(row["id"], row["search_version"], document(row), alias))
             for row in rows
         ]
-        return Page(rows[-1]["id"], len(rows), pending)
+        return Portion(rows[-1]["id"], len(rows), pending)
 
-    async def _send(self, page: Page) -> Page:
+    async def _send(self, portion: Portion) -> Portion:
         for attempt in range(MAX_TRIES):
-            await self._try(page)
-            if not page.pending:
-                return page
+            await self._try(portion)
+            if not portion.pending:
+                return portion
             await asyncio.sleep(0.1 * 2**attempt * random.uniform(0.5, 1))  # noqa: S311
-        raise PausedError(f"Elasticsearch did not take {len(page.pending)} documents")
+        raise PausedError(f"Elasticsearch did not take {len(portion.pending)} documents")
 
-    async def _try(self, page: Page) -> None:
+    async def _try(self, portion: Portion) -> None:
         """Send what is pending once."""
-        lines = [each for _, each in page.pending]
+        lines = [each for _, each in portion.pending]
         try:
-            outcomes = await bulk(self.client, lines, self.pace)
+            outcomes = await bulk(self.stores.client, lines, self.pace)
         except TransportError:
             return
         except ApiError as error:
@@ -94,10 +96,10 @@ class Copy:
                 return
             raise
         again = []
-        for (row, line), outcome in zip(page.pending, outcomes, strict=True):
+        for (row, line), outcome in zip(portion.pending, outcomes, strict=True):
             if outcome.is_refused:
-                place = row["id"], self.generation["id"]
-                page.refusals.append(Refusal(*place, row["search_version"], outcome.error))
+                place = row["id"], self.generation.id
+                portion.refusals.append(Refusal(*place, row["search_version"], outcome.error))
             elif not outcome.is_done:
                 again.append((row, line))
-        page.pending = again
+        portion.pending = again

@@ -2,48 +2,38 @@
 
 import contextlib
 
-import asyncpg
-from elasticsearch import AsyncElasticsearch
-
+from services.search.index import generations
 from services.search.index.client import swap
-from services.search.index.generations import (
-    PREVIOUS,
-    RebuildError,
-    activate,
-    alone,
-    follow,
-)
+from services.search.index.stores import Stores
 from services.search.index.sync import BATCH_LOCK, NotTakenError, drain, holding
+from services.search.index.upkeep import RebuildError, alone, follow, has_write_alias
 from services.search.rebuild.audit import AuditError, Progress, repair, unseen
 
 
-async def roll_back(
-    connection: asyncpg.Connection, client: AsyncElasticsearch, progress: Progress = unseen
-) -> tuple[str, str]:
+async def roll_back(stores: Stores, progress: Progress = unseen) -> tuple[str | None, str]:
     """Search the previous generation again; the index left and the index gone back to.
 
     RebuildError where there is none, or it is not current.
     """
+    connection = stores.connection
     async with alone(connection), holding(connection, BATCH_LOCK):
-        await follow(connection, client)
-        left = await connection.fetchval(
-            "SELECT index_name FROM search.generations WHERE state = 'active'"
-        )
-        previous = await connection.fetchrow(PREVIOUS)
+        await follow(stores)
+        active = await generations.active(connection)
+        previous = await generations.previous(connection)
         if previous is None:
             raise RebuildError("there is no previous generation")
-        index = previous["index_name"]
-        if not await client.indices.exists_alias(index=index, name=previous["write_alias"]):
+        index = previous.index_name
+        if not await has_write_alias(stores.client, previous):
             raise RebuildError(f"{index} is gone, or changes have passed it by")
         # Whatever is wrong with the index that is searched must not keep it searched.
         with contextlib.suppress(NotTakenError):
-            await drain(connection, client)
+            await drain(stores)
         try:
-            audit, _ = await repair(connection, client, index, progress)
+            audit, _ = await repair(stores, index, progress)
         except AuditError as error:
             raise RebuildError(str(error)) from error
         if audit.differing:
             raise RebuildError(f"{index} is not current: {audit}")
-        await swap(client, index)
-        await activate(connection, previous["id"])
-    return left, index
+        await swap(stores.client, index)
+        await generations.activate(connection, previous.id)
+    return active.index_name if active else None, index

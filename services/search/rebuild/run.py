@@ -7,30 +7,26 @@ that was killed or cut off from a store leaves its generation building: the next
 import asyncio
 import logging
 import time
-from dataclasses import dataclass
+from contextlib import aclosing
+from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
-import asyncpg
 from elastic_transport import TransportError
-from elasticsearch import ApiError, AsyncElasticsearch
+from elasticsearch import ApiError
 
+from services.search.index import generations, requests
 from services.search.index.client import LIVE, create_index, read_targets, swap
-from services.search.index.document import MAPPING_HASH
 from services.search.index.failpoints import reach
-from services.search.index.generations import (
-    RebuildError,
-    activate,
-    alone,
-    mend,
-    reap,
-    retire,
-    settle,
-)
-from services.search.index.refused import Refusal, keep
-from services.search.index.sync import AWAY, BATCH_LOCK, NotTakenError, drain, holding
+from services.search.index.generations import Generation, State
+from services.search.index.refused import count_refused, keep
+from services.search.index.stores import Stores, open_stores
+from services.search.index.sync import BATCH_LOCK, DATABASE_ERRORS, NotTakenError, drain, holding
+from services.search.index.upkeep import RebuildError, alone, mend, reap, settle
 from services.search.rebuild.audit import ELIGIBLE, AuditError, Progress, repair, unseen
-from services.search.rebuild.copying import Copy, Page, PausedError
+from services.search.rebuild.copying import Copy, PausedError, Portion
 from shared.observability.failures import PlainError, describe
+from shared.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -45,39 +41,63 @@ GREEN_S = 30
 INTERRUPTIONS = (
     PausedError,
     TransportError,
-    *AWAY,
+    *DATABASE_ERRORS,
     asyncio.CancelledError,
 )
 
 
+async def run_open_request(
+    settings: Settings, *, force: bool = False, progress: Progress = unseen
+) -> int | None:
+    """Rebuild for the oldest open request; the generation's id, or None with none open.
+
+    RebuildError where another process rebuilds, or the new index must not be searched.
+    """
+    if settings.elasticsearch_url is None:
+        return None
+    # Read while no other process rebuilds: the one before may have answered the request.
+    async with open_stores(settings) as stores, alone(stores.connection):
+        request = await requests.open_request(stores.connection)
+        if request is None:
+            return None
+        rebuild = Rebuild(
+            stores,
+            settings.git_sha,
+            replicas=settings.elasticsearch_replicas,
+            force=force or request.may_empty,
+            progress=progress,
+        )
+        generation = await rebuild.run(request.id)
+        await requests.answer_older(stores.connection, generation)
+        return generation.id
+
+
 @dataclass
 class Rebuild:
-    """One run: where it reads, where it writes, whom it tells."""
+    """One run: where it reads and writes, and to whom it shows its progress."""
 
-    connection: asyncpg.Connection
-    client: AsyncElasticsearch
+    stores: Stores
     git_sha: str
     replicas: int = 0
     force: bool = False
     progress: Progress = unseen
-    generation: Any = None
+    generation: Generation = field(init=False)
     found_before: int = 0
 
-    async def run(self, request_id: str | None = None) -> int:
-        """Build, check and swap in a generation; its id. RebuildError when it must not be."""
-        connection = self.connection
-        async with alone(connection):
-            self.generation = await settle(connection, self.client, self.git_sha)
-            await mend(connection, self.client)
-            await reap(connection, self.client)
+    async def run(self, request_id: UUID | None = None) -> Generation:
+        """Build, check and swap in a generation. RebuildError when it must not be searched."""
+        async with alone(self.stores.connection):
+            resumable = await settle(self.stores, self.git_sha)
+            await mend(self.stores)
+            await reap(self.stores)
             self.found_before = await self._count_active()
-            is_new = self.generation is None
-            await (self._begin if is_new else self._resume)(request_id)
+            if resumable is None:
+                await self._begin(request_id)
+            else:
+                await self._resume(resumable, request_id)
             try:
-                if is_new:
-                    names = self.generation["index_name"], self.generation["write_alias"]
-                    await create_index(self.client, *names)
-                    reach("index-created")
+                if resumable is None:
+                    await self._create_index()
                 await self._copy()
                 reach("copied")
                 await self._cut_over()
@@ -85,102 +105,91 @@ class Rebuild:
                 await self._fail(error)
                 raise
             reach("activated")
-            await retire(connection)
-            await reap(connection, self.client)
-        return int(self.generation["id"])
+            await generations.retire(self.stores.connection)
+            await reap(self.stores)
+        return self.generation
 
     async def _set(self, **values: Any) -> None:
-        """Write the progress row, which is its own heartbeat."""
-        names = ", ".join(f"{name} = ${i}" for i, name in enumerate(values, 2))
-        statement = f"UPDATE search.generations SET heartbeat_at = now(), {names} WHERE id = $1"  # noqa: S608
-        await self.connection.execute(statement, self.generation["id"], *values.values())
+        """Write down how far the generation is."""
+        self.generation = await generations.update(
+            self.stores.connection, self.generation.id, **values
+        )
 
-    async def _begin(self, request_id: str | None) -> None:
-        async with self.connection.transaction():
-            total = await self.connection.fetchval(f"SELECT count(*) {ELIGIBLE}")
-            number = await self.connection.fetchval(
-                "SELECT coalesce(max(id), 0) + 1 FROM search.generations"
-            )
-            self.generation = await self.connection.fetchrow(
-                """INSERT INTO search.generations
-                   (index_name, write_alias, mapping_hash, git_sha, total, phase)
-                   VALUES ($1, $2, $3, $4, $5, 'copying') RETURNING *""",
-                f"events-g{number}-{int(time.time())}",
-                f"events-w-g{number}-{int(time.time())}",
-                MAPPING_HASH,
-                self.git_sha,
-                total,
+    async def _begin(self, request_id: UUID | None) -> None:
+        connection = self.stores.connection
+        async with connection.transaction():
+            total = await connection.fetchval(f"SELECT count(*) {ELIGIBLE}")
+            self.generation = await generations.begin(
+                connection, total=total, git_sha=self.git_sha
             )
             await self._answer(request_id)
             reach("generation-inserted")
         reach("generation-committed")
 
-    async def _resume(self, request_id: str | None) -> None:
-        logger.info("rebuild goes on", extra={"generation": self.generation["id"]})
+    async def _resume(self, generation: Generation, request_id: UUID | None) -> None:
+        self.generation = generation
+        logger.info("rebuild goes on", extra={"generation": generation.id})
         await self._answer(request_id)
         await self._set(phase="copying", error=None)
 
-    async def _answer(self, request_id: str | None) -> None:
-        await self.connection.execute(
-            "UPDATE search.rebuild_requests SET generation_id = $2 WHERE id = $1::uuid",
-            request_id,
-            self.generation["id"],
-        )
+    async def _answer(self, request_id: UUID | None) -> None:
+        if request_id is not None:
+            await requests.answer(self.stores.connection, request_id, self.generation.id)
+
+    async def _create_index(self) -> None:
+        names = self.generation.index_name, self.generation.write_alias
+        await create_index(self.stores.client, *names)
+        reach("index-created")
 
     async def _copy(self) -> None:
-        total, done = self.generation["total"], self.generation["done"]
-        done_before, started = done, time.monotonic()
+        done_before, started = self.generation.done, time.monotonic()
+        async with aclosing(Copy(self.stores, self.generation).portions()) as portions:
+            async for portion in portions:
+                reach("page-acknowledged")
+                await self._keep_refusals(portion)
+                done = self.generation.done + portion.count
+                rate = (done - done_before) / max(time.monotonic() - started, 0.001)
+                await self._set(cursor=portion.last, done=done, docs_per_s=rate)
+                self.progress(done, max(self.generation.total, done))
 
-        async def acknowledge(page: Page) -> None:
-            nonlocal done
-            reach("page-acknowledged")
-            await self._keep(page.refusals)
-            done += page.count
-            rate = (done - done_before) / max(time.monotonic() - started, 0.001)
-            await self._set(cursor=page.last, done=done, docs_per_s=rate)
-            self.progress(done, max(total, done))
+    async def _keep_refusals(self, portion: Portion) -> None:
+        if portion.refusals:
+            await keep(self.stores.connection, portion.refusals)
+            await self._check_refused()
 
-        await Copy(self.connection, self.client, self.generation, acknowledge).run()
-
-    async def _keep(self, refusals: list[Refusal]) -> None:
-        if refusals:
-            await keep(self.connection, refusals)
-            await self._count_refused()
-
-    async def _count_refused(self) -> None:
-        """Of pages, and of changes that sync brought meanwhile."""
-        query = "SELECT count(*), min(error) FROM search.poison WHERE generation_id = $1"
-        count, error = await self.connection.fetchrow(query, self.generation["id"])
+    async def _check_refused(self) -> None:
+        """RebuildError if too many are refused: of portions, and of changes that sync brought."""
+        count, error = await count_refused(self.stores.connection, self.generation.id)
         if count > MAX_REFUSED:
             # Its reason may quote the document; `status` shows it.
-            kind = error.partition(":")[0]
+            kind = (error or "").partition(":")[0]
             raise RebuildError(f"{count} documents were refused, one of them for {kind}")
 
     async def _cut_over(self) -> None:
         """With sync paused: bring both up to date, audit exactly, swap, write it down."""
         await self._set(phase="checking")
-        index = self.generation["index_name"]
+        index, connection = self.generation.index_name, self.stores.connection
         await self._make_searchable(index)
-        async with holding(self.connection, BATCH_LOCK):
+        async with holding(connection, BATCH_LOCK):
             try:
-                await drain(self.connection, self.client)
+                await drain(self.stores)
             except NotTakenError as error:
                 raise PausedError(str(error)) from error
-            query = "SELECT state FROM search.generations WHERE id = $1"
-            if await self.connection.fetchval(query, self.generation["id"]) != "building":
+            building = await generations.in_states(connection, State.BUILDING)
+            if self.generation.id not in {each.id for each in building}:
                 raise RebuildError("sync could not write to the new index")
-            await self._count_refused()
+            await self._check_refused()
             await self._audit(index)
             reach("audited")
-            await swap(self.client, index)
+            await swap(self.stores.client, index)
             reach("swapped")
-            await activate(self.connection, self.generation["id"])
+            await generations.activate(connection, self.generation.id)
 
     async def _make_searchable(self, index: str) -> None:
         """Give it its replicas and wait for them, for it must not be searched from one node."""
         settings = {"refresh_interval": "1s", "number_of_replicas": self.replicas}
-        await self.client.indices.put_settings(index=index, settings=settings)
-        health = await self.client.options(ignore_status=408).cluster.health(
+        await self.stores.client.indices.put_settings(index=index, settings=settings)
+        health = await self.stores.client.options(ignore_status=408).cluster.health(
             index=index, wait_for_status="green", timeout=f"{GREEN_S}s"
         )
         if health["timed_out"]:
@@ -188,7 +197,7 @@ class Rebuild:
 
     async def _audit(self, index: str) -> None:
         try:
-            audit, _ = await repair(self.connection, self.client, index)
+            audit, _ = await repair(self.stores, index)
         except AuditError as error:
             raise PausedError(str(error)) from error
         if audit.differing:
@@ -203,34 +212,33 @@ class Rebuild:
 
     async def _count_active(self) -> int:
         # What an index of another database holds says nothing about this one.
-        active = await self.connection.fetchval(
-            "SELECT index_name FROM search.generations WHERE state = 'active'"
-        )
+        active = await generations.active(self.stores.connection)
         if active is None:
             return 0
-        await self.client.indices.refresh(index=active)
-        return int((await self.client.count(index=active, query=LIVE))["count"])
+        client, index = self.stores.client, active.index_name
+        await client.indices.refresh(index=index)
+        return int((await client.count(index=index, query=LIVE))["count"])
 
     async def _fail(self, error: BaseException) -> None:
         logger.warning("rebuild failed", extra={"error": describe(error)})
-        if self.connection.is_closed():
+        connection = self.stores.connection
+        if connection.is_closed():
             return
         try:
-            targets = await read_targets(self.client)
+            targets = await read_targets(self.stores.client)
         except (ApiError, TransportError):
             # A swap may have taken effect unheard: the next rebuild will see, and settle it.
             return
-        if self.generation["index_name"] in targets:
-            await activate(self.connection, self.generation["id"])
+        if self.generation.index_name in targets:
+            await generations.activate(connection, self.generation.id)
             return
         reason = (str(error) if isinstance(error, PlainError) else describe(error))[:2000]
         if _is_interruption(error):
             await self._set(phase="interrupted", error=reason)
             return
-        now = await self.connection.fetchval("SELECT now()")
         phase = "refused" if isinstance(error, RebuildError) else "failed"
-        await self._set(state="failed", phase=phase, error=reason, finished_at=now)
-        await reap(self.connection, self.client)
+        await generations.fail(connection, self.generation.id, reason, phase=phase)
+        await reap(self.stores)
 
 
 def _is_interruption(error: BaseException) -> bool:

@@ -6,28 +6,24 @@ killed worker loses no rebuild (docs/adr/0004-search-sync.md).
 
 import logging
 import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import arq
-import asyncpg
 import orjson
 from arq.connections import RedisSettings
 from arq.worker import Function, run_worker
 from redis.exceptions import RedisError
 
-from services.search.index.client import ELASTICSEARCH, elastic_client
-from services.search.index.generations import RebuildError, tidy
-from services.search.index.sync import ROLE
+from services.search.index.client import ELASTICSEARCH
+from services.search.index.requests import request_rebuild
+from services.search.index.stores import open_connection, open_stores
+from services.search.index.upkeep import RebuildError, tidy
 from services.search.rebuild.audit import AuditError, audit_active
-from services.search.rebuild.requests import (
-    request_due,
-    request_rebuild,
-    run_open_request,
-    weekly_key,
-)
-from shared.db import POSTGRESQL, raw_connection
+from services.search.rebuild.due import request_due, weekly_key
+from services.search.rebuild.run import run_open_request
+from shared.db import POSTGRESQL
 from shared.observability.failures import describe
 from shared.observability.incidents import Incidents
 from shared.observability.sentry import report, watch_loop
@@ -70,7 +66,8 @@ async def rebuild(context: dict[str, Any]) -> int | None:
 async def request_weekly(context: dict[str, Any]) -> None:
     """Ask for this week's rebuild."""
     with _reporting("request_weekly"):
-        await _request(context["settings"], weekly_key(), "weekly")
+        async with open_connection(context["settings"]) as connection:
+            await request_rebuild(connection, weekly_key(), "weekly")
 
 
 async def audit(context: dict[str, Any]) -> None:
@@ -79,12 +76,11 @@ async def audit(context: dict[str, Any]) -> None:
     if settings.elasticsearch_url is None:
         return
     with _reporting("audit"):
-        async with _connection(settings) as connection:
-            async with elastic_client(settings) as client:
-                found, _ = await audit_active(connection, client)
+        async with open_stores(settings) as stores:
+            found, _ = await audit_active(stores)
             if found.differing:
                 logger.error("index differs", extra={"index": found.index, "audit": str(found)})
-                await request_rebuild(connection, f"audit:{found.index}", str(found))
+                await request_rebuild(stores.connection, f"audit:{found.index}", str(found))
 
 
 async def reconcile(context: dict[str, Any]) -> None:
@@ -95,27 +91,12 @@ async def reconcile(context: dict[str, Any]) -> None:
         REDIS.answered()
         if settings.elasticsearch_url is None:
             return
-        async with _connection(settings) as connection:
+        async with open_stores(settings, timeout_s=10) as stores:
             POSTGRESQL.answered()
-            async with elastic_client(settings, timeout_s=10) as client:
-                await request_due(connection, client)
-                await tidy(connection, client)
-                ELASTICSEARCH.answered()
+            await request_due(stores)
+            await tidy(stores)
+            ELASTICSEARCH.answered()
         await context["redis"].enqueue_job("rebuild", _queue_name=QUEUE)
-
-
-async def _request(settings: Settings, key: str, reason: str) -> None:
-    async with _connection(settings) as connection:
-        await request_rebuild(connection, key, reason)
-
-
-@asynccontextmanager
-async def _connection(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
-    connection = await raw_connection(settings, ROLE)
-    try:
-        yield connection
-    finally:
-        await connection.close(timeout=5)
 
 
 async def _started(context: dict[str, Any]) -> None:

@@ -1,81 +1,18 @@
 """What an answer of search has beside results: facets, marked words, hints, pages, nearness."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Any
-from urllib.parse import quote
 
 import asyncpg
 import httpx
 import pytest
-from fastapi import FastAPI
 
 from services.search.app import build_app as build_search
 from shared.settings import Settings
 from tests.client import Account, Client
-from tests.search import test_search
-from tests.search.rebuild import test_run as test_search_rebuild
-from tests.search.test_search import Index
+from tests.search.asking import PATH, ask, ids
+from tests.search.stepping import Index
 
-index, owner = test_search.index, test_search_rebuild.owner
 pytestmark = pytest.mark.elasticsearch
-PATH = "/v1/search/events"
-
-
-async def ask(api: Client, path: str = PATH, **parameters: str) -> dict[str, Any]:
-    pairs = (f"{quote(name)}={quote(value)}" for name, value in parameters.items())
-    answer = await api.get(f"{path}?{'&'.join(pairs)}")
-    assert answer.status_code == 200, answer.text
-    document: dict[str, Any] = answer.json()
-    return document
-
-
-def ids(document: dict[str, Any]) -> list[str]:
-    return [each["id"] for each in document["data"]]
-
-
-@pytest.fixture(params=["elasticsearch", "postgres"])
-async def engine(request: pytest.FixtureRequest, apps: dict[str, FastAPI]) -> AsyncIterator[str]:
-    """Who answers: both have to answer the same."""
-    state = apps["search"].state
-    elastic = state.elastic
-    state.elastic = elastic if request.param == "elasticsearch" else None
-    yield request.param
-    state.elastic = elastic
-
-
-@pytest.fixture
-async def fair(
-    api: Client, user: Account, index: Index, engine: str
-) -> AsyncIterator[dict[str, str]]:
-    """Events of one name in several places and times, by what is special about them."""
-    different: dict[str, dict[str, Any]] = {
-        "berlin": {
-            "searchable_location_name": "Berlin, Germany",
-            "latitude": 52.52,
-            "longitude": 13.4,
-        },
-        "potsdam": {
-            "searchable_location_name": "Potsdam, Germany",
-            "latitude": 52.39,
-            "longitude": 13.07,
-        },
-        "lyon": {"searchable_location_name": "Lyon, France", "latitude": 45.76, "longitude": 4.84},
-        "online": {
-            "online": True,
-            "starts_at": "2027-06-30T23:00:00Z",
-            "ends_at": "2027-07-01T10:00:00Z",
-        },
-        "past": {"starts_at": "2019-03-01T10:00:00Z", "ends_at": "2019-03-02T10:00:00Z"},
-    }
-    events = {
-        key: await api.event(user, name="Zorilla Fair", **more) for key, more in different.items()
-    }
-    await index.sync()
-    yield {key: event["id"] for key, event in events.items()}
-    for event in events.values():
-        await api.delete(event["links"]["self"], by=user)
-    await index.sync()
 
 
 async def test_what_is_over_is_found_when_it_is_asked_for(

@@ -16,14 +16,9 @@ from pydantic import SecretStr
 
 from shared.settings import Settings
 from tests.client import Client
-from tests.search import test_search
-from tests.search.api import test_answers as test_search_answers
-from tests.search.api.test_answers import PATH, ask, ids
-from tests.search.rebuild import test_run as test_search_rebuild
-from tests.search.test_search import Index
+from tests.search.asking import PATH, ask, ids
+from tests.search.stepping import Index
 
-index, owner = test_search.index, test_search_rebuild.owner
-engine, fair = test_search_answers.engine, test_search_answers.fair
 pytestmark = pytest.mark.elasticsearch
 
 

@@ -15,7 +15,7 @@ from services.search.engines.postgres import CONNECTIONS, search_pool
 from services.search.engines.postgres_query import CANDIDATES, Statement, statement
 from services.search.engines.query import SearchQuery
 from services.search.engines.typed import parse
-from services.search.index.sync import ROLE
+from services.search.index.stores import ROLE
 from shared.settings import Settings
 from tests.client import Account, Client
 

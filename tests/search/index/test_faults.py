@@ -13,11 +13,12 @@ from elasticsearch import AsyncElasticsearch
 from fastapi import FastAPI
 
 from services.search.engines.typed import words
-from services.search.index import generations
+from services.search.index import upkeep
 from services.search.index.client import Pace, bulk, create_index, read_targets, swap
 from services.search.index.document import bulk_lines
-from services.search.index.generations import RebuildError
 from services.search.index.refused import Refusal, keep
+from services.search.index.requests import request_rebuild
+from services.search.index.stores import Stores
 from services.search.index.sync import (
     LEADER_LOCK,
     NotTakenError,
@@ -27,15 +28,14 @@ from services.search.index.sync import (
     run,
     sync_batch,
 )
-from services.search.rebuild.requests import is_overdue, request_rebuild, run_open_request
-from services.search.rebuild.run import Rebuild
+from services.search.index.upkeep import RebuildError
+from services.search.rebuild.due import is_overdue
+from services.search.rebuild.run import Rebuild, run_open_request
 from shared.settings import Settings
-from tests import aftermath
 from tests.client import Account, Client
-from tests.search import test_search
-from tests.search.test_search import Index, found, search
+from tests.search.asking import found, search
+from tests.search.stepping import Index
 
-index, unharmed = test_search.index, aftermath.unharmed
 ACTIVE = "SELECT index_name, write_alias FROM search.generations WHERE state = 'active'"
 
 
@@ -117,10 +117,10 @@ async def test_the_audit_sees_a_lost_document_while_other_changes_wait(
     building = "SELECT index_name FROM search.generations WHERE state = 'building'"
     is_losing = True
 
-    async def drain_and_go_on(connection: Any, client: AsyncElasticsearch) -> int:
-        done = await drain(connection, client)
+    async def drain_and_go_on(stores: Stores) -> int:
+        done = await drain(stores)
         if is_losing:
-            await client.delete(index=await owner.fetchval(building), id=lost["id"])
+            await stores.client.delete(index=await owner.fetchval(building), id=lost["id"])
         rename = "UPDATE events.events SET name = name || '!' WHERE id = $1"
         await owner.execute(rename, int(other["id"]))
         return done
@@ -219,7 +219,7 @@ async def test_what_a_failed_rebuild_could_not_delete_goes_later(
     async def fail(*args: Any) -> None:
         raise ConnectionTimeout("no answer")
 
-    reaps = iter([generations.reap, fail])
+    reaps = iter([upkeep.reap, fail])
     with monkeypatch.context() as patch:
         patch.setattr(Rebuild, "_copy", refuse)
         patch.setattr("services.search.rebuild.run.reap", lambda *args: next(reaps)(*args))
@@ -335,7 +335,7 @@ async def test_draining_ends_while_others_write(
     await owner.execute(insert)
     with monkeypatch.context() as patch:
         patch.setattr("services.search.index.sync.sync_batch", write_and_sync)
-        assert await drain(index.connection, index.client) >= 1
+        assert await drain(index.stores) >= 1
     assert batches == 1
     await owner.execute("DELETE FROM events.events WHERE name = 'Ceaseless'")
     await owner.close()
@@ -349,10 +349,10 @@ async def test_what_sync_was_refused_meanwhile_counts_against_the_new_index(
 ) -> None:
     building = "SELECT id FROM search.generations WHERE state = 'building'"
 
-    async def drain_and_refuse(connection: Any, client: AsyncElasticsearch) -> int:
-        generation = await connection.fetchval(building)
-        await keep(connection, [Refusal(-i, generation, 1, "test") for i in range(1, 12)])
-        return await drain(connection, client)
+    async def drain_and_refuse(stores: Stores) -> int:
+        generation = await stores.connection.fetchval(building)
+        await keep(stores.connection, [Refusal(-i, generation, 1, "test") for i in range(1, 12)])
+        return await drain(stores)
 
     with monkeypatch.context() as patch:
         patch.setattr("services.search.rebuild.run.drain", drain_and_refuse)

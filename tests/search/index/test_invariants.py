@@ -7,15 +7,12 @@ import pytest
 
 from services.search.index.invariants import AHEAD, lost_preconditions
 from services.search.rebuild.audit import audit_active
-from services.search.rebuild.requests import request_due, run_open_request
+from services.search.rebuild.due import request_due
+from services.search.rebuild.run import run_open_request
 from tests.client import Account, Client
-from tests.search import test_search
-from tests.search.rebuild import test_run as test_search_rebuild
-from tests.search.rebuild.test_run import run
-from tests.search.rebuild.test_worker import finish_all
-from tests.search.test_search import Index, found
-
-index, owner = test_search.index, test_search_rebuild.owner
+from tests.search.asking import found
+from tests.search.processes import run
+from tests.search.stepping import Index
 
 
 @pytest.mark.elasticsearch
@@ -25,23 +22,23 @@ async def test_a_database_that_was_set_back_outruns_its_index_again(
     kept = await api.event(user, name="Kept Sengi")
     lost = await api.event(user, name="Lost Sengi")
     await index.sync()
-    await finish_all(index)
+    await index.answer_requests()
     before = await owner.fetchval("SELECT last_value FROM search.version_seq")
     # As a restore of an older dump does: one event is gone, and the numbers begin where they were.
     async with owner.transaction():
         await owner.execute("SET LOCAL session_replication_role = replica")
         await owner.execute("DELETE FROM events.events WHERE id = $1", int(lost["id"]))
     await owner.execute("SELECT setval('search.version_seq', $1)", before - 5)
-    await request_due(index.connection, index.client)
+    await request_due(index.stores)
     assert await owner.fetchval("SELECT last_value FROM search.version_seq") >= before + AHEAD
-    await request_due(index.connection, index.client)
+    await request_due(index.stores)
     count = "SELECT count(*) FROM search.rebuild_requests WHERE key LIKE 'restored:%'"
     assert await owner.fetchval(count) == 1
     await api.update(kept, {"name": "Kept Sengi Again"}, by=user)
     await index.sync()
     assert await run_open_request(index.settings) is not None
     assert await found(api, "sengi") == [kept["id"]]
-    assert not (await audit_active(index.connection, index.client))[0].differing
+    assert not (await audit_active(index.stores))[0].differing
 
 
 @pytest.mark.elasticsearch

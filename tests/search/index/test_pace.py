@@ -10,17 +10,13 @@ from services.search.index.client import MAX_BULK_BYTES, Pace, elastic_client
 from services.search.index.outbox import read_batch
 from services.search.index.refused import retry
 from services.search.index.rows import MAX_BYTES, read_page
+from services.search.index.stores import Stores
 from services.search.index.sync import Memory, drain, sync_batch
 from services.search.rebuild.run import Rebuild
-from tests import aftermath
 from tests.databases import plain
-from tests.search import test_search
-from tests.search.rebuild import test_run as test_search_rebuild
-from tests.search.rebuild.test_run import live, make_many
-from tests.search.test_search import Index
+from tests.search.stepping import Index, make_many
 from tests.unreliable import Unreliable, unreliable
 
-index, owner, unharmed = test_search.index, test_search_rebuild.owner, aftermath.unharmed
 LONG = 400_000
 
 
@@ -67,12 +63,12 @@ async def test_a_rebuild_sends_pages_at_once_and_fewer_when_told_to_wait(
     settings = index.settings.model_copy(update={"elasticsearch_url": SecretStr(proxy.url)})
     proxy.faults.extend([429, 503, "reset", 429])
     async with elastic_client(settings, timeout_s=5) as client:
-        await Rebuild(index.connection, client, "test").run()
+        await Rebuild(Stores(index.connection, client), "test").run()
     assert proxy.most_at_once > 1
     assert not proxy.faults
     # What is sent after four failures is no more than a quarter of what was sent first.
     assert min(proxy.sizes[4:8]) <= max(proxy.sizes[:2]) / 4
-    assert await live(index, ids) == set(ids)
+    assert await index.live(ids) == set(ids)
 
 
 @pytest.mark.elasticsearch
@@ -89,14 +85,14 @@ async def test_sync_carries_on_after_what_elasticsearch_did_not_answer_well(
         while True:
             share = memory.pace.share
             try:
-                if not await sync_batch(index.connection, client, memory):
+                if not await sync_batch(Stores(index.connection, client), memory):
                     break
             except Exception:
                 failures += 1
                 assert memory.pace.share <= share / 2
     assert failures == 1
     await index.client.indices.refresh(index="events")
-    assert await live(index, ids) == set(ids)
+    assert await index.live(ids) == set(ids)
 
 
 @pytest.mark.elasticsearch
@@ -112,9 +108,9 @@ async def test_no_more_is_read_at_once_than_memory_should_hold(
     # Those that did not fit are not taken for deleted ones.
     assert all(change.row for change in batch.changes)
     await index.sync()
-    assert await live(index, ids) == set(ids)
+    assert await index.live(ids) == set(ids)
     await index.rebuild()
-    assert await live(index, ids) == set(ids)
+    assert await index.live(ids) == set(ids)
 
 
 @pytest.mark.elasticsearch
@@ -127,12 +123,12 @@ async def test_one_document_that_is_too_long_for_a_proxy_holds_up_no_other(
     settings = index.settings.model_copy(update={"elasticsearch_url": SecretStr(proxy.url)})
     proxy.most_bytes = LONG // 2
     async with elastic_client(settings, timeout_s=5) as client:
-        await drain(index.connection, client)
+        await drain(Stores(index.connection, client))
     refused = "SELECT DISTINCT event_id FROM search.poison WHERE error LIKE '%too many%'"
     assert [row[0] for row in await index.connection.fetch(refused)] == [long]
     await index.client.indices.refresh(index="events")
-    assert await live(index, [*ids, long]) == set(ids)
+    assert await index.live([*ids, long]) == set(ids)
     await index.connection.execute("UPDATE search.poison SET next_try = now()")
     await retry(index.connection)
     await index.sync()
-    assert await live(index, [long]) == {long}
+    assert await index.live([long]) == {long}

@@ -8,16 +8,14 @@ import pytest
 
 from services.search.index.client import read_targets
 from services.search.index.document import MAPPINGS
-from services.search.index.sync import ROLE, Memory, drain, sync_batch
+from services.search.index.stores import ROLE, Stores
+from services.search.index.sync import Memory, drain, sync_batch
 from shared.db import raw_connection
-from tests import aftermath
 from tests.client import Account, Client
-from tests.search import test_search
-from tests.search.rebuild import test_run as test_search_rebuild
-from tests.search.rebuild.test_run import live, make_many, until
-from tests.search.test_search import Index, found
+from tests.search.asking import found
+from tests.search.processes import until
+from tests.search.stepping import Index, make_many
 
-index, owner, unharmed = test_search.index, test_search_rebuild.owner, aftermath.unharmed
 pytestmark = [pytest.mark.elasticsearch, pytest.mark.usefixtures("unharmed")]
 RENAME = "UPDATE events.events SET name = $2 WHERE id = $1"
 
@@ -41,10 +39,10 @@ async def test_a_change_that_commits_late_is_found_late(
     await other.execute("DELETE FROM events.events WHERE id = $1", early)
     # The row of the later outbox id is done with before the other can be seen.
     await index.sync()
-    assert await live(index, [late, early]) == {late}
+    assert await index.live([late, early]) == {late}
     await transaction.commit()
     await index.sync()
-    assert await live(index, [late, early]) == set()
+    assert await index.live([late, early]) == set()
 
 
 async def test_a_transaction_that_began_first_may_change_an_event_last(
@@ -92,9 +90,9 @@ async def test_consumers_at_once_without_a_lock_do_no_harm(
     connections = [await raw_connection(index.settings, ROLE) for _ in range(3)]
 
     async def consume(connection: asyncpg.Connection) -> None:
-        memory = Memory()
-        while not writing.done() or await sync_batch(connection, index.client, memory):
-            await sync_batch(connection, index.client, memory)
+        stores, memory = Stores(connection, index.client), Memory()
+        while not writing.done() or await sync_batch(stores, memory):
+            await sync_batch(stores, memory)
 
     async def write() -> None:
         for i in range(40):
@@ -111,7 +109,7 @@ async def test_consumers_at_once_without_a_lock_do_no_harm(
     for connection in connections:
         await connection.close()
     await index.sync()
-    assert await live(index, ids) == {each for each in ids if each % 4}
+    assert await index.live(ids) == {each for each in ids if each % 4}
 
 
 async def test_old_code_searches_and_feeds_the_index_of_a_new_mapping(
@@ -128,14 +126,14 @@ async def test_old_code_searches_and_feeds_the_index_of_a_new_mapping(
         patch.setattr(
             "services.search.index.client.MAPPINGS", {**MAPPINGS, "properties": properties}
         )
-        for module in ("rebuild", "generations", "requests"):
+        for module in ("index.generations", "rebuild.due"):
             patch.setattr(f"services.search.{module}.MAPPING_HASH", "new")
         await index.rebuild()
     (target,) = await read_targets(index.client)
     mapping = await index.client.indices.get_mapping(index=target)
     assert "colour" in mapping[target]["mappings"]["properties"]
     await api.update(event, {"name": "Currawong After"}, by=user)
-    await drain(index.connection, index.client)
+    await drain(index.stores)
     await index.sync()
     assert await found(api, "currawong after") == [event["id"]]
     await index.rebuild()

@@ -8,16 +8,13 @@ import pytest
 
 from services.search.index.client import MAX_DOCUMENT_BYTES, Pace, bulk, create_index, read_targets
 from services.search.index.document import bulk_lines
-from services.search.index.generations import RebuildError
-from services.search.index.refused import REFUSED, retry
+from services.search.index.refused import refused_events, retry
+from services.search.index.upkeep import RebuildError
 from services.search.rebuild.audit import audit_active
-from tests import aftermath
 from tests.client import Account, Client
-from tests.search import test_search
-from tests.search.rebuild.test_run import run
-from tests.search.test_search import Index, found
-
-index, unharmed = test_search.index, aftermath.unharmed
+from tests.search.asking import found
+from tests.search.processes import run
+from tests.search.stepping import Index
 
 
 @pytest.fixture
@@ -56,11 +53,11 @@ async def test_a_refused_event_is_shown_and_tried_again_and_holds_up_no_other(
     await index.sync()
     assert await found(api, "planigale") == [other["id"]]
     assert await owner.fetchval("SELECT count(*) FROM search.outbox") == 0
-    rows = await owner.fetch(REFUSED)
-    assert {row["event_id"] for row in rows} == {int(refused["id"])}
+    rows = await refused_events(owner)
+    assert {row.event_id for row in rows} == {int(refused["id"])}
     said = (await asyncio.to_thread(run, index, "status"))[1]
     assert f"Event {refused['id']} is refused by" in said
-    assert not (await audit_active(index.connection, index.client))[0].differing
+    assert not (await audit_active(index.stores))[0].differing
     assert (await api.get("/v1/search/status", by=user)).status_code == 403
     status = (await api.get("/v1/search/status", by=admin)).json()["data"]["attributes"]
     assert (status["refused"], status["outbox-rows"], status["lag-s"]) == (len(rows), 0, 0)
@@ -72,8 +69,8 @@ async def test_a_refused_event_is_shown_and_tried_again_and_holds_up_no_other(
     await owner.execute("UPDATE search.poison SET next_try = now()")
     await retry(index.connection)
     await index.sync()
-    row = await owner.fetchrow(f"{REFUSED} LIMIT 1")
-    assert row["attempts"] == rows[0]["attempts"] + 1
+    row, *_ = await refused_events(owner)
+    assert row.attempts == rows[0].attempts + 1
     # When the reason is gone, so is the refusal.
     await owner.execute("ALTER TABLE events.events DISABLE TRIGGER write_outbox_on_update")
     await move(owner, 45, refused)
@@ -81,7 +78,7 @@ async def test_a_refused_event_is_shown_and_tried_again_and_holds_up_no_other(
     await owner.execute("UPDATE search.poison SET next_try = now()")
     await retry(index.connection)
     await index.sync()
-    assert await owner.fetch(REFUSED) == []
+    assert await refused_events(owner) == []
     assert set(await found(api, "planigale")) == {refused["id"], other["id"]}
 
 
@@ -96,10 +93,9 @@ async def test_a_rebuild_takes_few_refusals_and_not_many(
     generation = await index.rebuild()
     (target,) = await read_targets(index.client)
     assert len(await found(api, "phascogale")) == 11
-    rows = await owner.fetch(REFUSED)
-    assert (int(events[0]["id"]), generation) in {
-        (row["event_id"], row["generation_id"]) for row in rows
-    }
+    rows = await refused_events(owner)
+    refused = {(row.event_id, row.generation.id) for row in rows}
+    assert (int(events[0]["id"]), generation) in refused
     await move(owner, 95, *events)
     with pytest.raises(RebuildError, match="documents were refused"):
         await index.rebuild()

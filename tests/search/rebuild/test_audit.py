@@ -6,18 +6,14 @@ import asyncpg
 import pytest
 
 from services.search.index.client import read_targets
-from services.search.index.generations import tidy
 from services.search.index.sync import drain
+from services.search.index.upkeep import tidy
 from services.search.rebuild.audit import BUCKET, audit_active, compare
 from services.search.rebuild.worker import audit
-from tests import aftermath
 from tests.client import Account, Client
-from tests.search import test_search
-from tests.search.rebuild import test_run as test_search_rebuild
-from tests.search.rebuild.test_run import run
-from tests.search.test_search import Index, found
-
-index, owner, unharmed = test_search.index, test_search_rebuild.owner, aftermath.unharmed
+from tests.search.asking import found
+from tests.search.processes import run
+from tests.search.stepping import Index
 
 
 async def change_unseen(owner: asyncpg.Connection, statement: str, *values: object) -> None:
@@ -78,7 +74,7 @@ async def test_what_is_missing_extra_or_stale_is_repaired(
         await index.rebuild()
     await index.client.indices.refresh(index="events")
     assert set(await found(api, "kultarr")) == set(right)
-    assert not (await audit_active(index.connection, index.client))[0].differing
+    assert not (await audit_active(index.stores))[0].differing
     await owner.execute("DELETE FROM events.events WHERE name LIKE '%Kultarr'")
     await index.sync()
 
@@ -92,7 +88,7 @@ async def test_what_search_does_not_show_does_not_differ(
     changed = await api.update(event, {"ticket-url": "https://example.org/"}, by=user)
     assert changed.json()["data"]["meta"]["version"] > event["meta"]["version"]
     await index.sync()
-    audit, repaired = await audit_active(index.connection, index.client)
+    audit, repaired = await audit_active(index.stores)
     assert (audit.differing, repaired) == ([], 0)
 
 
@@ -101,7 +97,7 @@ async def test_what_waits_for_sync_does_not_differ(
     api: Client, user: Account, index: Index, owner: asyncpg.Connection
 ) -> None:
     event = await api.event(user, name="Waiting Antechinus")
-    before, repaired = await audit_active(index.connection, index.client)
+    before, repaired = await audit_active(index.stores)
     assert (before.differing, before.waiting, repaired) == ([], [int(event["id"])], 0)
     await index.sync()
 
@@ -122,7 +118,7 @@ async def test_what_sync_cannot_repair_is_said_and_rebuilt(
     key = "SELECT key FROM search.rebuild_requests WHERE key LIKE 'audit:%'"
     assert await owner.fetchval(key) is not None
     await index.rebuild()
-    assert not (await audit_active(index.connection, index.client))[0].differing
+    assert not (await audit_active(index.stores))[0].differing
     await owner.execute("DELETE FROM search.rebuild_requests WHERE key LIKE 'audit:%'")
 
 
@@ -146,11 +142,11 @@ async def test_other_content_of_the_same_version_is_repaired(
             version=document["_version"],
             version_type="external_gte",
         )
-    audit, repaired = await audit_active(index.connection, index.client)
+    audit, repaired = await audit_active(index.stores)
     assert (audit.differing, repaired) == ([], 1)
     await index.client.indices.refresh(index="events")
     assert await found(api, "same mulita") == [event["id"]]
-    assert (await audit_active(index.connection, index.client))[1] == 0
+    assert (await audit_active(index.stores))[1] == 0
     await api.delete(event["links"]["self"], by=user)
     await index.sync()
 
@@ -178,13 +174,13 @@ async def test_an_index_of_older_code_is_fed_and_audited_by_versions(
         aliases={generation["write_alias"]: {}},
     )
     event = await api.event(user, name="Older Mulita")
-    await drain(index.connection, index.client)
+    await drain(index.stores)
     answer = await index.client.get(index=generation["index_name"], id=event["id"])
     assert answer["_source"]["name"] == "Older Mulita"
     assert not await owner.fetchval("SELECT count(*) FROM search.poison")
-    audit = await compare(index.connection, index.client, generation["index_name"])
+    audit = await compare(index.stores, generation["index_name"])
     assert audit.found[int(event["id"]) // BUCKET][1] > 0
     state = "UPDATE search.generations SET state = 'failed' WHERE id = $1"
     await owner.execute(state, generation["id"])
-    await tidy(index.connection, index.client)
+    await tidy(index.stores)
     assert not await index.client.indices.exists(index=generation["index_name"])

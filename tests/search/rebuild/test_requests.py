@@ -1,28 +1,19 @@
 """Requests for rebuilds: how they end, and what watching them costs."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
-from sqlalchemy import event
 
-from services.search.index.generations import RebuildError
-from services.search.index.sync import ROLE
-from services.search.rebuild.requests import request_rebuild, run_open_request
-from services.search.rebuild.run import Rebuild
-from shared.db import raw_connection
+from services.search.index.requests import request_rebuild
+from services.search.index.stores import ROLE
+from services.search.index.upkeep import RebuildError
+from services.search.rebuild.run import Rebuild, run_open_request
+from shared.db import Connection, raw_connection
 from shared.settings import Settings
 from tests.client import Account, Client
-from tests.search import test_search
-from tests.search.test_search import Index
-
-index = test_search.index
-
-
-async def run_all(index: Index) -> None:
-    while await run_open_request(index.settings) is not None:
-        pass
+from tests.search.stepping import Index
 
 
 async def long_ago(index: Index) -> None:
@@ -37,7 +28,7 @@ async def long_ago(index: Index) -> None:
 async def test_a_refused_request_by_hand_ends_with_its_error_and_others_are_tried_again(
     api: Client, admin: Account, index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await run_all(index)
+    await index.answer_requests()
 
     async def refuse(rebuild: Rebuild, name: str) -> None:
         raise RebuildError("the index holds too little")
@@ -62,24 +53,32 @@ async def test_a_refused_request_by_hand_ends_with_its_error_and_others_are_trie
     assert deploy["attributes"]["phase"] == "done"
 
 
-async def test_a_list_of_rebuilds_is_one_statement(
-    api: Client, apps: dict[str, FastAPI], admin: Account, settings: Settings
+def noted(method: Callable[..., Any], statements: list[str]) -> Callable[..., Any]:
+    """The method of a connection, which writes down its statements."""
+
+    def note(connection: Connection, statement: str, *values: Any, **options: Any) -> Any:
+        statements.append(statement)
+        return method(connection, statement, *values, **options)
+
+    return note
+
+
+async def test_a_list_of_rebuilds_is_one_statement_of_each_table(
+    api: Client, admin: Account, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connection = await raw_connection(settings, ROLE)
     ids = [await request_rebuild(connection, f"deploy:listed {i}", "test") for i in range(5)]
     statements: list[str] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        statements.append(statement)
-
-    engine = apps["search"].state.database.engine.sync_engine
-    event.listen(engine, "before_cursor_execute", note)
-    try:
+    with monkeypatch.context() as patch:
+        for name in ("fetch", "fetchrow", "fetchval", "execute"):
+            patch.setattr(Connection, name, noted(getattr(Connection, name), statements))
         rebuilds = (await api.get("/v1/search/rebuilds", by=admin)).json()["data"]
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
-    assert [each["id"] for each in rebuilds[:5]] == ids[::-1]
-    assert len([each for each in statements if "rebuild_requests" in each]) == 1
+    assert [each["id"] for each in rebuilds[:5]] == [str(each) for each in ids[::-1]]
+    asked = [each.partition(" FROM ")[2].split()[0] for each in statements if "search." in each]
+    assert sorted(asked) in (
+        ["search.rebuild_requests"],
+        ["search.generations", "search.rebuild_requests"],
+    )
     deletion = "DELETE FROM search.rebuild_requests WHERE id = ANY($1::uuid[])"
     await connection.execute(deletion, ids)
     await connection.close()

@@ -1,81 +1,30 @@
 """A rebuild that is killed goes on; one that was wrong is gone back from."""
 
 import asyncio
-import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import Any
 
 import asyncpg
 import pytest
 
-from dev.folders import ROOT
 from services.search.index.client import read_targets, swap
-from services.search.index.generations import PREVIOUS, RebuildError, tidy
 from services.search.index.sync import BATCH_LOCK, holding
+from services.search.index.upkeep import RebuildError, tidy
 from services.search.rebuild.copying import PausedError
 from services.search.rebuild.run import Rebuild
-from tests import aftermath
 from tests.client import Account, Client
-from tests.databases import plain
-from tests.search import test_search
-from tests.search.test_search import Index, found
-
-index, unharmed = test_search.index, aftermath.unharmed
-MANY = 3500
-
-
-@pytest.fixture
-async def owner(index: Index) -> AsyncIterator[asyncpg.Connection]:
-    """May write events without asking the service; what it made is deleted."""
-    connection = await asyncpg.connect(index.settings.database_url.get_secret_value())
-    yield connection
-    await connection.execute("DELETE FROM events.events WHERE name LIKE 'Numerous%'")
-    await connection.close()
-    await index.sync()
-
-
-async def make_many(owner: asyncpg.Connection) -> list[int]:
-    rows = await owner.fetch(
-        "INSERT INTO events.events (name, state) SELECT 'Numerous ' || i, 'published' "
-        "FROM generate_series(1, $1) i RETURNING id",
-        MANY,
-    )
-    return [row["id"] for row in rows]
+from tests.search.asking import found
+from tests.search.processes import run, start, until
+from tests.search.stepping import Index, make_many
 
 
 class Watched(Rebuild):
     """Remembers after which id it began to copy."""
 
     async def _copy(self) -> None:
-        self.__dict__["began_after"] = self.generation["cursor"]
+        self.__dict__["began_after"] = self.generation.cursor
         await super()._copy()
-
-
-async def until(condition: Any) -> Any:
-    async with asyncio.timeout(60):
-        while not (value := await condition()):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-    return value
-
-
-def start(index: Index, *arguments: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "services.search", *arguments]
-    return subprocess.Popen(command, cwd=ROOT, env=environment(index))
-
-
-def environment(index: Index) -> dict[str, str]:
-    return {
-        **os.environ,
-        "DATABASE_URL": index.settings.database_url.get_secret_value(),
-        "ELASTICSEARCH_URL": plain(index.settings.elasticsearch_url),
-        "REDIS_URL": index.settings.redis_url.get_secret_value(),
-        "GIT_SHA": "test",
-    }
 
 
 async def rebuild_when_free(rebuild: Rebuild) -> int:
@@ -83,19 +32,11 @@ async def rebuild_when_free(rebuild: Rebuild) -> int:
     deadline = time.monotonic() + 30
     while True:
         try:
-            return await rebuild.run()
+            return (await rebuild.run()).id
         except RebuildError as error:
             if "another rebuild" not in str(error) or time.monotonic() > deadline:
                 raise
         await asyncio.sleep(0.05)
-
-
-async def live(index: Index, ids: list[int]) -> set[int]:
-    query = {"bool": {"filter": [{"terms": {"id": ids}}, {"term": {"live": True}}]}}
-    answer = await index.client.search(
-        index="events", query=query, size=10_000, source_includes=["id"]
-    )
-    return {hit["_source"]["id"] for hit in answer["hits"]["hits"]}
 
 
 @pytest.mark.elasticsearch
@@ -119,7 +60,7 @@ async def test_a_killed_rebuild_goes_on_in_its_index_from_its_cursor(
     await owner.execute("DELETE FROM events.events WHERE id = $1", ids[0])
     await owner.execute("UPDATE events.events SET state = 'draft' WHERE id = $1", ids[-1])
     await index.sync()
-    rebuild = Watched(index.connection, index.client, "test")
+    rebuild = Watched(index.stores, "test")
     assert await rebuild_when_free(rebuild) == killed["id"]
     assert rebuild.__dict__["began_after"] >= killed["cursor"]
     row = await owner.fetchrow("SELECT * FROM search.generations WHERE id = $1", killed["id"])
@@ -129,7 +70,7 @@ async def test_a_killed_rebuild_goes_on_in_its_index_from_its_cursor(
         killed["index_name"],
     )
     assert row["done"] >= killed["done"]
-    assert await live(index, ids) == set(ids[1:-1])
+    assert await index.live(ids) == set(ids[1:-1])
 
 
 @pytest.mark.elasticsearch
@@ -171,19 +112,6 @@ async def test_a_rebuild_that_would_empty_search_needs_force(
     assert await found(api, "mulgara") == [event["id"]]
 
 
-def run(index: Index, *arguments: str) -> tuple[int, str]:
-    process = subprocess.run(
-        [sys.executable, "-m", "services.search", *arguments],
-        cwd=ROOT,
-        env=environment(index),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    return process.returncode, process.stdout + process.stderr
-
-
 @pytest.mark.elasticsearch
 async def test_the_previous_generation_is_current_and_one_command_goes_back_to_it(
     api: Client, user: Account, index: Index
@@ -205,7 +133,7 @@ async def test_the_previous_generation_is_current_and_one_command_goes_back_to_i
     assert await found(api, "thylacine again") == [event["id"]]
     # Killed after the alias moved: what is searched is what is written down.
     await swap(index.client, before)
-    await tidy(index.connection, index.client)
+    await tidy(index.stores)
     active = "SELECT index_name FROM search.generations WHERE state = 'active'"
     assert await index.connection.fetchval(active) == before
 
@@ -217,16 +145,16 @@ async def test_nothing_goes_back_to_an_index_that_is_not_current(
     event = await api.event(user, name="Bandicoot")
     await index.sync()
     await index.rebuild()
-    previous = await owner.fetchrow(PREVIOUS)
-    await index.client.delete(index=previous["index_name"], id=event["id"])
+    previous = await index.previous()
+    await index.client.delete(index=previous.index_name, id=event["id"])
     targets = await read_targets(index.client)
     code, said = await asyncio.to_thread(run, index, "rollback")
     assert (code, "is not current: the index holds" in said) == (1, True), said
-    alias = {"index": previous["index_name"], "name": previous["write_alias"]}
-    await index.client.indices.delete_alias(**alias)
+    delete_alias = index.client.indices.delete_alias
+    await delete_alias(index=previous.index_name, name=previous.write_alias)
     code, said = await asyncio.to_thread(run, index, "rollback")
     assert (code, "changes have passed it by" in said) == (1, True), said
-    await tidy(index.connection, index.client)
+    await tidy(index.stores)
     code, said = await asyncio.to_thread(run, index, "rollback")
     assert (code, "there is no previous generation" in said) == (1, True), said
     assert await read_targets(index.client) == targets
@@ -237,14 +165,14 @@ async def test_after_a_day_the_previous_generation_is_deleted(
     index: Index, owner: asyncpg.Connection
 ) -> None:
     await index.rebuild()
-    previous = (await owner.fetchrow(PREVIOUS))["index_name"]
+    previous = (await index.previous()).index_name
     swapped = "UPDATE search.generations SET swapped_at = now() - $1::interval WHERE state = $2"
     exists = index.client.indices.exists
     await owner.execute(swapped, timedelta(hours=23), "active")
-    await tidy(index.connection, index.client)
+    await tidy(index.stores)
     assert await exists(index=previous)
     await owner.execute(swapped, timedelta(hours=25), "active")
-    await tidy(index.connection, index.client)
+    await tidy(index.stores)
     assert not await exists(index=previous)
     assert await read_targets(index.client)
 
@@ -255,11 +183,11 @@ async def test_an_index_that_no_generation_knows_is_deleted_when_it_is_old(
 ) -> None:
     exists, name = index.client.indices.exists, "events-g99-by-hand"
     await index.client.indices.create(index=name)
-    await tidy(index.connection, index.client)
+    await tidy(index.stores)
     assert await exists(index=name)
-    monkeypatch.setattr("services.search.index.generations.ORPHAN_S", -1)
+    monkeypatch.setattr("services.search.index.upkeep.ORPHAN_S", -1)
     targets = await read_targets(index.client)
-    await tidy(index.connection, index.client)
+    await tidy(index.stores)
     assert not await exists(index=name)
     assert await read_targets(index.client) == targets
 
@@ -269,9 +197,9 @@ async def test_search_is_brought_back_to_one_index(index: Index) -> None:
     await index.rebuild()
     await index.rebuild()
     (active,) = await read_targets(index.client)
-    previous = (await index.connection.fetchrow(PREVIOUS))["index_name"]
+    previous = (await index.previous()).index_name
     await index.client.indices.put_alias(index=previous, name="events")
-    await tidy(index.connection, index.client)
+    await tidy(index.stores)
     assert await read_targets(index.client) == [active]
     state = "SELECT state FROM search.generations WHERE index_name = $1"
     assert await index.connection.fetchval(state, active) == "active"
@@ -285,7 +213,7 @@ async def test_an_index_is_searched_when_its_replicas_are_there(
     targets = await read_targets(index.client)
     # There is one node, so that a replica has nowhere to be.
     with pytest.raises(PausedError, match="1 replicas"):
-        await Rebuild(index.connection, index.client, "test", replicas=1).run()
+        await Rebuild(index.stores, "test", replicas=1).run()
     assert await read_targets(index.client) == targets
     await index.rebuild()
     (target,) = await read_targets(index.client)

@@ -8,21 +8,13 @@ import pytest
 from fastapi import FastAPI
 from redis.asyncio import Redis
 
-from services.search.rebuild.requests import request_due, request_rebuild, run_open_request
+from services.search.index.requests import request_rebuild
+from services.search.rebuild.due import request_due
 from services.search.rebuild.rollback import roll_back
+from services.search.rebuild.run import run_open_request
 from services.search.rebuild.worker import HEALTH_KEY, QUEUE
-from tests import aftermath
-from tests.search import test_search
-from tests.search.rebuild import test_run as test_search_rebuild
-from tests.search.rebuild.test_run import run, start, until
-from tests.search.test_search import Index
-
-index, owner, unharmed = test_search.index, test_search_rebuild.owner, aftermath.unharmed
-
-
-async def finish_all(index: Index) -> None:
-    while await run_open_request(index.settings) is not None:
-        pass
+from tests.search.processes import run, start, until
+from tests.search.stepping import Index
 
 
 @pytest.mark.elasticsearch
@@ -31,19 +23,19 @@ async def test_a_changed_mapping_asks_for_one_rebuild_by_itself(
 ) -> None:
     await index.rebuild()
     await index.rebuild()
-    await finish_all(index)
+    await index.answer_requests()
     await owner.execute("UPDATE search.generations SET mapping_hash = 'other'")
     count = "SELECT count(*) FROM search.rebuild_requests WHERE key LIKE 'mapping:%'"
     before = await owner.fetchval(count)
     for _ in range(2):
-        await request_due(index.connection, index.client)
+        await request_due(index.stores)
     assert await owner.fetchval(count) == before + 1
     assert await run_open_request(index.settings) is not None
     # Who goes back to the old mapping meant it.
-    await roll_back(index.connection, index.client)
-    await request_due(index.connection, index.client)
+    await roll_back(index.stores)
+    await request_due(index.stores)
     assert await run_open_request(index.settings) is None
-    await roll_back(index.connection, index.client)
+    await roll_back(index.stores)
 
 
 @pytest.mark.elasticsearch
