@@ -10,7 +10,7 @@ import httpx
 
 from benchmarks.search.data import Queries
 from benchmarks.search.stage import searching
-from services.search.engines.elastic_query import counted_body
+from services.search.engines.elastic_query import ask_for, counted_body
 from services.search.engines.query import SearchQuery
 from services.search.engines.typed import parse
 from services.search.index.document import READ_ALIAS
@@ -61,7 +61,7 @@ async def _suggest(client: httpx.AsyncClient, text: str) -> httpx.Response:
 
 
 async def _floor(client: httpx.AsyncClient, text: str) -> httpx.Response:
-    body = counted_body(SearchQuery(parse(text), period="all"))
+    body = counted_body(ask_for(SearchQuery(parse(text), period="all")))
     return await client.post(f"/{READ_ALIAS}/_search", json=body)
 
 

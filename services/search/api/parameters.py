@@ -178,8 +178,8 @@ def parse_suggestions(request: Request) -> tuple[SearchQuery, Query]:
     """(what was typed so far, the parameters for the link)."""
     pairs = _pairs(request)
     given = _values(request.app.state.names, SUGGESTIONS, pairs)
-    search = SearchQuery(parse(given.get("prefix", "")), period=given.get("period", "upcoming"))
-    return search, Query(raw=pairs)
+    typed, period = parse(given.get("prefix", "")), given.get("period", "upcoming")
+    return SearchQuery(typed, period=period, names_only=True), Query(raw=pairs)
 
 
 def _pairs(request: Request) -> list[tuple[str, str]]:

@@ -1,7 +1,8 @@
 """Searching, and suggestions while somebody types."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import orjson
@@ -41,13 +42,14 @@ async def search_events(request: Request) -> Response:
         cursor = decode(state.settings, query, parameters.after)
         # Scores and what is upcoming stay as they were on the first page.
         query = replace(query, now=cursor.now, skip=cursor.seen)
-    found, degraded = await _found(
-        request,
-        lambda: search_elastic(state.elastic, state.search_pool, query, cursor),
-        lambda: search_postgres(state.search_pool, query),
-    )
+    found = None
+    if is_asked(request):
+        with noted(request):
+            found = await search_elastic(state.elastic, state.search_pool, query, cursor)
+    if found is None:
+        found = await search_postgres(state.search_pool, query)
     page = Page(state.settings, state.names, query, parameters, found)
-    body = orjson.dumps(await page.document(degraded=degraded))
+    body = orjson.dumps(await page.document(degraded=is_degraded(request, found)))
     if len(body) > MAX_ANSWER_BYTES:
         raise too_large("page[size]")
     return tagged_response(request, body)
@@ -59,37 +61,46 @@ async def suggest(request: Request) -> Response:
     """Names of published, public events, as far as they are typed."""
     query, parameters = parse_suggestions(request)
     state = request.app.state
-    found, degraded = await _found(
-        request,
-        lambda: suggest_elastic(state.elastic, state.search_pool, query),
-        lambda: suggest_postgres(state.search_pool, query),
-    )
+    found = None
+    if is_asked(request):
+        with noted(request):
+            found = await suggest_elastic(state.elastic, state.search_pool, query)
+    if found is None:
+        found = await suggest_postgres(state.search_pool, query)
     document = {
         "jsonapi": JSONAPI,
         "links": {"self": parameters.link(SUGGESTIONS_PATH)},
         "data": [suggestion(state.names, row) for row in found.rows],
-        "meta": {"engine": found.engine, "degraded": degraded},
+        "meta": {"engine": found.engine, "degraded": is_degraded(request, found)},
     }
     return tagged_response(request, orjson.dumps(document))
 
 
-async def _found(
-    request: Request,
-    elastic: Callable[[], Awaitable[Found]],
-    postgres: Callable[[], Awaitable[Found]],
-) -> tuple[Found, bool]:
-    """What Elasticsearch finds, or PostgreSQL where it cannot; whether one of them is missed."""
+def is_asked(request: Request) -> bool:
+    """Whether Elasticsearch is asked: it is configured, and has not failed just now."""
     state = request.app.state
     breaker: Breaker = state.breakers[request.url.path]
-    if state.elastic is not None and not breaker.wait_s():
-        try:
-            found = await elastic()
-            breaker.record(failed=False)
-            ELASTICSEARCH.answered()
-            return found, not found.is_checked
-        except (ApiError, TransportError, TimeoutError) as error:
-            _note(breaker, error)
-    return await postgres(), state.elastic is not None
+    return state.elastic is not None and not breaker.wait_s()
+
+
+@contextmanager
+def noted(request: Request) -> Iterator[None]:
+    """Note whether Elasticsearch answers; where it fails, go on without what it was asked."""
+    breaker: Breaker = request.app.state.breakers[request.url.path]
+    try:
+        yield
+    except (ApiError, TransportError, TimeoutError) as error:
+        _note(breaker, error)
+    else:
+        breaker.record(failed=False)
+        ELASTICSEARCH.answered()
+
+
+def is_degraded(request: Request, found: Found) -> bool:
+    """Whether a store is missing from the answer that should have had a part in it."""
+    if request.app.state.elastic is None:
+        return False
+    return found.engine != "elasticsearch" or not found.is_checked
 
 
 def _note(breaker: Breaker, error: Exception) -> None:

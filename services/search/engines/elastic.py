@@ -1,5 +1,5 @@
-"""Asks Elasticsearch: again where typos have to be allowed, where what it found is not public any
-more, and for hints if there is nothing.
+"""Asks Elasticsearch, with typos allowed where few results have all words, and for hints where
+nothing is found. It asks again where what it found is not public any more.
 """
 
 import asyncio
@@ -15,6 +15,11 @@ from elasticsearch import ApiError, AsyncElasticsearch, NotFoundError
 from services.search.engines.elastic_filters import facet_counts
 from services.search.engines.elastic_hints import corrected, hint_body
 from services.search.engines.elastic_query import (
+    KEEP_ALIVE,
+    Asked,
+    ask_for,
+    body_after,
+    count_body,
     counted_body,
     facets_body,
     search_body,
@@ -22,7 +27,7 @@ from services.search.engines.elastic_query import (
 )
 from services.search.engines.elastic_suggestions import suggestion_body
 from services.search.engines.found import Found
-from services.search.engines.published import ELASTIC_TIMEOUT_S, ask_published, waiting_to_vanish
+from services.search.engines.published import hidden_among, waiting_to_vanish
 from services.search.engines.query import Cursor, SearchQuery
 from services.search.engines.typed import parse
 from services.search.index.document import READ_ALIAS
@@ -32,111 +37,133 @@ from shared.pool import ReadPool
 logger = logging.getLogger(__name__)
 
 BREAK_AFTER, BREAK_S = 5, 15.0
-KEEP_ALIVE, MAX_AGE = "2m", timedelta(minutes=10)
-# Of a point in time, to find a page's worth of what is still public.
-MAX_AT_ONCE = 250
+TIMEOUT_S = 0.8
+MAX_AGE = timedelta(minutes=10)
+# How often Elasticsearch is asked for a page that has no hidden event.
+QUESTIONS = 5
 
 
 async def search_elastic(
     client: AsyncElasticsearch, pool: ReadPool, query: SearchQuery, cursor: Cursor | None
 ) -> Found:
     """A page by number, or the one after the cursor; TimeoutError where it takes too long."""
+    asked = ask_for(query)
     if cursor is not None:
-        return await _after(client, pool, query, cursor)
+        return await _after(client, pool, asked, cursor)
     if query.number > 1:
         # What is left out of the pages before must not count here either.
-        query = replace(query, hidden=await waiting_to_vanish(pool))
-    found = await ask_published(pool, query, lambda asked: _page(client, asked, None))
+        asked = asked.without(await waiting_to_vanish(pool))
+    found = await _published(client, pool, asked)
     if found.count or not query.typed.text:
         return found
     try:
-        async with asyncio.timeout(ELASTIC_TIMEOUT_S):
-            return await _with_hints(client, query, found)
+        async with asyncio.timeout(TIMEOUT_S):
+            return await _with_hints(client, asked, found)
     except (ApiError, TransportError, TimeoutError) as error:
         logger.warning("no hints", extra={"error": describe(error)})
         return found
 
 
 async def suggest_elastic(client: AsyncElasticsearch, pool: ReadPool, query: SearchQuery) -> Found:
-    """Up to SIZE events whose names somebody may be typing; with typos if there is none else."""
-    return await ask_published(pool, query, lambda asked: _names(client, asked))
+    """Up to SIZE events whose names a user may be typing; with typos if no other fits."""
+    return await _published(client, pool, ask_for(query))
 
 
-async def _names(client: AsyncElasticsearch, query: SearchQuery) -> Found:
+async def _published(
+    client: AsyncElasticsearch, pool: ReadPool, asked: Asked, cursor: Cursor | None = None
+) -> Found:
+    """A page of events that are public now; TimeoutError where Elasticsearch takes too long.
+
+    Hidden events are left out of the next question, so that others take their places, and with
+    them those that are known to vanish from the index. After the last question they are taken off
+    the page. While PostgreSQL is away the answer is as it is in the index, and not `is_checked`.
+    """
+    for _ in range(QUESTIONS):
+        async with asyncio.timeout(TIMEOUT_S):
+            found = await _once(client, asked, cursor)
+        hidden = await hidden_among(pool, found)
+        if hidden is None:
+            return replace(found, is_checked=False)
+        if not hidden:
+            return found
+        found = replace(found, rows=[row for row in found.rows if row["id"] not in hidden])
+        asked = asked.without(hidden | await waiting_to_vanish(pool))
+    return found
+
+
+async def _once(client: AsyncElasticsearch, asked: Asked, cursor: Cursor | None) -> Found:
+    if cursor is not None:
+        return await _page_after(client, asked, cursor)
+    if asked.query.names_only:
+        return await _names(client, asked)
+    if asked.all_words:
+        return await _page(client, asked)
+    return await _browse(client, asked)
+
+
+async def _names(client: AsyncElasticsearch, asked: Asked) -> Found:
     rows: list[dict[str, Any]] = []
     for typos in (False, True):
-        if query.typed.words and not rows:
-            answer = await _ask(client, suggestion_body(query, typos=typos))
+        if asked.query.typed.words and not rows:
+            answer = await _ask(client, suggestion_body(asked, typos=typos))
             rows = [hit["_source"] for hit in answer["hits"]["hits"]]
     return Found(rows, len(rows), engine="elasticsearch")
 
 
-async def _page(client: AsyncElasticsearch, query: SearchQuery, typos: float | None) -> Found:
-    if not query.typed.text_without_years:
-        return await _browse(client, query)
-    answer = await _ask(client, counted_body(query, typos))
-    if typos is None and (boost := typo_boost(answer)) is not None:
-        return await _page(client, query, boost)
-    return _found(query, answer, typos)
+async def _page(client: AsyncElasticsearch, asked: Asked) -> Found:
+    answer = await _ask(client, counted_body(asked))
+    typos = typo_boost(answer)
+    if typos is not None:
+        answer = await _ask(client, counted_body(asked, typos))
+    return _found(asked.query, answer, typos)
 
 
-async def _browse(client: AsyncElasticsearch, query: SearchQuery) -> Found:
+async def _browse(client: AsyncElasticsearch, asked: Asked) -> Found:
     """Without words facets count nearly everything, and are the same for everybody."""
     answer, counted = await asyncio.gather(
-        _ask(client, search_body(query)), _ask(client, facets_body(query))
+        _ask(client, search_body(asked)), _ask(client, facets_body(asked))
     )
-    return _found(query, {**answer, "aggregations": counted["aggregations"]}, None)
+    return _found(asked.query, {**answer, "aggregations": counted["aggregations"]}, None)
+
+
+async def _page_after(client: AsyncElasticsearch, asked: Asked, cursor: Cursor) -> Found:
+    """More results than the page has, in the point in time of the cursor or in the index."""
+    body = body_after(asked, cursor)
+    answer = await _ask(client, body)
+    found = _found(asked.query, answer, cursor.typos)
+    return replace(found, has_more=len(found.rows) == body["size"], pit=answer.get("pit_id"))
 
 
 async def _after(
-    client: AsyncElasticsearch, pool: ReadPool, query: SearchQuery, cursor: Cursor
+    client: AsyncElasticsearch, pool: ReadPool, asked: Asked, cursor: Cursor
 ) -> Found:
     if datetime.now(UTC) - cursor.now > MAX_AGE:
-        return await _rest(client, pool, query, replace(cursor, pit=None))
+        return await _rest(client, pool, asked, replace(cursor, pit=None))
     if cursor.pit is None:
-        async with asyncio.timeout(ELASTIC_TIMEOUT_S):
+        async with asyncio.timeout(TIMEOUT_S):
             opened = await client.open_point_in_time(index=READ_ALIAS, keep_alive=KEEP_ALIVE)
-        found = await _rest(client, pool, query, replace(cursor, pit=str(opened["id"])))
+        found = await _rest(client, pool, asked, replace(cursor, pit=str(opened["id"])))
     else:
         try:
-            found = await _rest(client, pool, query, cursor)
+            found = await _rest(client, pool, asked, cursor)
         except NotFoundError:
             # It was left alone too long, or its index is gone. The sort values still say where.
-            return await _after(client, pool, query, replace(cursor, pit=None))
+            return await _after(client, pool, asked, replace(cursor, pit=None))
     if found.has_more and found.is_checked:
         return found
     with contextlib.suppress(ApiError, TransportError):
         await client.close_point_in_time(id=found.pit)
     if not found.is_checked:
         # What was published then may be hidden since; the present index has what was known last.
-        return await _rest(client, pool, query, replace(cursor, pit=None))
+        return await _rest(client, pool, asked, replace(cursor, pit=None))
     return replace(found, pit=None)
 
 
-async def _rest(
-    client: AsyncElasticsearch, pool: ReadPool, query: SearchQuery, cursor: Cursor
-) -> Found:
+async def _rest(client: AsyncElasticsearch, pool: ReadPool, asked: Asked, cursor: Cursor) -> Found:
     """The page after the cursor, in its point in time or in the present index."""
-
-    async def ask(asked: SearchQuery) -> Found:
-        # One more says whether there are others, and as many more as were hidden so far go through
-        # a crowd of them in few questions.
-        size = min(asked.size + 1 + len(asked.hidden), MAX_AT_ONCE)
-        body = {**search_body(asked, cursor.typos), "size": size}
-        if cursor.after:
-            del body["from"]
-            body["search_after"] = cursor.after
-        if cursor.pit is None:
-            answer = await _ask(client, body)
-        else:
-            body["pit"] = {"id": cursor.pit, "keep_alive": KEEP_ALIVE}
-            answer = (await client.search(body=body, allow_partial_search_results=False)).body
-        found = _found(asked, answer, cursor.typos)
-        return replace(found, has_more=len(found.rows) == size, pit=answer.get("pit_id"))
-
-    found = await ask_published(pool, query, ask)
-    rows = found.rows[: query.size]
-    is_full = len(found.rows) > query.size
+    found = await _published(client, pool, asked, cursor)
+    rows = found.rows[: asked.query.size]
+    is_full = len(found.rows) > asked.query.size
     return replace(
         found,
         rows=rows,
@@ -145,26 +172,29 @@ async def _rest(
     )
 
 
-async def _with_hints(client: AsyncElasticsearch, query: SearchQuery, found: Found) -> Found:
+async def _with_hints(client: AsyncElasticsearch, asked: Asked, found: Found) -> Found:
+    query, hidden = asked.query, asked.filters.hidden
     if query.period == "upcoming":
-        past = await _count(client, replace(query, period="past"), found.typos)
-        if past:
-            return replace(found, past_count=past)
-    text = corrected(query, await _ask(client, hint_body(query)))
+        past = ask_for(replace(query, period="past")).without(hidden)
+        if count := await _count(client, past, found.typos):
+            return replace(found, past_count=count)
+    text = corrected(query, await _ask(client, hint_body(asked)))
     if text is None:
         return found
-    count = await _count(client, replace(query, typed=parse(text)), None)
+    meant = ask_for(replace(query, typed=parse(text))).without(hidden)
+    count = await _count(client, meant, None)
     return replace(found, did_you_mean={"query": text, "count": count}) if count else found
 
 
-async def _count(client: AsyncElasticsearch, query: SearchQuery, typos: float | None) -> int:
-    body = {**search_body(query, typos), "size": 0}
-    return int((await _ask(client, body))["hits"]["total"]["value"])
+async def _count(client: AsyncElasticsearch, asked: Asked, typos: float | None) -> int:
+    return int((await _ask(client, count_body(asked, typos)))["hits"]["total"]["value"])
 
 
 async def _ask(client: AsyncElasticsearch, body: dict[str, Any]) -> dict[str, Any]:
+    # A point in time names its index itself.
+    index = None if "pit" in body else READ_ALIAS
     # Half an answer, of a shard that failed or ran out of time, is a failure.
-    answer = await client.search(index=READ_ALIAS, body=body, allow_partial_search_results=False)
+    answer = await client.search(index=index, body=body, allow_partial_search_results=False)
     return dict(answer.body)
 
 

@@ -1,5 +1,6 @@
 """What a search leaves out, and how its facets are counted, for Elasticsearch."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -17,18 +18,46 @@ PHRASED = [
 MAX_COUNTRIES, MAX_MONTHS = 20, 24
 
 
-def filters(query: SearchQuery) -> dict[str, list[Clause]]:
-    """What every result has to be, apart from chosen facets: the parts of a bool query."""
+@dataclass(frozen=True)
+class Filters:
+    """What a query leaves out and counts, built once; every body of its search is made of these.
+
+    Each result meets `needed` and none of `unwanted`. The values that were chosen, by facet, are
+    in `chosen`, and `facets` has one aggregation per facet. `hidden` events are known to be no
+    longer public; they are part of `unwanted`.
+    """
+
+    needed: list[Clause]
+    unwanted: list[Clause]
+    chosen: dict[str, Clause]
+    facets: dict[str, Clause]
+    hidden: frozenset[int] = frozenset()
+
+    @property
+    def bounds(self) -> dict[str, list[Clause]]:
+        """The parts of a bool query, without the chosen values."""
+        unwanted = [*self.unwanted, {"terms": {"id": sorted(self.hidden)}}]
+        return {"filter": self.needed, "must_not": unwanted if self.hidden else self.unwanted}
+
+    @property
+    def narrow_bounds(self) -> dict[str, list[Clause]]:
+        """The parts of a bool query, with the chosen values."""
+        return {**self.bounds, "filter": [*self.needed, *self.chosen.values()]}
+
+
+def filters(query: SearchQuery) -> Filters:
+    chosen = _chosen(query)
+    return Filters(_needed(query), _unwanted(query), chosen, _facets(query, chosen))
+
+
+def _over(query: SearchQuery) -> Clause:
+    return {"range": {"until": {"lt": query.now.isoformat()}}}
+
+
+def _needed(query: SearchQuery) -> list[Clause]:
     needed: list[Clause] = [{"term": {"live": True}}]
-    unwanted = [_phrase(each) for each in query.typed.excluded]
-    # What has no dates at all is still to come.
-    over = {"range": {"until": {"lt": query.now.isoformat()}}}
     if query.period == "past":
-        needed.append(over)
-    elif query.period == "upcoming":
-        unwanted.append(over)
-    if query.hidden:
-        unwanted.append({"terms": {"id": sorted(query.hidden)}})
+        needed.append(_over(query))
     needed += [_phrase(each) for each in query.typed.phrases]
     if query.place:
         needed.append({"match_phrase": {"searchable_location_name": query.place}})
@@ -37,11 +66,16 @@ def filters(query: SearchQuery) -> dict[str, list[Clause]]:
     if query.near:
         here = {"lat": query.near[0], "lon": query.near[1]}
         needed.append({"geo_distance": {"distance": f"{query.distance_km}km", "location": here}})
-    return {"filter": needed, "must_not": unwanted}
+    return needed
 
 
-def facet_filters(query: SearchQuery) -> dict[str, Clause]:
-    """The chosen values, by facet."""
+def _unwanted(query: SearchQuery) -> list[Clause]:
+    unwanted = [_phrase(each) for each in query.typed.excluded]
+    # An event without any date is still to come, so what is over is left out instead.
+    return [*unwanted, _over(query)] if query.period == "upcoming" else unwanted
+
+
+def _chosen(query: SearchQuery) -> dict[str, Clause]:
     chosen: dict[str, Clause] = {}
     if query.online is not None:
         chosen["online"] = {"term": {"online": query.online}}
@@ -52,8 +86,8 @@ def facet_filters(query: SearchQuery) -> dict[str, Clause]:
     return chosen
 
 
-def facets(query: SearchQuery) -> dict[str, Clause]:
-    """An aggregation a facet, under the chosen values of the others."""
+def _facets(query: SearchQuery, chosen: dict[str, Clause]) -> dict[str, Clause]:
+    """One aggregation per facet, each under the chosen values of the others."""
     counted: dict[str, Clause] = {
         "online": {"terms": {"field": "online"}},
         "country": {"terms": {"field": "country", "size": MAX_COUNTRIES}},
@@ -67,7 +101,6 @@ def facets(query: SearchQuery) -> dict[str, Clause]:
             }
         },
     }
-    chosen = facet_filters(query)
     return {
         name: _under([c for other, c in chosen.items() if other != name], values)
         for name, values in counted.items()
@@ -75,10 +108,10 @@ def facets(query: SearchQuery) -> dict[str, Clause]:
 
 
 def _under(chosen: list[Clause], values: Clause) -> Clause:
-    """Filters that leave nothing out would take Elasticsearch's fast ways of counting from it."""
-    return (
-        {"filter": {"bool": {"filter": chosen}}, "aggs": {"values": values}} if chosen else values
-    )
+    # A filter that leaves nothing out would keep Elasticsearch from its fast ways of counting.
+    if not chosen:
+        return values
+    return {"filter": {"bool": {"filter": chosen}}, "aggs": {"values": values}}
 
 
 def facet_counts(aggregations: Clause, *, newest: bool) -> dict[str, list[dict[str, Any]]]:

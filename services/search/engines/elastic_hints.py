@@ -3,18 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
-from services.search.engines.elastic_filters import facet_filters, filters, multi
-from services.search.engines.elastic_query import NAMES
+from services.search.engines.elastic_filters import multi
+from services.search.engines.elastic_query import NAMES, Asked
 from services.search.engines.query import SearchQuery
 
 FIELDS = ("name", "searchable_location_name", "organizer_name")
 
 
-def hint_body(query: SearchQuery) -> dict[str, Any]:
+def hint_body(asked: Asked) -> dict[str, Any]:
     """Counts the results of each word by itself, and asks for words that are like it."""
-    bounds = filters(query)
-    bounds["filter"] += facet_filters(query).values()
-    words = {str(i): multi(word, NAMES) for i, word in enumerate(query.typed.words)}
+    typed = asked.query.typed.words
+    words = {str(i): multi(word, NAMES) for i, word in enumerate(typed)}
     like = {
         f"{i}:{field}": {
             "text": word,
@@ -26,12 +25,12 @@ def hint_body(query: SearchQuery) -> dict[str, Any]:
                 "suggest_mode": "always",
             },
         }
-        for i, word in enumerate(query.typed.words)
+        for i, word in enumerate(typed)
         for field in FIELDS
     }
     return {
         "size": 0,
-        "query": {"bool": bounds},
+        "query": {"bool": asked.filters.narrow_bounds},
         "aggs": {"words": {"filters": {"filters": words}}},
         "suggest": like,
     }

@@ -1,11 +1,12 @@
 """The Elasticsearch query: exact names first, then all words, then some, then typos."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from services.search.engines.elastic_filters import Clause, facet_filters, facets, filters, multi
-from services.search.engines.query import SearchQuery
+from services.search.engines.elastic_filters import Clause, Filters, filters, multi
+from services.search.engines.query import Cursor, SearchQuery
 
 NAMES = ["name^3", "searchable_location_name", "organizer_name"]
 STEMS = [
@@ -18,18 +19,50 @@ STEMS = [
 NOT_SHOWN = ["live", "ver", "chk", "until", "country"]
 # Elasticsearch reads a clock for it that ticks five times a second.
 TIMEOUT = "700ms"
+KEEP_ALIVE = "2m"
 ENOUGH, EXACT = 5, 1000
 MAX_COUNT = 10_000
+# Of a point in time, to find enough events for a page that are still public.
+MAX_AT_ONCE = 250
 # Between what all words are worth and what some are: the right year does not save a wrong name.
 YEAR_BOOST = 30
 # Less than any tier: of two that are as good, what is to come and near comes first.
 UPCOMING_BOOST, NEAR_BOOST, NEAR = 2, 1, "90d"
 
 
-def search_body(query: SearchQuery, typos: float | None = None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Asked:
+    """A query with its filters and the clauses of its words, from which all bodies are made.
+
+    A result has all words if it meets one of `all_words`; `whole_names` are the same clauses for
+    the text with its years, which a name may have itself. Without words both are empty.
+    """
+
+    query: SearchQuery
+    filters: Filters
+    all_words: list[Clause]
+    whole_names: list[Clause]
+
+    def without(self, hidden: frozenset[int]) -> "Asked":
+        """The same question, which leaves out these events as well."""
+        known = self.filters.hidden | hidden
+        return replace(self, filters=replace(self.filters, hidden=known))
+
+
+def ask_for(query: SearchQuery) -> Asked:
+    """Build what Elasticsearch is asked for a query."""
+    text, years = query.typed.text_without_years, query.typed.years
+    return Asked(
+        query,
+        filters(query),
+        all_words=_all_words(text) if text else [],
+        whole_names=_all_words(query.typed.text) if years else [],
+    )
+
+
+def search_body(asked: Asked, typos: float | None = None) -> dict[str, Any]:
     """The body of a search; `typos` allows them: `typo_boost` of a counted answer without."""
-    text = query.typed.text_without_years
-    chosen = facet_filters(query)
+    query = asked.query
     body: dict[str, Any] = {
         "from": query.offset,
         "size": query.size,
@@ -38,32 +71,51 @@ def search_body(query: SearchQuery, typos: float | None = None) -> dict[str, Any
         "_source": {"excludes": NOT_SHOWN},
         "sort": _sort(query),
         # Without scores a sort by date looks at few events only.
-        "track_scores": bool(text),
-        "query": {"bool": filters(query)},
+        "track_scores": bool(asked.all_words),
+        "query": _scored(asked, typos) if asked.all_words else {"bool": asked.filters.bounds},
     }
-    if chosen:
+    if asked.filters.chosen:
         # Afterwards, so that the facet of a chosen value still counts its siblings.
-        body["post_filter"] = {"bool": {"filter": list(chosen.values())}}
-    if text:
-        body["query"] = _scored(query, text, typos)
+        chosen = list(asked.filters.chosen.values())
+        body["post_filter"] = {"bool": {"filter": chosen}}
     return body
 
 
-def counted_body(query: SearchQuery, typos: float | None = None) -> dict[str, Any]:
+def counted_body(asked: Asked, typos: float | None = None) -> dict[str, Any]:
     """The body of a search that counts facets as well, and what has all words."""
-    body = {**search_body(query, typos), "aggs": facets(query)}
-    text = query.typed.text_without_years
-    if text and typos is None:
-        whole = {"dis_max": {"queries": _all_words(text)}}
-        chosen = facet_filters(query).values()
+    body = {**search_body(asked, typos), "aggs": {**asked.filters.facets}}
+    if asked.all_words and typos is None:
+        whole = {"dis_max": {"queries": asked.all_words}}
+        chosen = asked.filters.chosen.values()
         body["aggs"]["all_words"] = {"filter": {"bool": {"filter": [whole, *chosen]}}}
     return body
 
 
-def facets_body(query: SearchQuery) -> dict[str, Any]:
+def facets_body(asked: Asked) -> dict[str, Any]:
     """Facets alone: without hits Elasticsearch keeps the answer until the index changes."""
-    found = {"bool": filters(query)}
-    return {"size": 0, "query": found, "aggs": facets(query), "timeout": TIMEOUT}
+    found = {"bool": asked.filters.bounds}
+    return {"size": 0, "query": found, "aggs": asked.filters.facets, "timeout": TIMEOUT}
+
+
+def count_body(asked: Asked, typos: float | None) -> dict[str, Any]:
+    """The body of a search that counts its results and shows none."""
+    return {**search_body(asked, typos), "size": 0}
+
+
+def body_after(asked: Asked, cursor: Cursor) -> dict[str, Any]:
+    """The body of the page after a cursor, with spare results in place of hidden ones.
+
+    One more says whether there are others, and as many more as were hidden so far go through a
+    crowd of them in few questions.
+    """
+    size = min(asked.query.size + 1 + len(asked.filters.hidden), MAX_AT_ONCE)
+    body = {**search_body(asked, cursor.typos), "size": size}
+    if cursor.after:
+        del body["from"]
+        body["search_after"] = cursor.after
+    if cursor.pit is not None:
+        body["pit"] = {"id": cursor.pit, "keep_alive": KEEP_ALIVE}
+    return body
 
 
 def typo_boost(answer: Mapping[str, Any]) -> float | None:
@@ -91,14 +143,16 @@ def _sort(query: SearchQuery) -> list[Any]:
     return [newest if query.order == "-starts_at" else soonest, {"id": "asc"}]
 
 
-def _scored(query: SearchQuery, text: str, typos: float | None) -> Clause:
+def _scored(asked: Asked, typos: float | None) -> Clause:
+    query, text = asked.query, asked.query.typed.text_without_years
     # A name may have the year itself.
-    tiers = _all_words(text) + (_all_words(query.typed.text) if query.typed.years else [])
+    tiers = [*asked.all_words, *asked.whole_names]
     tiers += [] if typos is None else _typos(text, typos)
     # The best tier decides, so that an exact name stays above many weak matches.
     found = {"dis_max": {"queries": [*tiers, _some_words(text)], "tie_breaker": 0.2}}
     years = [_in_year(year) for year in query.typed.years]
-    return _soon({"bool": {**filters(query), "must": [found], "should": years}}, query.now)
+    bounds = asked.filters.bounds
+    return _soon({"bool": {**bounds, "must": [found], "should": years}}, query.now)
 
 
 def _in_year(year: int) -> Clause:

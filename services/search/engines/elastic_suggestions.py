@@ -2,21 +2,20 @@
 
 from typing import Any
 
-from services.search.engines.elastic_filters import Clause, filters
-from services.search.engines.elastic_query import TIMEOUT
-from services.search.engines.query import SearchQuery
+from services.search.engines.elastic_filters import Clause
+from services.search.engines.elastic_query import TIMEOUT, Asked
 
 SIZE = 8
 SHOWN = ["id", "name", "starts_at", "searchable_location_name"]
 
 
-def suggestion_body(query: SearchQuery, *, typos: bool) -> dict[str, Any]:
+def suggestion_body(asked: Asked, *, typos: bool) -> dict[str, Any]:
     """Events of different names that have every word, the last one perhaps half.
 
     Names that begin so come first, of as good ones the next, or the newest. Constant scores
     are for speed: a few letters match a large part of all names.
     """
-    text = query.typed.text
+    text = asked.query.typed.text
     whole: dict[str, Any] = {"query": text, "operator": "and"}
     tiers: list[tuple[float, Clause]] = [
         (5, {"term": {"name.raw": text}}),
@@ -28,10 +27,10 @@ def suggestion_body(query: SearchQuery, *, typos: bool) -> dict[str, Any]:
         allowed = {"fuzziness": "AUTO:4,8", "prefix_length": 1, "max_expansions": 30}
         tiers.append((1, {"match": {"name.pfx": {**whole, **allowed}}}))
     best = [{"constant_score": {"filter": tier, "boost": boost}} for boost, tier in tiers]
-    order = "asc" if query.period == "upcoming" else "desc"
+    order = "asc" if asked.query.period == "upcoming" else "desc"
     return {
         "size": SIZE,
-        "query": {"bool": {**filters(query), "must": [{"dis_max": {"queries": best}}]}},
+        "query": {"bool": {**asked.filters.bounds, "must": [{"dis_max": {"queries": best}}]}},
         "sort": ["_score", {"starts_at": {"order": order, "missing": "_last"}}, {"id": "asc"}],
         "collapse": {"field": "name.raw"},
         "_source": SHOWN,

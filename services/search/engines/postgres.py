@@ -107,7 +107,7 @@ async def suggest_postgres(pool: ReadPool, query: SearchQuery) -> Found:
     if not query.typed.words:
         return Found([], 0)
     async with _connection(pool) as connection:
-        found = await _candidates(connection, query, in_names=True)
+        found = await _candidates(connection, query)
     names: dict[str, dict[str, Any]] = {}
     for each in sorted(found, key=_order(query)):
         names.setdefault(each["search_name"], dict(each))
@@ -116,16 +116,16 @@ async def suggest_postgres(pool: ReadPool, query: SearchQuery) -> Found:
 
 
 async def _candidates(
-    connection: asyncpg.Connection, query: SearchQuery, **options: bool
+    connection: asyncpg.Connection, query: SearchQuery, *, faceted: bool = True
 ) -> list[asyncpg.Record]:
     """Those that have all words; where they are few and no name is meant, what is like them."""
-    found = await _fetch(connection, statement(query, **options))
+    found = await _fetch(connection, statement(query, faceted=faceted))
     is_enough = len(found) >= ENOUGH or any(each["is_exact"] for each in found)
     if query.typed.text_without_years and not is_enough:
         there = {each["id"] for each in found}
         # What has the words is an answer, however long it takes to look for more.
         with contextlib.suppress(*([asyncpg.QueryCanceledError] if found else [])):
-            alike = await _fetch(connection, statement(query, typos=True, **options))
+            alike = await _fetch(connection, statement(query, typos=True, faceted=faceted))
             found += [each for each in alike if each["id"] not in there]
     return found
 

@@ -51,10 +51,8 @@ class Statement:
         return f"phraseto_tsquery('simple', public.words({self.bind(text)}))"
 
 
-def statement(
-    query: SearchQuery, *, typos: bool = False, in_names: bool = False, faceted: bool = True
-) -> Statement:
-    """What finds events with all words, or with words like them; in their names alone, if asked.
+def statement(query: SearchQuery, *, typos: bool = False, faceted: bool = True) -> Statement:
+    """What finds events with all words, or with words like them.
 
     Unless `faceted`, chosen values of facets leave nothing out.
     """
@@ -65,7 +63,7 @@ def statement(
         sources, score, exact = list(_browsing(made, query)), "0.0", "false"
     else:
         find = _alike if typos else _all_words
-        sources = list(find(made, query, words, in_names=in_names))
+        sources = list(find(made, query, words))
         exact = _exact(made, query)
         score = " + ".join(_scores(made, query, words, exact, typos=typos))
     made.text = STATEMENT.format(
@@ -123,15 +121,15 @@ def _exact(made: Statement, query: SearchQuery) -> str:
     return f"search_name IN ({', '.join(f'left({_words(made, each)}, 200)' for each in texts)})"
 
 
-def _all_words(
-    made: Statement, query: SearchQuery, words: list[str], *, in_names: bool
-) -> Iterator[Source]:
+def _all_words(made: Statement, query: SearchQuery, words: list[str]) -> Iterator[Source]:
     """By itself an exact name is found among any number of others that have its words."""
     yield f"{_exact(made, query)} AND search_name <> ''", ""
-    if in_names:
+    if query.names_only:
         text = f"nullif({_words(made, ' '.join(words))}, '')"
         yield f"search_name ~>=~ {text} AND search_name ~<~ ({text} || chr(1114111))", ""
-    vector, text = (NAME_WORDS, "search_name") if in_names else ("search_words", "search_heads")
+    vector, text = (
+        (NAME_WORDS, "search_name") if query.names_only else ("search_words", "search_heads")
+    )
     yield f"{vector} @@ {_tsquery(made, words)}", ""
     parts = [word for word in words if len(word) >= LONG and max(word) >= UNSPACED]
     if parts:
@@ -141,14 +139,12 @@ def _all_words(
         yield " AND ".join([*within, *others]), ""
 
 
-def _alike(
-    made: Statement, query: SearchQuery, words: list[str], *, in_names: bool
-) -> Iterator[Source]:
+def _alike(made: Statement, query: SearchQuery, words: list[str]) -> Iterator[Source]:
     """Words like all of these in one stretch or each by itself; or, of several, all but one."""
 
     def is_like(text: str) -> str:
         found = f"{_words(made, text)} <% search_heads"
-        return f"{found} AND {found.replace('heads', 'name')}" if in_names else found
+        return f"{found} AND {found.replace('heads', 'name')}" if query.names_only else found
 
     # Of very many those that are most alike: the whole score would take too long.
     order = ""
@@ -160,7 +156,7 @@ def _alike(
         yield " AND ".join(map(is_like, words)), order
     if 2 < len(words) <= MANY:
         some = (_tsquery(made, words[:i] + words[i + 1 :]) for i in range(len(words)))
-        vector = NAME_WORDS if in_names else "search_words"
+        vector = NAME_WORDS if query.names_only else "search_words"
         yield f"{vector} @@ ({' || '.join(some)})", ""
 
 

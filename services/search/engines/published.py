@@ -1,24 +1,20 @@
-"""What Elasticsearch found, held against what is published and public now.
+"""Which events are public now, by PostgreSQL, beside those that Elasticsearch found.
 
 The index follows PostgreSQL within about a second, and a point in time does not follow it at all.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 
 from services.search.engines.found import Found
-from services.search.engines.query import SearchQuery
 from shared.db import AWAY
 from shared.observability.failures import describe
 from shared.pool import ReadPool
 
 logger = logging.getLogger(__name__)
 
-ELASTIC_TIMEOUT_S, CHECK_TIMEOUT_S = 0.8, 1.0
-# How often Elasticsearch is asked for a page that has no hidden event.
-QUESTIONS = 5
+CHECK_TIMEOUT_S = 1.0
 PUBLIC = """
 SELECT id FROM events.searchable WHERE privacy = 'public' AND id = ANY($1::bigint[])
 """
@@ -29,28 +25,11 @@ WHERE NOT EXISTS (SELECT FROM events.searchable WHERE id = event_id AND privacy 
 """
 
 
-async def ask_published(
-    pool: ReadPool, query: SearchQuery, ask: Callable[[SearchQuery], Awaitable[Found]]
-) -> Found:
-    """What `ask` finds of events that are public now.
-
-    Hidden events are left out of the next question, so that others take their places, and with
-    them those that are known to vanish from the index. After the last question they are taken off
-    the page. While PostgreSQL is away the answer is as it is in the index, and not `is_checked`.
-    TimeoutError where Elasticsearch takes too long.
-    """
-    for _ in range(QUESTIONS):
-        async with asyncio.timeout(ELASTIC_TIMEOUT_S):
-            found = await ask(query)
-        public = await _ids(pool, PUBLIC, [row["id"] for row in found.rows])
-        if public is None:
-            return replace(found, is_checked=False)
-        hidden = {row["id"] for row in found.rows} - public
-        if not hidden:
-            return found
-        others = await waiting_to_vanish(pool)
-        query = replace(query, hidden=query.hidden | hidden | others)
-    return replace(found, rows=[row for row in found.rows if row["id"] not in hidden])
+async def hidden_among(pool: ReadPool, found: Found) -> frozenset[int] | None:
+    """The events of a page that are not public any more; None while PostgreSQL is away."""
+    shown = [row["id"] for row in found.rows]
+    public = await _ids(pool, PUBLIC, shown)
+    return None if public is None else frozenset(shown) - public
 
 
 async def waiting_to_vanish(pool: ReadPool) -> frozenset[int]:

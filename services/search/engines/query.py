@@ -19,7 +19,7 @@ class SearchQuery:
     """What was asked for; `now` is the moment that upcoming is measured from.
 
     `near` is latitude and longitude, `month` 2026-12 in the time zone `zone`; `skip` results have
-    been on the pages before a cursor; `hidden` events are known to be public no more.
+    been on the pages before a cursor. With `names_only` words are looked for in names alone.
     """
 
     typed: Typed = field(default_factory=Typed)
@@ -38,7 +38,7 @@ class SearchQuery:
     number: int = 1
     size: int = 20
     skip: int = 0
-    hidden: frozenset[int] = frozenset()
+    names_only: bool = False
 
     @property
     def offset(self) -> int:
@@ -50,14 +50,14 @@ class SearchQuery:
         is_full = is_lower_bound and shown == self.size
         return shown > 0 and (self.offset + shown < count or is_full)
 
-    @property
+    @cached_property
     def order(self) -> str:
         """`sort`, or what it means where there are no words to be relevant to."""
         if self.sort != "relevance" or self.typed.text_without_years:
             return self.sort
         return "starts_at" if self.period == "upcoming" else "-starts_at"
 
-    @property
+    @cached_property
     def month_range(self) -> tuple[datetime, datetime] | None:
         """The first moment of the month, and that of the next."""
         if self.month is None:
@@ -69,7 +69,7 @@ class SearchQuery:
     @cached_property
     def digest(self) -> str:
         """The same for every page of one search."""
-        paging = ("number", "size", "skip", "now", "hidden")
+        paging = ("number", "size", "skip", "now", "names_only")
         values = {name: value for name, value in asdict(self).items() if name not in paging}
         return hashlib.sha256(repr(values).encode()).hexdigest()[:16]
 

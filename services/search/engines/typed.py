@@ -6,6 +6,7 @@ It is our own parser: a query language of a store would take odd input for synta
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import cached_property
 
 MAX_LENGTH, MAX_WORDS, MAX_WORD = 200, 12, 50
 QUOTES = str.maketrans(dict.fromkeys("“”„‟«»＂", '"'))
@@ -21,17 +22,17 @@ class Typed:
     phrases: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def text(self) -> str:
         return " ".join(self.words)
 
-    @property
+    @cached_property
     def years(self) -> tuple[int, ...]:
         """Years beside other words: they say when, and a name need not have them."""
         years = tuple(int(word) for word in self.words if YEAR.fullmatch(word))
         return years if len(years) < len(self.words) else ()
 
-    @property
+    @cached_property
     def text_without_years(self) -> str:
         years = set(map(str, self.years))
         return " ".join(word for word in self.words if word not in years)

@@ -143,7 +143,7 @@ async def test_the_role_of_search_reads_by_the_indices(
         rare = replace(query, typed=parse("olingo"))
         assert "ix_search_heads" in await explain(connection, statement(rare, typos=True))
         assert "ix_search_name " in await explain(connection, statement(query))
-        suggested = await explain(connection, statement(query, in_names=True))
+        suggested = await explain(connection, statement(replace(query, names_only=True)))
         assert "ix_search_names" in suggested
         upcoming = await explain(
             connection, statement(replace(query, typed=parse(""), period="upcoming"))
