@@ -1,4 +1,4 @@
-"""Search from the command line: `python -m services.search --help`."""
+"""The commands of search: `python -m services.search --help`."""
 
 import argparse
 import asyncio
@@ -9,6 +9,7 @@ import sys
 import uuid
 from collections.abc import Coroutine
 from datetime import timedelta
+from functools import partial
 from typing import Any, NoReturn
 
 from elastic_transport import TransportError
@@ -34,13 +35,13 @@ from shared.settings import Settings, get_settings
 
 
 def watch(bar: "tqdm[NoReturn]") -> Progress:
-    """Show progress on the bar."""
+    """A function that shows progress on the bar."""
+    return partial(_show, bar)
 
-    def progress(done: int, total: int) -> None:
-        bar.total = total
-        bar.update(done - bar.n)
 
-    return progress
+def _show(bar: "tqdm[NoReturn]", done: int, total: int) -> None:
+    bar.total = total
+    bar.update(done - bar.n)
 
 
 async def rebuild(settings: Settings, arguments: argparse.Namespace) -> None:
@@ -55,14 +56,14 @@ async def rebuild(settings: Settings, arguments: argparse.Namespace) -> None:
 
 
 async def request(settings: Settings, arguments: argparse.Namespace) -> None:
-    """Ask the worker for a rebuild; a key that was used before asks for nothing."""
+    """Ask the worker for a rebuild, unless one was asked for with the same key before."""
     async with open_connection(settings) as connection:
         request_id = await request_rebuild(connection, arguments.key, "command line")
     print(f"Rebuild request {request_id} ({arguments.key}) is kept; the worker will do it.")
 
 
 async def status(settings: Settings, arguments: argparse.Namespace) -> None:
-    """Show the generations and what waits."""
+    """Show the newest generations, and what waits to be searched or is refused."""
     async with open_connection(settings) as connection:
         newest = await generations.newest(connection, 5)
         found = await read_status(connection)
@@ -98,7 +99,7 @@ async def rollback(settings: Settings, arguments: argparse.Namespace) -> None:
 
 
 async def audit(settings: Settings, arguments: argparse.Namespace) -> None:
-    """Compare what is searched with the database, and repair it."""
+    """Compare the searched index with the database, and repair it."""
     if settings.elasticsearch_url is None:
         sys.exit("There is no index to audit: ELASTICSEARCH_URL is not set.")
     try:
@@ -115,7 +116,7 @@ async def audit(settings: Settings, arguments: argparse.Namespace) -> None:
 
 
 async def check_worker(settings: Settings, arguments: argparse.Namespace) -> None:
-    """Exit with 1 unless the arq worker's heart beats, for probes."""
+    """Exit with 1 unless the worker of this machine has shown lately that it runs, for probes."""
     client = Redis.from_url(settings.redis_url.get_secret_value(), socket_timeout=5)
     beat = await client.get(worker.HEALTH_KEY)
     await client.aclose()
@@ -133,21 +134,21 @@ def parser() -> argparse.ArgumentParser:
         "--force", action="store_true", help="even if far fewer events are published"
     )
     command = commands.add_parser("request-rebuild", help="ask the worker for a rebuild")
-    command.add_argument("--key", required=True, help="e.g. deploy:1.4.0; once a key")
+    command.add_argument("--key", required=True, help="such as deploy:1.4.0; one rebuild per key")
     commands.add_parser("audit", help="compare the index with the database, and repair it")
     commands.add_parser("rollback", help="search the previous generation again")
     commands.add_parser(
         "new-key", help="print a new secret for CURSOR_SECRETS; it goes before the others there"
     )
     commands.add_parser("status", help="show the generations and what waits")
-    commands.add_parser("check-worker", help="fail unless the worker's heart beats")
+    commands.add_parser("check-worker", help="fail unless the worker runs")
     commands.add_parser("sync", help="run search-sync")
     commands.add_parser("worker", help="run the arq worker")
     return main_parser
 
 
 async def until_terminated(work: Coroutine[Any, Any, None]) -> None:
-    """Run it until SIGTERM, which as process 1 of a container would be ignored otherwise."""
+    """Run until SIGTERM, which process 1 of a container would ignore otherwise."""
     task = asyncio.ensure_future(work)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     with contextlib.suppress(asyncio.CancelledError):
@@ -167,6 +168,7 @@ def run_process(name: str, settings: Settings) -> None:
 
 def main() -> None:
     arguments = parser().parse_args()
+    # It needs no settings, which may not be there yet.
     if arguments.command == "new-key":
         print(secrets.token_urlsafe())
         return
@@ -185,6 +187,7 @@ def main() -> None:
         else:
             run_process(arguments.command, settings)
     except KeyboardInterrupt:
+        # As a shell says that a command was interrupted.
         sys.exit(130)
     except RebuildError as error:
         sys.exit(f"Not rebuilt: {error}.")

@@ -1,7 +1,8 @@
-"""The search service: it answers searches and takes requests for rebuilds."""
+"""The search service, which answers searches and takes requests for rebuilds."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import redis.asyncio
 from elasticsearch import NotFoundError
@@ -33,7 +34,7 @@ UNSIGNED = (
     "CURSOR_SECRETS is not set: it signs the cursors of search. Make one with "
     "`python -m services.search new-key`, the same for every search process."
 )
-# To Elasticsearch: a search that waits for one is late.
+# To Elasticsearch: a search that had to wait for a connection would be too late.
 CONNECTIONS = 50
 
 
@@ -60,52 +61,65 @@ async def _stores_lifespan(app: FastAPI) -> AsyncIterator[None]:
             await app.state.elastic.close()
 
 
+async def _redis_answers(app: FastAPI) -> tuple[bool, str]:
+    await app.state.redis.ping()
+    return True, "redis ok"
+
+
+async def _worker_runs(app: FastAPI) -> tuple[bool, str]:
+    is_seen = await app.state.redis.exists(RECONCILED_KEY)
+    return (True, "worker ok") if is_seen else (False, "no worker has been seen lately")
+
+
+async def _elasticsearch_answers(app: FastAPI) -> tuple[bool, str]:
+    if app.state.elastic is None:
+        return True, "not configured: search answers from PostgreSQL"
+    try:
+        count = await app.state.elastic.count(index=READ_ALIAS)
+    except NotFoundError:
+        return False, "has no index yet: search answers from PostgreSQL"
+    return True, f"{count['count']} events"
+
+
+async def _sync_keeps_up(app: FastAPI) -> tuple[bool, str]:
+    async with app.state.database.session() as session:
+        seconds = await lag_s(await driver_connection(session))
+    return seconds < MAX_LAG_S, f"the oldest change waits for {seconds:.1f} s"
+
+
+async def _changes_are_recorded(app: FastAPI) -> tuple[bool, str]:
+    async with app.state.database.session() as session:
+        problems = await lost_preconditions(await driver_connection(session))
+    return not problems, "; ".join(problems) or "every change is recorded"
+
+
 def _checks(app: FastAPI) -> list[Check]:
-    async def redis_answers() -> tuple[bool, str]:
-        await app.state.redis.ping()
-        return True, "redis ok"
-
-    async def worker_beats() -> tuple[bool, str]:
-        is_seen = await app.state.redis.exists(RECONCILED_KEY)
-        return (True, "worker ok") if is_seen else (False, "no worker has been seen lately")
-
-    async def elasticsearch_answers() -> tuple[bool, str]:
-        if app.state.elastic is None:
-            return True, "not configured: search answers from PostgreSQL"
-        try:
-            count = await app.state.elastic.count(index=READ_ALIAS)
-        except NotFoundError:
-            return False, "has no index yet: search answers from PostgreSQL"
-        return True, f"{count['count']} events"
-
-    async def sync_keeps_up() -> tuple[bool, str]:
-        async with app.state.database.session() as session:
-            seconds = await lag_s(await driver_connection(session))
-        return seconds < MAX_LAG_S, f"the oldest change waits for {seconds:.1f} s"
-
-    async def changes_are_recorded() -> tuple[bool, str]:
-        async with app.state.database.session() as session:
-            problems = await lost_preconditions(await driver_connection(session))
-        return not problems, "; ".join(problems) or "every change is recorded"
-
+    # None is critical: search answers from PostgreSQL, and sync catches up later.
+    checkers = [
+        ("redis", _redis_answers, REDIS),
+        ("worker", _worker_runs, REDIS),
+        ("elasticsearch", _elasticsearch_answers, ELASTICSEARCH),
+        ("sync", _sync_keeps_up, POSTGRESQL),
+        ("outbox", _changes_are_recorded, POSTGRESQL),
+    ]
+    away = {"elasticsearch": "does not answer: search answers from PostgreSQL"}
     return [
         *database_checks(app, "services.search"),
-        Check("health_check_redis", redis_answers, critical=False, incidents=REDIS),
-        Check("health_check_worker", worker_beats, critical=False, incidents=REDIS),
-        Check(
-            "health_check_elasticsearch",
-            elasticsearch_answers,
-            critical=False,
-            incidents=ELASTICSEARCH,
-            away="does not answer: search answers from PostgreSQL",
+        *(
+            Check(
+                f"health_check_{name}",
+                partial(checker, app),
+                critical=False,
+                incidents=incidents,
+                away=away.get(name),
+            )
+            for name, checker, incidents in checkers
         ),
-        Check("health_check_sync", sync_keeps_up, critical=False, incidents=POSTGRESQL),
-        Check("health_check_outbox", changes_are_recorded, critical=False, incidents=POSTGRESQL),
     ]
 
 
 def build_app(settings: Settings | None = None) -> FastAPI:
-    """The app of one process."""
+    """The app of one process; it refuses to start without a secret for cursors."""
     settings = settings or get_settings()
     if not settings.cursor_secrets:
         raise SystemExit(UNSIGNED)
@@ -113,7 +127,9 @@ def build_app(settings: Settings | None = None) -> FastAPI:
         "search",
         settings=settings,
         routers=[router, rebuilds],
-        describe=lambda: describe_search(dasherize=settings.dasherize_api, has_etag=settings.etag),
+        describe=partial(
+            describe_search, dasherize=settings.dasherize_api, has_etag=settings.etag
+        ),
         checkers=_checks,
         lifespans=[database_lifespan(ROLE), keys_lifespan, _stores_lifespan],
     )

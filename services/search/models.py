@@ -1,4 +1,8 @@
-"""The outbox, the registry of index generations, and the rows that search reads of events."""
+"""The tables of search, for migrations: the outbox, index generations and rebuild requests.
+
+Statements on them are plain SQL in services/search/index, for asyncpg runs them outside of
+SQLAlchemy sessions.
+"""
 
 from datetime import datetime
 from typing import Any
@@ -17,7 +21,7 @@ def _timestamp(**options: Any) -> Any:
 
 
 class Outbox(Base):
-    """That an event changed, written by a trigger in the transaction of the change."""
+    """One row per changed event, written by a trigger in the transaction of the change."""
 
     __tablename__ = "outbox"
     __table_args__ = {"schema": "search"}
@@ -29,12 +33,14 @@ class Outbox(Base):
 
 
 class GenerationRow(Base):
-    """One index: where it is in its life, and how far its rebuild has come."""
+    """One row per index: its state, and how far its rebuild has come."""
 
     __tablename__ = "generations"
     __table_args__ = (
         CheckConstraint(
-            "state IN ('building', 'active', 'previous', 'retired', 'failed')", "state"
+            # The values of `State` in index/generations.py.
+            "state IN ('building', 'active', 'previous', 'retired', 'failed')",
+            "state",
         ),
         {"schema": "search"},
     )
@@ -46,6 +52,7 @@ class GenerationRow(Base):
     phase: Mapped[str] = mapped_column(server_default=text("'starting'"))
     mapping_hash: Mapped[str]
     git_sha: Mapped[str]
+    # The id of the last event that was copied: an interrupted rebuild goes on after it.
     cursor: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     done: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     total: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
@@ -61,7 +68,7 @@ class GenerationRow(Base):
 
 
 class RebuildRequestRow(Base):
-    """That somebody asked for a rebuild; the unique key makes asking again harmless."""
+    """One row per rebuild that was asked for; the unique key makes asking again harmless."""
 
     __tablename__ = "rebuild_requests"
     __table_args__ = {"schema": "search"}
@@ -76,7 +83,7 @@ class RebuildRequestRow(Base):
 
 
 class Poison(Base):
-    """A document that Elasticsearch refuses, kept so that it is seen and tried again."""
+    """One row per document that an index refuses, kept so that it is seen and tried again."""
 
     __tablename__ = "poison"
     __table_args__ = {"schema": "search"}

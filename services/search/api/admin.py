@@ -1,4 +1,4 @@
-"""Asking for rebuilds and watching them, and what is searched and waits: for administrators."""
+"""The endpoints for administrators, who ask for rebuilds, watch them and see the status."""
 
 import logging
 from typing import Any
@@ -37,11 +37,11 @@ SHOWN = 20
 
 
 def no_parameters(request: Request) -> None:
-    """BadRequest for any."""
+    """BadRequest if the request has any query parameter."""
     refuse_parameters(query_string(request))
 
 
-# services/search/api/openapi.py describes these routes.
+# services/search/api/openapi.py describes these routes; FastAPI does not know JSON:API documents.
 router = APIRouter(
     prefix="/v1/search",
     dependencies=[Depends(negotiated), Depends(no_parameters)],
@@ -57,6 +57,7 @@ async def create_rebuild(request: Request, session: SessionDep, user: AdminUser)
     if request.app.state.elastic is None:
         raise Conflict("There is no index to rebuild: search runs in PostgreSQL.")
     given = key_of(request)
+    # The same key of the same user asks for the same rebuild; without a key each request is new.
     once = uuid5(NAMESPACE_OID, f"{user.id} {given}") if given else uuid4()
     connection = await driver_connection(session)
     rebuild_id = await request_rebuild(connection, f"manual:{once}", f"user {user.id}")
@@ -78,7 +79,7 @@ async def create_rebuild(request: Request, session: SessionDep, user: AdminUser)
 async def read_rebuild(
     request: Request, rebuild_id: UUID, session: SessionDep, user: AdminUser
 ) -> Response:
-    """How far a rebuild is."""
+    """Show how far a rebuild is."""
     data = await _read_rebuild(request, await driver_connection(session), rebuild_id)
     return tagged_response(request, orjson.dumps({"jsonapi": JSONAPI, "data": data}))
 
@@ -86,7 +87,7 @@ async def read_rebuild(
 @router.head("/rebuilds")
 @router.get("/rebuilds")
 async def list_rebuilds(request: Request, session: SessionDep, user: AdminUser) -> Response:
-    """The twenty newest rebuilds."""
+    """List the newest rebuilds."""
     newest = await newest_requests(await driver_connection(session), SHOWN)
     data = [_rebuild(request, each) for each in newest]
     links = page_links(Query(), REBUILDS_PATH, has_next=False)
@@ -97,7 +98,7 @@ async def list_rebuilds(request: Request, session: SessionDep, user: AdminUser) 
 @router.head("/status")
 @router.get("/status")
 async def read_search_status(request: Request, session: SessionDep, user: AdminUser) -> Response:
-    """What is searched, what waits to be and what cannot be."""
+    """Show which index is searched, what waits to be searched and what cannot be."""
     status = await read_status(await driver_connection(session))
     data = {
         "type": "search-status",

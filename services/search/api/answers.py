@@ -1,4 +1,4 @@
-"""The documents of searches and suggestions."""
+"""The JSON:API documents of searches and suggestions."""
 
 import asyncio
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from services.search.api.cursors import encode
 from services.search.api.highlights import highlights
 from services.search.api.parameters import MAX_RESULTS
 from services.search.engines.found import Found, distance_km
-from services.search.engines.query import Cursor, SearchQuery
+from services.search.engines.query import SearchCursor, SearchQuery
 from services.search.index.document import SHOWN
 from shared.errors import JSONAPI
 from shared.jsonapi.names import Names
@@ -18,14 +18,14 @@ from shared.jsonapi.read.links import page_links
 from shared.jsonapi.sizes import MAX_ANSWER_BYTES, too_large
 from shared.settings import Settings
 
-# How many results are made without a break; of those one may take a few milliseconds.
+# How many results are made before other requests get a turn; each may take a few milliseconds.
 AT_ONCE = 5
 EVENTS_PATH, SUGGESTIONS_PATH = "/v1/search/events", "/v1/search/suggestions"
 
 
 @dataclass(frozen=True)
-class Page:
-    """One page of what was found, on its way to the client."""
+class SearchAnswer:
+    """A page of results, with all that its document is made of."""
 
     settings: Settings
     names: Names
@@ -34,7 +34,7 @@ class Page:
     found: Found
 
     async def document(self, *, degraded: bool) -> dict[str, Any]:
-        """The document, made in steps between which others have their turn.
+        """The document; other requests get a turn while it is made.
 
         BadRequest where it would be larger than answers may be.
         """
@@ -43,9 +43,10 @@ class Page:
         if found.is_lower_bound:
             meta["count_is_lower_bound"] = True
         meta |= {"engine": found.engine, "degraded": degraded}
-        hints = {"facets": found.facets, "past_count": found.past_count}
-        hints["did_you_mean"] = found.did_you_mean
-        meta |= {name: hint for name, hint in hints.items() if hint}
+        optional = {"facets": found.facets, "past_count": found.past_count}
+        optional["did_you_mean"] = found.did_you_mean
+        meta |= {name: value for name, value in optional.items() if value}
+        # The size is checked on the way, before all of a document that is too large is made.
         data, size = [], 0
         for i, row in enumerate(found.rows):
             size += sum(len(value) for value in row.values() if isinstance(value, str))
@@ -68,6 +69,7 @@ class Page:
             meta["highlights"] = self._wire(marked)
         if self.query.near and location:
             meta["distance_km"] = round(distance_km(location, self.query.near), 3)
+        # No point in time: it would be opened for every result, though few are gone on from.
         meta["page"] = {"cursor": self._cursor(number + 1, row.get("sort", []), None)}
         return {
             "type": "event",
@@ -78,14 +80,15 @@ class Page:
         }
 
     def _cursor(self, shown: int, after: list[Any], pit: str | None) -> str:
-        """The cursor of what comes after so many of the page, and after these sort values."""
+        """The cursor after so many results of this page, which end at these sort values."""
         seen = self.query.offset + shown
-        cursor = Cursor(seen, self.query.now, self.found.typos, after, pit)
+        cursor = SearchCursor(seen, self.query.now, self.found.typos, after, pit)
         return encode(self.settings, self.query, cursor)
 
     def _links(self) -> dict[str, Any]:
         found, query, parameters = self.found, self.query, self.parameters
         by_cursor = parameters.after is not None
+        # Pages by number end at MAX_RESULTS; from there on the next link has a cursor.
         if not by_cursor and (query.number + 1) * query.size <= MAX_RESULTS:
             return page_links(parameters, EVENTS_PATH, has_next=found.has_more)
         links = page_links(parameters, EVENTS_PATH, has_next=False)
@@ -98,7 +101,7 @@ class Page:
 
 
 def suggestion(names: Names, row: Mapping[str, Any]) -> dict[str, Any]:
-    """A name to choose, and the event that has it."""
+    """The resource object of a suggestion: a name to choose, and the event that has it."""
     shown = ("name", "starts_at", "searchable_location_name")
     return {
         "type": "suggestion",

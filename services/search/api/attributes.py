@@ -29,6 +29,7 @@ class RebuildAttributes(BaseModel):
 
     @classmethod
     def of(cls, request: RebuildRequest) -> Self:
+        """What is shown of a request; it waits until a generation is begun for it."""
         shown = cls(key=request.key, requested_at=request.requested_at)
         if request.generation is None:
             return shown
@@ -59,6 +60,7 @@ class StatusAttributes(BaseModel):
 
 
 async def read_status(connection: asyncpg.Connection) -> StatusAttributes:
+    """The status of search, for the API and for the command line."""
     active = await generations.active(connection)
     live = await generations.live(connection)
     refused, _ = await count_refused(connection, *(each.id for each in live))

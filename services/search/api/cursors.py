@@ -1,8 +1,8 @@
-"""Cursors of a search: where the next page begins, signed, since Elasticsearch trusts them.
+"""Cursors of a search say where the next page begins. They are signed: Elasticsearch trusts them.
 
-The resource cursors hold the sort values of a row, and those of links a point in time besides, so
-that pages fit together while the index changes. Where one engine has to go on after the other,
-it goes by how many results were seen.
+The cursor of a result has the sort values of its row. The cursor of a next link has a point in
+time as well, so that pages fit together while the index changes. If the other engine has to go
+on, it skips as many results as were seen.
 """
 
 import base64
@@ -13,42 +13,46 @@ from datetime import UTC, datetime
 import orjson
 from pydantic import SecretStr
 
-from services.search.engines.query import Cursor, SearchQuery
+from services.search.engines.query import SearchCursor, SearchQuery
 from shared.errors import BadRequest
 from shared.settings import Settings
 
 PARAMETER = "page[after]"
+# Enough that nobody can guess one, and short in a URL.
 SIGNATURE_BYTES = 16
 NOT_OURS = (
-    "This is not a cursor of this search, or too old a one. Begin again without page[after]."
+    "This is not a cursor of this search, or it is too old. Begin again without page[after]."
 )
 
 
-def encode(settings: Settings, query: SearchQuery, cursor: Cursor) -> str:
-    """The text that a client sends back with the same search."""
+def encode(settings: Settings, query: SearchQuery, cursor: SearchCursor) -> str:
+    """The text that a client sends back with the same search, to get the next page."""
     values = [cursor.seen, int(cursor.now.timestamp()), cursor.typos, cursor.after, cursor.pit]
+    # The digest keeps a client from going on with another search.
     payload = query.digest.encode() + orjson.dumps(values)
+    # New cursors are signed with the first secret; the others only verify older cursors.
     signed = _signature(settings.cursor_secrets[0], payload) + payload
     return base64.urlsafe_b64encode(signed).decode().rstrip("=")
 
 
-def decode(settings: Settings, query: SearchQuery, text: str) -> Cursor:
+def decode(settings: Settings, query: SearchQuery, text: str) -> SearchCursor:
     """The cursor; BadRequest for one of another search or without a valid signature."""
     try:
         signed = base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True)
     except (ValueError, binascii.Error) as error:
         raise _bad(NOT_OURS) from error
     signature, payload = signed[:SIGNATURE_BYTES], signed[SIGNATURE_BYTES:]
+    # Nothing of the text is used before its signature is verified.
     if not _is_signed(settings, payload, signature):
         raise _bad(NOT_OURS)
     if not payload.startswith(query.digest.encode()):
-        raise _bad("This cursor is of another search. Begin again without page[after].")
+        raise _bad("This cursor belongs to another search. Begin again without page[after].")
     seen, now, typos, after, pit = orjson.loads(payload[len(query.digest) :])
-    return Cursor(seen, datetime.fromtimestamp(now, UTC), typos, after, pit)
+    return SearchCursor(seen, datetime.fromtimestamp(now, UTC), typos, after, pit)
 
 
 def _is_signed(settings: Settings, payload: bytes, signature: bytes) -> bool:
-    """Whether any of the secrets verifies it, so that one can be replaced (docs/operations.md)."""
+    """Whether any of the secrets signed it, so that they can be replaced (docs/operations.md)."""
     expected = [_signature(secret, payload) for secret in settings.cursor_secrets]
     return any(hmac.compare_digest(signature, each) for each in expected)
 

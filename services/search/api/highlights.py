@@ -1,4 +1,4 @@
-"""Marks the words that were asked for, in the texts that were found: the same for both engines.
+"""Marks the words of the search in the texts of results, in the same way for both engines.
 
 Elasticsearch's own highlighter takes half a second for a page where typos are allowed.
 """
@@ -11,24 +11,28 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+# These texts are shown as a whole, a description in fragments.
 WHOLE = ("name", "searchable_location_name", "organizer_name")
 # Letters, digits, and the marks of scripts in which a letter has several parts.
 WORD = re.compile(r"[\w\u0300-\u036f\u0591-\u05c7\u0610-\u065f\u0900-\u0fff]+")
+# How many fragments of a description are shown, and how many characters around a word.
 FRAGMENTS, AROUND = 2, 70
-# How much of a description is read and how many of its words are compared with one that was asked
-# for: of each, and of all on a page together, so that marking a page takes no longer than 0.2 s.
+# How many characters of a description are read, and how many of its words are compared with a
+# word of the search: for one result, and for all on a page, so that marking takes at most 0.2 s.
 MAX_READ, MAX_READ_OF_PAGE = 20_000, 400_000
 MAX_COMPARED, MAX_COMPARED_OF_PAGE = 100, 500
-# The longest endings that are taken for grammar, and the shortest words that may have typos.
+# Endings up to ENDING letters are taken for grammar; from so many letters on a word may have one
+# typo, or two.
 ENDING, ONE_TYPO, TWO_TYPOS = 2, 4, 8
 SHORTEST = 3
+# Sorts after every word.
 LAST = "\U0010ffff"
 Span = tuple[int, int]
 
 
 @lru_cache(maxsize=20_000)
 def fold(word: str) -> str:
-    """Without case and accents."""
+    """The word without case and accents."""
     decomposed = unicodedata.normalize("NFKD", word.casefold())
     return "".join(c for c in decomposed if not unicodedata.combining(c))
 
@@ -36,9 +40,10 @@ def fold(word: str) -> str:
 def highlights(
     row: Mapping[str, Any], words: Iterable[str], *, rows: int = 1
 ) -> dict[str, list[str]]:
-    """HTML by attribute, with <em>: names as a whole, of a description up to two fragments.
+    """HTML by attribute, with the words of the search in <em>.
 
-    `rows` is how many are on the page with this one.
+    Names are shown as a whole, and up to two fragments of a description. `rows` is how many
+    results are on the page, which share the time that marking may take.
     """
     wanted = [fold(word) for word in words]
     if not wanted:
@@ -62,9 +67,9 @@ def highlights(
 
 
 def _meant(wanted: Iterable[str], there: set[str], compared: int) -> set[str]:
-    """The words there that are asked for; those with typos only where there is none without.
+    """The words of a text to mark; those with typos only where no other fits.
 
-    At most so many are compared with a word that is not there.
+    At most `compared` pairs of words are compared for typos.
     """
     ordered, meant = sorted(there), set[str]()
     for word in wanted:
@@ -79,7 +84,7 @@ def _meant(wanted: Iterable[str], there: set[str], compared: int) -> set[str]:
 
 
 def _beginning(ordered: Sequence[str], start: str) -> Sequence[str]:
-    """Those of some sorted words that begin so."""
+    """The words that begin with `start`; they are sorted."""
     return ordered[bisect_left(ordered, start) : bisect_left(ordered, start + LAST)]
 
 
@@ -91,13 +96,16 @@ def _is_typo(there: str, wanted: str) -> bool:
 
 
 def _distance(one: str, other: str, most: int) -> int:
-    """Edits between two words, neighbours that change places being one; over `most` no matter."""
+    """The number of edits between two words, where swapped neighbours count as one.
+
+    If it is more than `most`, any number above `most` is returned.
+    """
     size, far = len(other), most + 1
     before: list[int] = []
     row = list(range(size + 1))
     for i, a in enumerate(one, 1):
         before, last, row = row, before, [i] + [far] * size
-        # Further from the diagonal than `most` are more edits than that.
+        # Cells further than `most` from the diagonal stand for more edits, so they are left out.
         for j in range(max(1, i - most), min(size, i + most) + 1):
             b = other[j - 1]
             cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (a != b))
@@ -108,7 +116,7 @@ def _distance(one: str, other: str, most: int) -> int:
 
 
 def _fragments(text: str, spans: Iterable[Span]) -> list[Span]:
-    """Parts of the text around the first words that do not overlap."""
+    """The parts of the text around the first words, which do not overlap."""
     parts: list[Span] = []
     for start, end in spans:
         if parts and start < parts[-1][1]:

@@ -1,4 +1,7 @@
-"""OpenAPI 3.1 of search and rebuilds: results are described by the mapping of the index."""
+"""The OpenAPI 3.1 document of search and rebuilds.
+
+Results are described by the mapping of the index, what administrators see by pydantic models.
+"""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -25,6 +28,7 @@ from shared.jsonapi.openapi.components import Components, Schema, array, closed
 from shared.jsonapi.openapi.parameters import idempotency_key, preconditions
 from shared.jsonapi.resource import Attribute, Registry
 
+# The error statuses that every operation may answer with, from here or from the gateway.
 ALWAYS = (400, 401, 406, 414, 429, 431, 500, 502, 503, 504)
 UUID: Schema = {"type": "string", "format": "uuid"}
 DATE: Schema = {"type": ["string", "null"], "format": "date-time"}
@@ -35,10 +39,11 @@ ENGINE: dict[str, Schema] = {
     "engine": {"enum": ["elasticsearch", "postgres"]},
     "degraded": {
         "type": "boolean",
-        "description": "Elasticsearch did not answer in time, or PostgreSQL could not say what is "
-        "public now.",
+        "description": "Elasticsearch did not answer in time, or PostgreSQL could not say "
+        "which events are public now.",
     },
 }
+# The schema of an attribute, by the type of its field in the index.
 BY_MAPPING: dict[str, Schema] = {
     "text": TEXT,
     "keyword": TEXT,
@@ -48,7 +53,8 @@ BY_MAPPING: dict[str, Schema] = {
 
 
 def describe_search(*, dasherize: bool, has_etag: bool) -> dict[str, Any]:
-    """`paths` and `components` of the search service."""
+    """The `paths` and `components` of the search service."""
+    # There are no resources of shared/jsonapi here, so the registry is only for names.
     components = Components(Registry([], dasherize=dasherize), etag=has_etag)
     components.add("securitySchemes", "bearer", {"type": "http", "scheme": "bearer"})
     error_response(components, 405)
@@ -120,6 +126,7 @@ def _search(components: Components) -> Schema:
     }
     parameters = [*_parameters(components, SEARCH), *preconditions(components)]
     summary = "Search published, public events"
+    # Searching needs no token, but an invalid one is refused.
     more = {"parameters": parameters, "security": [{}, {"bearer": []}]}
     return _operation(components, "searchEvents", summary, responses, 412, **more)
 
@@ -163,13 +170,14 @@ def _parameters(components: Components, declared: Sequence[Parameter]) -> list[S
 
 
 def _schema(components: Components, parameter: Parameter) -> Schema:
+    # Names in values are spelt as the settings say.
     if not parameter.has_names:
         return parameter.schema
     return {"enum": [components.wire(name) for name in parameter.schema["enum"]]}
 
 
 def _search_meta(components: Components) -> Schema:
-    """The meta of a page of results; only the first pages have facets, and few have hints."""
+    """The meta of a page of results; some members are there only if there is something to say."""
     values = {"online": {"type": "boolean"}, "country": STRING, "month": STRING}
     facets = {
         name: array(closed({"value": value, "count": COUNT})) for name, value in values.items()
@@ -246,6 +254,7 @@ def _status(components: Components) -> Schema:
 
 def _read(components: Components, name: str, summary: str, data: Schema, *errors: int) -> Schema:
     """A read for administrators."""
+    # Only lists have links of pages.
     has_links = data.get("type") == "array"
     links = {"links": _links(components)} if has_links else {}
     responses = {

@@ -1,8 +1,9 @@
-"""The query parameters of searches: declared once, for parsing and for the OpenAPI document."""
+"""The query parameters of searches, declared once for parsing and for the OpenAPI document."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 from zoneinfo import ZoneInfo
@@ -17,17 +18,19 @@ from shared.jsonapi.http.serving import query_string
 from shared.jsonapi.names import Names
 from shared.jsonapi.query.parser import Query
 
+# Elasticsearch refuses to skip more than 10,000 results.
 MAX_SIZE, MAX_RESULTS, MAX_CURSOR = 100, 10_000, 4000
 Schema = dict[str, Any]
+# The default is set in `_search`, for it depends on the other parameters.
 PERIODS = ("upcoming", "past", "all")
 SORTS = ("relevance", "starts_at", "-starts_at", "distance")
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """`parse` makes a value of its text, or raises ValueError saying what is wanted.
+    """One query parameter; `parse` makes its value, or raises ValueError with what is wanted.
 
-    The text of a parameter that `has_names` is one of them, as it is on the wire.
+    If it `has_names`, its text is the name of an attribute, spelt as the settings say.
     """
 
     family: str
@@ -38,7 +41,7 @@ class Parameter:
     has_names: bool = False
 
     def wire(self, names: Names) -> str:
-        """`filter[starts-from]`; a parameter without a family has its own name."""
+        """The name in a URL, such as `filter[starts-from]`."""
         return f"{self.family}[{names.wire(self.name)}]" if self.family else self.name
 
 
@@ -50,103 +53,112 @@ LENGTH: Schema = {"type": "string", "pattern": r"^\d+(\.\d+)?(km|mi|m)$"}
 PERIOD = Parameter(
     "filter",
     "period",
-    "upcoming has what is not over, past the rest. Unless given it is upcoming, and all where "
-    "the search names a year or dates.",
+    "Upcoming events are those that are not over, past events the rest. The default is upcoming, "
+    "or all where the search names a year or dates.",
     {"enum": list(PERIODS)},
-    values.one_of(*PERIODS),
+    partial(values.one_of, allowed=PERIODS),
 )
 SEARCH = [
     Parameter(
         "filter",
         "query",
-        'What somebody typed: words of names and places, "a phrase", -without.',
+        'What a user typed: words of names and places, "a phrase", -without.',
         TEXT,
-        values.text(MAX_LENGTH),
+        partial(values.text, limit=MAX_LENGTH),
     ),
     PERIOD,
     Parameter(
-        "filter", "online", "Only what is online, or is not.", {"type": "boolean"}, values.boolean
+        "filter",
+        "online",
+        "Only events that are online, or only those that are not.",
+        {"type": "boolean"},
+        values.boolean,
     ),
     Parameter(
-        "filter", "country", "The last part of where it is, as in the facet.", TEXT, values.name
+        "filter", "country", "The last part of the place, as in the facet.", TEXT, values.name
     ),
-    Parameter(
-        "filter", "place", "Words that stand in the place in this order.", TEXT, values.name
-    ),
-    Parameter("filter", "month", "Beginning in this month.", MONTH, values.month),
-    Parameter("filter", "starts_from", "Beginning then or later.", MOMENT, values.moment),
-    Parameter("filter", "starts_before", "Beginning earlier than that.", MOMENT, values.moment),
+    Parameter("filter", "place", "Words that the place has in this order.", TEXT, values.name),
+    Parameter("filter", "month", "Events that begin in this month.", MONTH, values.month),
+    Parameter("filter", "starts_from", "Events that begin then or later.", MOMENT, values.moment),
+    Parameter("filter", "starts_before", "Events that begin before then.", MOMENT, values.moment),
     Parameter(
         "filter",
         "near",
-        "Latitude and longitude that it is near to.",
+        "Latitude and longitude of a place that events are near to.",
         {**DEGREES, "examples": ["52.52,13.4"]},
         values.place_on_earth,
     ),
     Parameter(
         "filter",
         "distance",
-        "How far from there at most; 50km unless given.",
+        "How far from that place at most; the default is 50km.",
         {**LENGTH, "examples": ["20km", "500m", "10mi"]},
         values.distance_km,
     ),
     Parameter(
-        "", "timeZone", "For months and dates; UTC unless given.", {"type": "string"}, values.zone
+        "",
+        "timeZone",
+        "The time zone of months and dates; the default is UTC.",
+        {"type": "string"},
+        values.zone,
     ),
     Parameter(
         "",
         "sort",
-        "Without it and without words: upcoming events from the next on, others from the newest.",
+        "The order of results. Without it and without words, upcoming events begin with the next "
+        "one, others with the newest.",
         {"enum": list(SORTS)},
-        values.one_of(*SORTS),
+        partial(values.one_of, allowed=SORTS),
         has_names=True,
     ),
     Parameter(
         "page",
         "number",
-        f"The page; number × size is at most {MAX_RESULTS}.",
+        f"The number of the page; number × size is at most {MAX_RESULTS}.",
         {"type": "integer", "minimum": 1, "maximum": MAX_RESULTS, "default": 1},
-        values.integer(MAX_RESULTS),
+        partial(values.integer, limit=MAX_RESULTS),
     ),
     Parameter(
         "page",
         "size",
-        "How many a page.",
+        "How many results a page has.",
         {"type": "integer", "minimum": 1, "maximum": MAX_SIZE, "default": 20},
-        values.integer(MAX_SIZE),
+        partial(values.integer, limit=MAX_SIZE),
     ),
     Parameter(
         "page",
         "after",
-        "Where to go on, however far: a cursor from a result or a next link of this search.",
+        "Where the page begins: a cursor from a result or a next link of this search. It can go "
+        "beyond the pages with numbers.",
         {"type": "string", "maxLength": MAX_CURSOR},
-        values.text(MAX_CURSOR),
+        partial(values.text, limit=MAX_CURSOR),
     ),
 ]
 SUGGESTIONS = [
     Parameter(
         "filter",
         "prefix",
-        "What somebody has typed so far; its last word may be half a word.",
+        "What a user has typed so far; the last word may be unfinished.",
         TEXT,
-        values.text(MAX_LENGTH),
+        partial(values.text, limit=MAX_LENGTH),
     ),
     PERIOD,
 ]
 
 
 def parse_search(request: Request) -> tuple[SearchQuery, Query]:
-    """(what to search for, the parameters for links); BadRequest names the first mistake."""
+    """The search, and the parameters for links; BadRequest names the first mistake."""
     names: Names = request.app.state.names
     pairs = _pairs(request)
     given = _values(names, SEARCH, pairs)
     number, size = given.pop("number", 1), given.pop("size", 20)
+    # Further on cursors lead, which cost Elasticsearch the same for every page.
     if number * size > MAX_RESULTS:
-        detail = f"Search numbers the first {MAX_RESULTS} results; go on with page[after]."
+        detail = f"Only the first {MAX_RESULTS} results have page numbers; go on with page[after]."
         raise _bad("page[number]", detail)
     after = given.pop("after", None)
     if after is not None and number > 1:
-        raise _bad("page[after]", "A page is asked for by number or by cursor.")
+        raise _bad("page[after]", "Ask for a page by number or by cursor, not by both.")
     search = _search(names, given, number, size)
     return search, Query(number=number, size=size, after=after, raw=pairs)
 
@@ -155,7 +167,7 @@ def _search(names: Names, given: dict[str, Any], number: int, size: int) -> Sear
     near = given.get("near")
     if near is None and ("distance" in given or given.get("sort") == "distance"):
         parameter = "filter[distance]" if "distance" in given else "sort"
-        raise _bad(parameter, "It says how far from what: filter[near] is missing.")
+        raise _bad(parameter, "A distance needs a place to measure from: filter[near] is missing.")
     if "distance" in given:
         given["distance_km"] = given.pop("distance")
     typed = parse(given.pop("query", ""))
@@ -163,19 +175,21 @@ def _search(names: Names, given: dict[str, Any], number: int, size: int) -> Sear
     for name in ("starts_from", "starts_before"):
         if name in given:
             given[name] = _instant(given[name], given["zone"])
+    # A client that names a year or dates has said when, so past events are found too.
     has_dates = bool(typed.years or given.keys() & {"month", "starts_from", "starts_before"})
     given.setdefault("period", "all" if has_dates else "upcoming")
     return SearchQuery(typed, number=number, size=size, **given)
 
 
 def _instant(moment: date | datetime, zone: str) -> datetime:
+    # A date is its first moment in the time zone of the search.
     if isinstance(moment, datetime):
         return moment.astimezone(UTC)
     return datetime.combine(moment, time(), ZoneInfo(zone)).astimezone(UTC)
 
 
 def parse_suggestions(request: Request) -> tuple[SearchQuery, Query]:
-    """(what was typed so far, the parameters for the link)."""
+    """The search for suggestions, and the parameters for the link."""
     pairs = _pairs(request)
     given = _values(request.app.state.names, SUGGESTIONS, pairs)
     typed, period = parse(given.get("prefix", "")), given.get("period", "upcoming")
@@ -211,6 +225,7 @@ def _values(
 
 
 def _python(names: Names, text: str) -> str:
+    """A sort key as it is spelt in Python; the sign is no part of the name."""
     sign = "-" * text.startswith("-")
     return f"{sign}{names.python(text.removeprefix('-'))}"
 

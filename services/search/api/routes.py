@@ -1,4 +1,4 @@
-"""Searching, and suggestions while somebody types."""
+"""The endpoints for searches, and for suggestions while a user types."""
 
 import logging
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from elastic_transport import TransportError
 from elasticsearch import ApiError
 from fastapi import APIRouter, Depends, Request, Response
 
-from services.search.api.answers import SUGGESTIONS_PATH, Page, suggestion
+from services.search.api.answers import SUGGESTIONS_PATH, SearchAnswer, suggestion
 from services.search.api.cursors import decode
 from services.search.api.parameters import parse_search, parse_suggestions
 from services.search.engines.elastic import search_elastic, suggest_elastic
@@ -34,13 +34,13 @@ router = APIRouter(
 @router.head("/events")
 @router.get("/events")
 async def search_events(request: Request) -> Response:
-    """Search published, public events: words, filters, facets, pages by number or cursor."""
+    """Search public events by words and filters; the answer has facets and pages."""
     query, parameters = parse_search(request)
     state = request.app.state
     cursor = None
     if parameters.after is not None:
         cursor = decode(state.settings, query, parameters.after)
-        # Scores and what is upcoming stay as they were on the first page.
+        # Scores, and which events are upcoming, stay as they were on the first page.
         query = replace(query, now=cursor.now, skip=cursor.seen)
     found = None
     if is_asked(request):
@@ -48,8 +48,8 @@ async def search_events(request: Request) -> Response:
             found = await search_elastic(state.elastic, state.search_pool, query, cursor)
     if found is None:
         found = await search_postgres(state.search_pool, query)
-    page = Page(state.settings, state.names, query, parameters, found)
-    body = orjson.dumps(await page.document(degraded=is_degraded(request, found)))
+    answer = SearchAnswer(state.settings, state.names, query, parameters, found)
+    body = orjson.dumps(await answer.document(degraded=is_degraded(request, found)))
     if len(body) > MAX_ANSWER_BYTES:
         raise too_large("page[size]")
     return tagged_response(request, body)
@@ -58,7 +58,7 @@ async def search_events(request: Request) -> Response:
 @router.head("/suggestions")
 @router.get("/suggestions")
 async def suggest(request: Request) -> Response:
-    """Names of published, public events, as far as they are typed."""
+    """Suggest names of public events that begin like the text that was typed."""
     query, parameters = parse_suggestions(request)
     state = request.app.state
     found = None
@@ -104,7 +104,7 @@ def is_degraded(request: Request, found: Found) -> bool:
 
 
 def _note(breaker: Breaker, error: Exception) -> None:
-    # To refuse a request Elasticsearch must be there.
+    # Elasticsearch that refuses a request is not away: the breaker stays closed.
     is_refused = isinstance(error, ApiError) and error.status_code == 400
     breaker.record(failed=not is_refused)
     if ELASTICSEARCH.is_outage(error):

@@ -1,7 +1,10 @@
-"""The values of query parameters: a function of a text, or ValueError saying what is wanted."""
+"""Parsers of query parameters: each makes a value of a text, or raises ValueError.
+
+The message of the error says what is wanted, and is shown to the client.
+"""
 
 import re
-from collections.abc import Callable
+from collections.abc import Collection
 from datetime import date, datetime
 from functools import cache
 from zoneinfo import available_timezones
@@ -15,44 +18,35 @@ UNITS = {"km": 1.0, "m": 0.001, "mi": 1.609344}
 DISTANCE = re.compile(r"(\d{1,8}(?:\.\d{1,6})?)(km|mi|m)", re.ASCII)
 
 
-def text(limit: int) -> Callable[[str], str]:
-    def parse_text(value: str) -> str:
-        if len(value) > limit:
-            raise ValueError(f"At most {limit} characters.")
-        return value
-
-    return parse_text
+def text(value: str, *, limit: int) -> str:
+    if len(value) > limit:
+        raise ValueError(f"At most {limit} characters.")
+    return value
 
 
 def name(value: str) -> str:
-    found = " ".join(words(text(MAX_NAME)(value)))
+    found = " ".join(words(text(value, limit=MAX_NAME)))
     if not found:
         raise ValueError("There is no word in it.")
     return found
 
 
-def one_of(*allowed: str) -> Callable[[str], str]:
-    def parse_choice(value: str) -> str:
-        if value not in allowed:
-            raise ValueError(f"Must be one of {', '.join(allowed)}.")
-        return value
-
-    return parse_choice
+def one_of(value: str, *, allowed: Collection[str]) -> str:
+    if value not in allowed:
+        raise ValueError(f"Must be one of {', '.join(allowed)}.")
+    return value
 
 
 def boolean(value: str) -> bool:
-    return one_of("true", "false")(value) == "true"
+    return one_of(value, allowed=("true", "false")) == "true"
 
 
-def integer(limit: int) -> Callable[[str], int]:
-    def parse_integer(value: str) -> int:
-        if not (value.isascii() and value.isdigit() and len(value) <= 6 and int(value) >= 1):
-            raise ValueError("Must be an integer from 1.")
-        if int(value) > limit:
-            raise ValueError(f"At most {limit}.")
-        return int(value)
-
-    return parse_integer
+def integer(value: str, *, limit: int) -> int:
+    if not (value.isascii() and value.isdigit() and len(value) <= 6 and int(value) >= 1):
+        raise ValueError("Must be an integer from 1.")
+    if int(value) > limit:
+        raise ValueError(f"At most {limit}.")
+    return int(value)
 
 
 def month(value: str) -> str:
@@ -100,5 +94,5 @@ def distance_km(value: str) -> float:
 
 @cache
 def _zones() -> set[str]:
-    # These are of one machine, and Elasticsearch's own time zones do not have them.
+    # Names that depend on the machine, which Elasticsearch does not know.
     return available_timezones() - {"Factory", "localtime", "posixrules"}

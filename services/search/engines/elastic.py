@@ -28,7 +28,7 @@ from services.search.engines.elastic_query import (
 from services.search.engines.elastic_suggestions import suggestion_body
 from services.search.engines.found import Found
 from services.search.engines.published import hidden_among, waiting_to_vanish
-from services.search.engines.query import Cursor, SearchQuery
+from services.search.engines.query import SearchCursor, SearchQuery
 from services.search.engines.typed import parse
 from services.search.index.document import READ_ALIAS
 from shared.observability.failures import describe
@@ -36,22 +36,24 @@ from shared.pool import ReadPool
 
 logger = logging.getLogger(__name__)
 
+# After so many failures Elasticsearch is left alone for BREAK_S; PostgreSQL answers meanwhile.
 BREAK_AFTER, BREAK_S = 5, 15.0
 TIMEOUT_S = 0.8
+# An older search goes on in the present index: an old point in time costs Elasticsearch memory.
 MAX_AGE = timedelta(minutes=10)
-# How often Elasticsearch is asked for a page that has no hidden event.
+# How often Elasticsearch is asked at most for a page without hidden events.
 QUESTIONS = 5
 
 
 async def search_elastic(
-    client: AsyncElasticsearch, pool: ReadPool, query: SearchQuery, cursor: Cursor | None
+    client: AsyncElasticsearch, pool: ReadPool, query: SearchQuery, cursor: SearchCursor | None
 ) -> Found:
     """A page by number, or the one after the cursor; TimeoutError where it takes too long."""
     asked = ask_for(query)
     if cursor is not None:
         return await _after(client, pool, asked, cursor)
     if query.number > 1:
-        # What is left out of the pages before must not count here either.
+        # Hidden events took no place on the pages before, so they must not take one here either.
         asked = asked.without(await waiting_to_vanish(pool))
     found = await _published(client, pool, asked)
     if found.count or not query.typed.text:
@@ -70,7 +72,7 @@ async def suggest_elastic(client: AsyncElasticsearch, pool: ReadPool, query: Sea
 
 
 async def _published(
-    client: AsyncElasticsearch, pool: ReadPool, asked: Asked, cursor: Cursor | None = None
+    client: AsyncElasticsearch, pool: ReadPool, asked: Asked, cursor: SearchCursor | None = None
 ) -> Found:
     """A page of events that are public now; TimeoutError where Elasticsearch takes too long.
 
@@ -91,7 +93,7 @@ async def _published(
     return found
 
 
-async def _once(client: AsyncElasticsearch, asked: Asked, cursor: Cursor | None) -> Found:
+async def _once(client: AsyncElasticsearch, asked: Asked, cursor: SearchCursor | None) -> Found:
     if cursor is not None:
         return await _page_after(client, asked, cursor)
     if asked.query.names_only:
@@ -115,27 +117,27 @@ async def _page(client: AsyncElasticsearch, asked: Asked) -> Found:
     typos = typo_boost(answer)
     if typos is not None:
         answer = await _ask(client, counted_body(asked, typos))
-    return _found(asked.query, answer, typos)
+    return _read(asked.query, answer, typos)
 
 
 async def _browse(client: AsyncElasticsearch, asked: Asked) -> Found:
-    """Without words facets count nearly everything, and are the same for everybody."""
+    """Without words facets count nearly all events, so they are asked for in a cacheable query."""
     answer, counted = await asyncio.gather(
         _ask(client, search_body(asked)), _ask(client, facets_body(asked))
     )
-    return _found(asked.query, {**answer, "aggregations": counted["aggregations"]}, None)
+    return _read(asked.query, {**answer, "aggregations": counted["aggregations"]}, None)
 
 
-async def _page_after(client: AsyncElasticsearch, asked: Asked, cursor: Cursor) -> Found:
+async def _page_after(client: AsyncElasticsearch, asked: Asked, cursor: SearchCursor) -> Found:
     """More results than the page has, in the point in time of the cursor or in the index."""
     body = body_after(asked, cursor)
     answer = await _ask(client, body)
-    found = _found(asked.query, answer, cursor.typos)
+    found = _read(asked.query, answer, cursor.typos)
     return replace(found, has_more=len(found.rows) == body["size"], pit=answer.get("pit_id"))
 
 
 async def _after(
-    client: AsyncElasticsearch, pool: ReadPool, asked: Asked, cursor: Cursor
+    client: AsyncElasticsearch, pool: ReadPool, asked: Asked, cursor: SearchCursor
 ) -> Found:
     if datetime.now(UTC) - cursor.now > MAX_AGE:
         return await _rest(client, pool, asked, replace(cursor, pit=None))
@@ -147,19 +149,22 @@ async def _after(
         try:
             found = await _rest(client, pool, asked, cursor)
         except NotFoundError:
-            # It was left alone too long, or its index is gone. The sort values still say where.
+            # The point in time has expired, or its index is gone. The sort values are enough to go
+            # on in the present index.
             return await _after(client, pool, asked, replace(cursor, pit=None))
     if found.has_more and found.is_checked:
         return found
     with contextlib.suppress(ApiError, TransportError):
         await client.close_point_in_time(id=found.pit)
     if not found.is_checked:
-        # What was published then may be hidden since; the present index has what was known last.
+        # Events of the point in time may be hidden by now. The present index is more recent.
         return await _rest(client, pool, asked, replace(cursor, pit=None))
     return replace(found, pit=None)
 
 
-async def _rest(client: AsyncElasticsearch, pool: ReadPool, asked: Asked, cursor: Cursor) -> Found:
+async def _rest(
+    client: AsyncElasticsearch, pool: ReadPool, asked: Asked, cursor: SearchCursor
+) -> Found:
     """The page after the cursor, in its point in time or in the present index."""
     found = await _published(client, pool, asked, cursor)
     rows = found.rows[: asked.query.size]
@@ -167,6 +172,7 @@ async def _rest(client: AsyncElasticsearch, pool: ReadPool, asked: Asked, cursor
     return replace(
         found,
         rows=rows,
+        # The spare results that are cut off are the beginning of the next page.
         has_more=is_full or found.has_more,
         end=rows[-1]["sort"] if is_full else found.end,
     )
@@ -193,12 +199,12 @@ async def _count(client: AsyncElasticsearch, asked: Asked, typos: float | None) 
 async def _ask(client: AsyncElasticsearch, body: dict[str, Any]) -> dict[str, Any]:
     # A point in time names its index itself.
     index = None if "pit" in body else READ_ALIAS
-    # Half an answer, of a shard that failed or ran out of time, is a failure.
+    # An answer of some shards only, when one failed or ran out of time, counts as a failure.
     answer = await client.search(index=index, body=body, allow_partial_search_results=False)
     return dict(answer.body)
 
 
-def _found(query: SearchQuery, answer: dict[str, Any], typos: float | None) -> Found:
+def _read(query: SearchQuery, answer: dict[str, Any], typos: float | None) -> Found:
     hits, counted = answer["hits"], answer.get("aggregations")
     rows, count = [_row(hit) for hit in hits["hits"]], hits["total"]["value"]
     is_lower_bound = hits["total"]["relation"] == "gte"

@@ -1,4 +1,4 @@
-"""What a search leaves out, and how its facets are counted, for Elasticsearch."""
+"""The filters of a search and its facets, as clauses of Elasticsearch."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,6 +8,7 @@ from services.search.engines.query import SearchQuery
 
 Clause = dict[str, Any]
 
+# The fields in which quoted and excluded words are looked for.
 PHRASED = [
     "name",
     "searchable_location_name",
@@ -15,12 +16,13 @@ PHRASED = [
     "description",
     "organizer_description",
 ]
+# How many values a facet shows at most.
 MAX_COUNTRIES, MAX_MONTHS = 20, 24
 
 
 @dataclass(frozen=True)
 class Filters:
-    """What a query leaves out and counts, built once; every body of its search is made of these.
+    """The filters and facets of a query, built once; every body of its search is made of them.
 
     Each result meets `needed` and none of `unwanted`. The values that were chosen, by facet, are
     in `chosen`, and `facets` has one aggregation per facet. `hidden` events are known to be no
@@ -46,6 +48,7 @@ class Filters:
 
 
 def filters(query: SearchQuery) -> Filters:
+    """Build the filters and facets of a query."""
     chosen = _chosen(query)
     return Filters(_needed(query), _unwanted(query), chosen, _facets(query, chosen))
 
@@ -115,7 +118,7 @@ def _under(chosen: list[Clause], values: Clause) -> Clause:
 
 
 def facet_counts(aggregations: Clause, *, newest: bool) -> dict[str, list[dict[str, Any]]]:
-    """What the aggregations counted; of many months the next, or the newest."""
+    """The counts of each facet by value; of many months the first ones, or the newest."""
     found: dict[str, list[dict[str, Any]]] = {}
     for name in ("online", "country", "month"):
         buckets = aggregations[name].get("values", aggregations[name])["buckets"]
@@ -127,6 +130,7 @@ def facet_counts(aggregations: Clause, *, newest: bool) -> dict[str, list[dict[s
 
 
 def _value(name: str, bucket: Clause) -> Any:
+    # Elasticsearch has 0 and 1 for booleans.
     if name == "online":
         return bool(bucket["key"])
     return bucket.get("key_as_string", bucket["key"])

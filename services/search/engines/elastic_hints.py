@@ -1,4 +1,4 @@
-"""What to try where nothing was found: words that are known instead of those that are not."""
+"""Proposes other words where nothing was found: known words in place of unknown ones."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,11 +7,12 @@ from services.search.engines.elastic_filters import multi
 from services.search.engines.elastic_query import NAMES, Asked
 from services.search.engines.query import SearchQuery
 
+# Names and places: long texts have too many misspelt words of their own.
 FIELDS = ("name", "searchable_location_name", "organizer_name")
 
 
 def hint_body(asked: Asked) -> dict[str, Any]:
-    """Counts the results of each word by itself, and asks for words that are like it."""
+    """The body that counts the results of each word by itself, and asks for words like it."""
     typed = asked.query.typed.words
     words = {str(i): multi(word, NAMES) for i, word in enumerate(typed)}
     like = {
@@ -37,11 +38,12 @@ def hint_body(asked: Asked) -> dict[str, Any]:
 
 
 def corrected(query: SearchQuery, answer: Mapping[str, Any]) -> str | None:
-    """A query that knows its words: others stand for unknown ones, or the rarest is left out."""
+    """The text to propose, or None: unknown words are replaced, or the rarest one is left out."""
     words = query.typed.words
     buckets = answer["aggregations"]["words"]["buckets"]
     counts = [buckets[str(i)]["doc_count"] for i in range(len(words))]
     if all(counts):
+        # All words are known, but no event has them together.
         rarest = counts.index(min(counts))
         kept = [word for i, word in enumerate(words) if i != rarest]
     else:
@@ -49,10 +51,12 @@ def corrected(query: SearchQuery, answer: Mapping[str, Any]) -> str | None:
         kept = [word for word in better if word]
     if not kept:
         return None
+    # Exclusions stay, or the proposal would find what the user did not want.
     return " ".join([*kept, *(f'-"{each}"' for each in query.typed.excluded)])
 
 
 def _like(answer: Mapping[str, Any], number: int) -> str | None:
+    """The most similar word to that of this number; of equally similar ones the most frequent."""
     options = [
         option
         for field in FIELDS

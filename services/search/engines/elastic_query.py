@@ -6,9 +6,11 @@ from datetime import datetime
 from typing import Any
 
 from services.search.engines.elastic_filters import Clause, Filters, filters, multi
-from services.search.engines.query import Cursor, SearchQuery
+from services.search.engines.query import SearchCursor, SearchQuery
 
+# Fields and their weights, of which a result may have any of the words.
 NAMES = ["name^3", "searchable_location_name", "organizer_name"]
+# The same for words whose grammatical endings are ignored, and long texts as well.
 STEMS = [
     "name.stem^3",
     "searchable_location_name.stem",
@@ -16,17 +18,22 @@ STEMS = [
     "description",
     "organizer_description",
 ]
+# Fields of the document that serve the index alone.
 NOT_SHOWN = ["live", "ver", "chk", "until", "country"]
-# Elasticsearch reads a clock for it that ticks five times a second.
+# Less than the 0.8 s of the caller, for the clock that Elasticsearch reads for it ticks only every
+# 0.2 s. A search that takes longer fails there, and does not go on for a caller who has left.
 TIMEOUT = "700ms"
+# How long a point in time lasts after each page; then a search goes on in the present index.
 KEEP_ALIVE = "2m"
+# With fewer results than ENOUGH typos are allowed; the score of an exact name is over EXACT.
 ENOUGH, EXACT = 5, 1000
+# Counting all results of a common word would take longer than finding the best ones.
 MAX_COUNT = 10_000
 # Of a point in time, to find enough events for a page that are still public.
 MAX_AT_ONCE = 250
-# Between what all words are worth and what some are: the right year does not save a wrong name.
+# Between the scores of all words and of some: the right year does not make up for a wrong name.
 YEAR_BOOST = 30
-# Less than any tier: of two that are as good, what is to come and near comes first.
+# Less than any difference in words: of equally good results, upcoming and near ones come first.
 UPCOMING_BOOST, NEAR_BOOST, NEAR = 2, 1, "90d"
 
 
@@ -61,7 +68,7 @@ def ask_for(query: SearchQuery) -> Asked:
 
 
 def search_body(asked: Asked, typos: float | None = None) -> dict[str, Any]:
-    """The body of a search; `typos` allows them: `typo_boost` of a counted answer without."""
+    """The body of a search. `typos` allows them; it is the `typo_boost` of the answer without."""
     query = asked.query
     body: dict[str, Any] = {
         "from": query.offset,
@@ -70,19 +77,19 @@ def search_body(asked: Asked, typos: float | None = None) -> dict[str, Any]:
         "timeout": TIMEOUT,
         "_source": {"excludes": NOT_SHOWN},
         "sort": _sort(query),
-        # Without scores a sort by date looks at few events only.
+        # A sort by date that needs no scores looks at few events only.
         "track_scores": bool(asked.all_words),
         "query": _scored(asked, typos) if asked.all_words else {"bool": asked.filters.bounds},
     }
     if asked.filters.chosen:
-        # Afterwards, so that the facet of a chosen value still counts its siblings.
+        # It is applied after counting, so that a facet still shows values that were not chosen.
         chosen = list(asked.filters.chosen.values())
         body["post_filter"] = {"bool": {"filter": chosen}}
     return body
 
 
 def counted_body(asked: Asked, typos: float | None = None) -> dict[str, Any]:
-    """The body of a search that counts facets as well, and what has all words."""
+    """The body of a search that also counts the facets, and the results that have all words."""
     body = {**search_body(asked, typos), "aggs": {**asked.filters.facets}}
     if asked.all_words and typos is None:
         whole = {"dis_max": {"queries": asked.all_words}}
@@ -92,7 +99,10 @@ def counted_body(asked: Asked, typos: float | None = None) -> dict[str, Any]:
 
 
 def facets_body(asked: Asked) -> dict[str, Any]:
-    """Facets alone: without hits Elasticsearch keeps the answer until the index changes."""
+    """The body that counts facets alone.
+
+    Without hits Elasticsearch keeps the answer in its cache until the index changes.
+    """
     found = {"bool": asked.filters.bounds}
     return {"size": 0, "query": found, "aggs": asked.filters.facets, "timeout": TIMEOUT}
 
@@ -102,7 +112,7 @@ def count_body(asked: Asked, typos: float | None) -> dict[str, Any]:
     return {**search_body(asked, typos), "size": 0}
 
 
-def body_after(asked: Asked, cursor: Cursor) -> dict[str, Any]:
+def body_after(asked: Asked, cursor: SearchCursor) -> dict[str, Any]:
     """The body of the page after a cursor, with spare results in place of hidden ones.
 
     One more says whether there are others, and as many more as were hidden so far go through a
@@ -119,9 +129,9 @@ def body_after(asked: Asked, cursor: Cursor) -> dict[str, Any]:
 
 
 def typo_boost(answer: Mapping[str, Any]) -> float | None:
-    """What typos are worth where an answer without them is not enough; None where it is.
+    """The boost with which to ask again, typos allowed; None if the answer is good enough.
 
-    Where nothing had all words, all of them with typos are worth more than some without.
+    If no result has all words, then all words with typos are worth more than some without.
     """
     counted, best = answer["aggregations"].get("all_words"), answer["hits"]["max_score"] or 0
     if counted is None or best >= EXACT:
@@ -161,7 +171,7 @@ def _in_year(year: int) -> Clause:
 
 
 def _soon(query: Clause, now: datetime) -> Clause:
-    """The query, and of results that are as good what is to come and near in time first."""
+    """The same query; of equally good results, upcoming ones and those near in time come first."""
     moment = now.isoformat()
     upcoming = {"filter": {"range": {"ends_at": {"gte": moment}}}, "weight": UPCOMING_BOOST}
     near = {"gauss": {"starts_at": {"origin": moment, "scale": NEAR}}, "weight": NEAR_BOOST}
@@ -187,9 +197,9 @@ def _some_words(text: str) -> Clause:
 
 
 def _typos(text: str, boost: float) -> list[Clause]:
-    """All words with typos, whatever fields they are in; then some of them in one field."""
+    """Clauses for all words with typos, in any fields, and for some of them in one field."""
     words = text.split()
-    # One short word alone would be anything.
+    # A short word alone would be like too many others.
     fuzziness = "AUTO:3,8" if len(words) > 1 else "AUTO:4,8"
     allowed = {"fuzziness": fuzziness, "prefix_length": 1, "max_expansions": 30}
     each = [multi(word, NAMES, **allowed) for word in words]

@@ -1,4 +1,4 @@
-"""Names to choose from while somebody types."""
+"""The query for names to choose from while a user types."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ SHOWN = ["id", "name", "starts_at", "searchable_location_name"]
 
 
 def suggestion_body(asked: Asked, *, typos: bool) -> dict[str, Any]:
-    """Events of different names that have every word, the last one perhaps half.
+    """The body that finds events of different names with every word; the last may be unfinished.
 
-    Names that begin so come first, of as good ones the next, or the newest. Constant scores
-    are for speed: a few letters match a large part of all names.
+    Names that begin with the text come first; equally good ones are sorted by date, the next or
+    the newest first. Scores are constant for speed: a few letters match many of all names.
     """
     text = asked.query.typed.text
     whole: dict[str, Any] = {"query": text, "operator": "and"}
@@ -32,6 +32,7 @@ def suggestion_body(asked: Asked, *, typos: bool) -> dict[str, Any]:
         "size": SIZE,
         "query": {"bool": {**asked.filters.bounds, "must": [{"dis_max": {"queries": best}}]}},
         "sort": ["_score", {"starts_at": {"order": order, "missing": "_last"}}, {"id": "asc"}],
+        # Editions of one event have the same name: one of them is enough to choose from.
         "collapse": {"field": "name.raw"},
         "_source": SHOWN,
         "track_total_hits": False,

@@ -1,4 +1,4 @@
-"""What a search found, whichever engine found it."""
+"""The answer of an engine, the same for both engines."""
 
 import math
 from collections.abc import Mapping
@@ -10,11 +10,12 @@ EARTH_KM = 6371.0088
 
 @dataclass(frozen=True)
 class Found:
-    """A page of documents, each with its `score`, and what is known of the rest.
+    """A page of search documents, each with its `score`, and what is known about the rest.
 
-    Where Elasticsearch is the engine each row has its `sort` values, `end` are those after which
-    the next page begins and `pit` is the point in time; `typos` is the boost that they were
-    allowed with. A page that is not `is_checked` may show what was public a moment ago.
+    Rows that Elasticsearch found have their `sort` values as well; `end` are those after which the
+    next page begins, and `pit` is the id of the point in time. `typos` is the boost with which
+    typos were allowed, None if they were not. A page that is not `is_checked` may show events that
+    were public a moment ago.
     """
 
     rows: list[dict[str, Any]]
@@ -32,9 +33,10 @@ class Found:
 
 
 def distance_km(location: Mapping[str, float], near: tuple[float, float]) -> float:
-    """The great-circle distance of two places."""
+    """The great-circle distance of two places, in kilometres."""
     there = math.radians(location["lat"]), math.radians(location["lon"])
     here = math.radians(near[0]), math.radians(near[1])
     half = [math.sin((a - b) / 2) ** 2 for a, b in zip(here, there, strict=True)]
+    # The haversine formula; rounding may make the chord a little longer than 1.
     chord = half[0] + math.cos(here[0]) * math.cos(there[0]) * half[1]
     return 2 * EARTH_KM * math.asin(math.sqrt(min(1.0, chord)))

@@ -1,14 +1,16 @@
-"""The same search in PostgreSQL: for when Elasticsearch is away, or was never configured.
+"""The same search in PostgreSQL, for when Elasticsearch is away or was never configured.
 
-Two steps: indices find up to CANDIDATES events without ranking them, then those are ranked,
-counted and paged here (docs/adr/0007-search-in-postgresql.md).
+It takes two steps. Indices find up to CANDIDATES events without ranking them; then these are
+ranked, counted and paged here (docs/adr/0007-search-in-postgresql.md).
 """
 
 import contextlib
+import math
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -24,25 +26,32 @@ from shared.errors import ServiceUnavailable
 from shared.pool import ReadPool
 from shared.settings import Settings
 
+# With fewer results than this, events with similar words are looked for as well.
 ENOUGH = 5
 CONNECTIONS, WAIT_S, TIMEOUT_MS = 4, 1.0, 500
-# As many as are answered within WAIT_S, as a rule.
+# About as many as can be answered within WAIT_S; more are refused at once.
 MAX_WAITING = 40
+# How similar words must be to a part of a text, by trigrams: from 0 to 1.
 SIMILAR = "0.45"
 PAGE = "SELECT * FROM events.searchable WHERE privacy = 'public' AND id = ANY($1::bigint[])"
 Facets = dict[str, list[dict[str, Any]]]
 
 
 def search_pool(settings: Settings, role: str) -> ReadPool:
-    """Connections for searches alone, so that many of them keep nobody else waiting."""
+    """Connections for searches alone, so that many searches do not delay other requests."""
     server_settings = {
         "statement_timeout": str(TIMEOUT_MS),
         "pg_trgm.word_similarity_threshold": SIMILAR,
+        # The indices are in memory as a rule, where a random page costs no more than the next one.
         "random_page_cost": "1.1",
+        # Compiling a statement takes longer than running it here.
         "jit": "off",
     }
+    connect = partial(
+        raw_connection, settings, role, command_timeout=5, server_settings=server_settings
+    )
     return ReadPool(
-        lambda: raw_connection(settings, role, command_timeout=5, server_settings=server_settings),
+        connect,
         size=CONNECTIONS,
         timeout_s=WAIT_S,
         max_waiting=MAX_WAITING,
@@ -64,20 +73,21 @@ async def _connection(pool: ReadPool) -> AsyncIterator[asyncpg.Connection]:
 
 
 async def search_postgres(pool: ReadPool, query: SearchQuery) -> Found:
-    """A page of what is found; of more than CANDIDATES events some."""
+    """A page of results; if more than CANDIDATES events match, of some of them only."""
     async with _connection(pool) as connection:
         found = await _candidates(connection, query)
+        # Facets count the events that match without the chosen values.
         around = found
         if query.online is not None or query.country or query.month:
             around = await _candidates(connection, query, faceted=False)
-        ordered = sorted(found, key=_order(query))
+        ordered = _sorted(query, found)
         page = ordered[query.offset : query.offset + query.size]
         rows = await connection.fetch(PAGE, [each["id"] for each in page])
         past_count = None if found else await _past_count(connection, query)
     by_id = {row["id"]: row for row in rows}
     count, is_lower_bound = min(len(found), CANDIDATES), len(found) >= CANDIDATES
     return Found(
-        # Who was deleted since is not shown.
+        # An event that was deleted between the two statements is left out.
         rows=[
             {**document(by_id[each["id"]]), "score": each["score"]}
             for each in page
@@ -92,7 +102,7 @@ async def search_postgres(pool: ReadPool, query: SearchQuery) -> Found:
 
 
 async def _past_count(connection: asyncpg.Connection, query: SearchQuery) -> int:
-    """How many past events there are of what is looked for among upcoming ones."""
+    """How many past events match a search for upcoming ones; 0 if counting takes too long."""
     if query.period != "upcoming" or not query.typed.text:
         return 0
     try:
@@ -103,13 +113,14 @@ async def _past_count(connection: asyncpg.Connection, query: SearchQuery) -> int
 
 
 async def suggest_postgres(pool: ReadPool, query: SearchQuery) -> Found:
-    """Up to SIZE events of different names."""
+    """Up to SIZE events of different names that a user may be typing."""
     if not query.typed.words:
         return Found([], 0)
     async with _connection(pool) as connection:
         found = await _candidates(connection, query)
+    # Of events with the same name the first one stands for all.
     names: dict[str, dict[str, Any]] = {}
-    for each in sorted(found, key=_order(query)):
+    for each in _sorted(query, found):
         names.setdefault(each["search_name"], dict(each))
     rows = list(names.values())[:SIZE]
     return Found(rows, len(rows))
@@ -118,12 +129,12 @@ async def suggest_postgres(pool: ReadPool, query: SearchQuery) -> Found:
 async def _candidates(
     connection: asyncpg.Connection, query: SearchQuery, *, faceted: bool = True
 ) -> list[asyncpg.Record]:
-    """Those that have all words; where they are few and no name is meant, what is like them."""
+    """The events with all words; where these are few and no name is exact, also similar ones."""
     found = await _fetch(connection, statement(query, faceted=faceted))
     is_enough = len(found) >= ENOUGH or any(each["is_exact"] for each in found)
     if query.typed.text_without_years and not is_enough:
         there = {each["id"] for each in found}
-        # What has the words is an answer, however long it takes to look for more.
+        # Events with all words are an answer, even if looking for similar ones takes too long.
         with contextlib.suppress(*([asyncpg.QueryCanceledError] if found else [])):
             alike = await _fetch(connection, statement(query, typos=True, faceted=faceted))
             found += [each for each in alike if each["id"] not in there]
@@ -134,29 +145,27 @@ async def _fetch(connection: asyncpg.Connection, asked: Statement) -> list[async
     return list(await connection.fetch(asked.text, *asked.values))
 
 
-def _order(query: SearchQuery) -> Callable[[asyncpg.Record], tuple[Any, ...]]:
-    def newest(row: asyncpg.Record) -> float:
-        return -row["starts_at"].timestamp() if row["starts_at"] else float("inf")
+def _sorted(query: SearchQuery, found: Iterable[asyncpg.Record]) -> list[asyncpg.Record]:
+    return sorted(found, key=partial(_key, query))
 
-    def soonest(row: asyncpg.Record) -> float:
-        return row["starts_at"].timestamp() if row["starts_at"] else float("inf")
 
-    def distance(row: asyncpg.Record) -> float:
+def _key(query: SearchQuery, row: asyncpg.Record) -> tuple[Any, ...]:
+    """The sort key of a row; events without a date come last in either direction."""
+    moment = row["starts_at"].timestamp() if row["starts_at"] else None
+    newest = math.inf if moment is None else -moment
+    if query.order == "relevance":
+        return -row["score"], newest, row["id"]
+    if query.order == "distance":
         assert query.near
-        return distance_km({"lat": row["latitude"], "lon": row["longitude"]}, query.near)
-
-    keys: dict[str, Callable[[asyncpg.Record], tuple[Any, ...]]] = {
-        "relevance": lambda row: (-row["score"], newest(row)),
-        "-starts_at": lambda row: (newest(row),),
-        "starts_at": lambda row: (soonest(row),),
-        "distance": lambda row: (distance(row),),
-    }
-    key = keys[query.order]
-    return lambda row: (*key(row), row["id"])
+        place = {"lat": row["latitude"], "lon": row["longitude"]}
+        return distance_km(place, query.near), row["id"]
+    if query.order == "-starts_at":
+        return newest, row["id"]
+    return math.inf if moment is None else moment, row["id"]
 
 
 def _facets(query: SearchQuery, around: Sequence[asyncpg.Record]) -> Facets:
-    """Each counted under the chosen values of the others."""
+    """The counts of each facet, under the chosen values of the others."""
     matching = {
         "online": [query.online in (None, row["online"]) for row in around],
         "country": [query.country is None or bool(row["is_country"]) for row in around],
@@ -168,6 +177,7 @@ def _facets(query: SearchQuery, around: Sequence[asyncpg.Record]) -> Facets:
         counts[name] = Counter(
             row[name] for row, flags in zip(around, others, strict=True) if all(flags)
         )
+        # Events without a place or a date have no value to choose.
         counts[name].pop(None, None)
     months = sorted(counts["month"].items())
     newest = query.period != "upcoming"

@@ -1,6 +1,7 @@
 """The statement that finds up to CANDIDATES events in PostgreSQL by its indices, and scores them.
 
-Words go into a tsquery in quotes, for `public.words` has left nothing in them that could end one.
+Words are put into a tsquery in quotes. That is safe, for `public.words` leaves no character in
+them that could end a quote.
 """
 
 import math
@@ -12,14 +13,15 @@ from typing import Any
 from services.search.engines.query import SearchQuery
 
 CANDIDATES = 1000
-# Shorter words begin too many others, and have too few trigrams to be like any.
+# Shorter words begin too many others, and have too few trigrams to be compared.
 LONG = 3
-# Of more words it takes too long to leave out each in turn.
+# With more words it would take too long to leave out each in turn.
 MANY = 6
-# From here on are scripts that put no space between words.
+# From this character on come scripts that put no space between words.
 UNSPACED = "\u2e80"
 NAME_WORDS = "to_tsvector('simple', search_name)"
 KM_A_DEGREE = 111.19
+# The great-circle distance, as in found.py: 12742 km is the diameter of the earth.
 DISTANCE_KM = """12742.0176 * asin(sqrt(least(1, sin(radians(latitude - {0}) / 2) ^ 2
     + cos(radians({0})) * cos(radians(latitude)) * sin(radians(longitude - {1}) / 2) ^ 2)))"""
 STATEMENT = """
@@ -29,20 +31,20 @@ SELECT id, name, searchable_location_name, starts_at, online, latitude, longitud
        {exact} AS is_exact, to_char(timezone({zone}, starts_at), 'YYYY-MM') AS month
 FROM events.findable WHERE id = ANY(ARRAY({sources}))
 """
-# A condition, and its own order where there are more than CANDIDATES.
+# A condition, and the order in which it is cut where more than CANDIDATES events meet it.
 Source = tuple[str, str]
 SOURCE = "(SELECT id FROM events.findable WHERE {conditions} {order} LIMIT {limit})"
 
 
 @dataclass
 class Statement:
-    """A statement and its values, put together."""
+    """A statement that is being put together, and its values."""
 
     text: str = ""
     values: list[Any] = field(default_factory=list)
 
     def bind(self, value: Any, kind: str = "text") -> str:
-        """The placeholder of a value."""
+        """Add a value; returns its placeholder."""
         self.values.append(value)
         return f"${len(self.values)}::{kind}"
 
@@ -52,9 +54,9 @@ class Statement:
 
 
 def statement(query: SearchQuery, *, typos: bool = False, faceted: bool = True) -> Statement:
-    """What finds events with all words, or with words like them.
+    """The statement that finds events with all words, or with similar words if `typos`.
 
-    Unless `faceted`, chosen values of facets leave nothing out.
+    Unless it is `faceted`, the chosen values of facets leave nothing out.
     """
     made = Statement()
     conditions = [*_filters(made, query), *(_chosen(made, query) if faceted else ())]
@@ -71,8 +73,8 @@ def statement(query: SearchQuery, *, typos: bool = False, faceted: bool = True) 
         exact=exact,
         zone=made.bind(query.zone),
         country=_words(made, query.country),
-        # Each by its own index, so that no row is compared with what another one looks for. An
-        # array is made once, where a plan of a table that was not analyzed would look again a row.
+        # Each source is read by its own index. The array is computed once; a join could be planned
+        # to read the sources again for every row of a table that was not analyzed yet.
         sources=" UNION ".join(
             SOURCE.format(
                 conditions=" AND ".join([f"({each})", *conditions]),
@@ -86,7 +88,7 @@ def statement(query: SearchQuery, *, typos: bool = False, faceted: bool = True) 
 
 
 def _browsing(made: Statement, query: SearchQuery) -> Iterator[Source]:
-    """By when they begin, so that an index is read from now on and not through all that was."""
+    """Sources by date, so that an index is read from now on and not through all past events."""
     if query.period == "all":
         yield "true", ""
         return
@@ -95,7 +97,7 @@ def _browsing(made: Statement, query: SearchQuery) -> Iterator[Source]:
     if query.period == "past":
         yield f"starts_at < {now}", ""
     else:
-        # What is on, by an index that has none of what is over.
+        # Events that are on, by the index of their ends, which skips those that are over.
         over = "coalesce(ends_at, starts_at)"
         order = f"ORDER BY {over}" if query.order == "starts_at" else ""
         yield f"starts_at < {now} AND {over} >= {now}", order
@@ -107,7 +109,7 @@ def _words(made: Statement, text: str | None) -> str:
 
 
 def _tsquery(made: Statement, words: list[str]) -> str:
-    """Every word, the beginnings of longer ones being enough."""
+    """The tsquery for every word; of longer words, and of the last one, a beginning is enough."""
     each = (
         f"to_tsquery('simple', '''' || nullif({_words(made, word)}, '') || "
         f"'''{':*' * (len(word) >= LONG or word is words[-1])}')"
@@ -122,7 +124,11 @@ def _exact(made: Statement, query: SearchQuery) -> str:
 
 
 def _all_words(made: Statement, query: SearchQuery, words: list[str]) -> Iterator[Source]:
-    """By itself an exact name is found among any number of others that have its words."""
+    """Sources of events with all words.
+
+    An exact name is a source by itself, so that it is found among any number of names with the
+    same words.
+    """
     yield f"{_exact(made, query)} AND search_name <> ''", ""
     if query.names_only:
         text = f"nullif({_words(made, ' '.join(words))}, '')"
@@ -140,30 +146,34 @@ def _all_words(made: Statement, query: SearchQuery, words: list[str]) -> Iterato
 
 
 def _alike(made: Statement, query: SearchQuery, words: list[str]) -> Iterator[Source]:
-    """Words like all of these in one stretch or each by itself; or, of several, all but one."""
+    """Sources of events with similar words, in one stretch or each by itself.
 
-    def is_like(text: str) -> str:
-        found = f"{_words(made, text)} <% search_heads"
-        return f"{found} AND {found.replace('heads', 'name')}" if query.names_only else found
+    Of several words, all but one are enough.
+    """
 
-    # Of very many those that are most alike: the whole score would take too long.
+    # Of very many events the most similar ones are kept; the whole score would take too long.
     order = ""
     if query.order == "relevance":
         similarity = f"public.word_similarity({_words(made, ' '.join(words))}, search_heads)"
         order = f"ORDER BY {similarity} DESC, id"
-    yield is_like(" ".join(words)), order
+    yield _is_like(made, query, " ".join(words)), order
     if len(words) > 1 and min(map(len, words)) >= LONG:
-        yield " AND ".join(map(is_like, words)), order
+        yield " AND ".join(_is_like(made, query, word) for word in words), order
     if 2 < len(words) <= MANY:
         some = (_tsquery(made, words[:i] + words[i + 1 :]) for i in range(len(words)))
         vector = NAME_WORDS if query.names_only else "search_words"
         yield f"{vector} @@ ({' || '.join(some)})", ""
 
 
+def _is_like(made: Statement, query: SearchQuery, text: str) -> str:
+    found = f"{_words(made, text)} <% search_heads"
+    return f"{found} AND {found.replace('heads', 'name')}" if query.names_only else found
+
+
 def _scores(
     made: Statement, query: SearchQuery, words: list[str], exact: str, *, typos: bool
 ) -> Iterator[str]:
-    """The parts of the score: 3 for an exact name, up to 1 for anything else."""
+    """The parts of the score: 3 for an exact name, and at most 1 for each of the others."""
     text, asked = _words(made, " ".join(words)), _tsquery(made, words)
     yield f"CASE WHEN {exact} THEN 3 ELSE 0 END"
     yield f"CASE WHEN starts_with(search_name, {text}) THEN 0.5 ELSE 0 END"
@@ -173,7 +183,7 @@ def _scores(
     yield f"CASE WHEN {in_name} THEN 1 WHEN {in_heads} THEN 0.75 ELSE 0 END"
     yield f"public.word_similarity({text}, search_name)"
     if not typos:
-        # As much as words that are alike have at most.
+        # As much as similar words get at most.
         yield "1"
     else:
         each = (f"public.word_similarity({_words(made, word)}, search_heads)" for word in words)
@@ -185,7 +195,7 @@ def _scores(
 
 
 def _first(made: Statement, query: SearchQuery) -> str:
-    """Which come first where there are more than CANDIDATES."""
+    """The order in which a source is cut where more than CANDIDATES events match."""
     if query.order == "relevance":
         return ""
     if query.order == "distance" and query.near:

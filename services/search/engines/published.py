@@ -18,7 +18,8 @@ CHECK_TIMEOUT_S = 1.0
 PUBLIC = """
 SELECT id FROM events.searchable WHERE privacy = 'public' AND id = ANY($1::bigint[])
 """
-# Of changes that the index may not have yet, the oldest: all of them, unless sync is away.
+# The oldest of the changes that the index may not have yet. As a rule these are all of them: there
+# are only more while sync is away.
 WAITING = """
 SELECT event_id AS id FROM (SELECT event_id FROM search.outbox ORDER BY id LIMIT 1000) AS waiting
 WHERE NOT EXISTS (SELECT FROM events.searchable WHERE id = event_id AND privacy = 'public')
@@ -40,6 +41,7 @@ async def waiting_to_vanish(pool: ReadPool) -> frozenset[int]:
 async def _ids(pool: ReadPool, statement: str, *arguments: Sequence[int]) -> frozenset[int] | None:
     """The ids that the statement finds; None while PostgreSQL is away."""
     try:
+        # An answer that is not checked in time is better than none: the index is right as a rule.
         async with asyncio.timeout(CHECK_TIMEOUT_S), pool.acquire() as connection:
             return frozenset(row["id"] for row in await connection.fetch(statement, *arguments))
     except AWAY as error:

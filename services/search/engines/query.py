@@ -1,4 +1,4 @@
-"""What is asked for."""
+"""The question of a search, which both engines answer, and the cursor that goes on with it."""
 
 import hashlib
 from dataclasses import asdict, dataclass, field
@@ -11,15 +11,17 @@ from services.search.engines.typed import Typed
 
 
 def _this_minute() -> datetime:
+    # Searches within a minute are equal, so that Elasticsearch can answer from its caches.
     return datetime.now(UTC).replace(second=0, microsecond=0)
 
 
 @dataclass(frozen=True)
 class SearchQuery:
-    """What was asked for; `now` is the moment that upcoming is measured from.
+    """What a client asked for.
 
-    `near` is latitude and longitude, `month` 2026-12 in the time zone `zone`; `skip` results have
-    been on the pages before a cursor. With `names_only` words are looked for in names alone.
+    `near` is latitude and longitude, and `month` is like 2026-12, in the time zone `zone`. Events
+    are upcoming unless they were over at the moment `now`. `skip` results were on the pages before
+    a cursor. With `names_only` words are looked for in names alone.
     """
 
     typed: Typed = field(default_factory=Typed)
@@ -46,13 +48,13 @@ class SearchQuery:
         return self.skip + (self.number - 1) * self.size
 
     def has_more(self, shown: int, count: int, *, is_lower_bound: bool) -> bool:
-        """Whether there are results after the page, of which so many are shown."""
+        """Whether there are results after this page, which shows so many of them."""
         is_full = is_lower_bound and shown == self.size
         return shown > 0 and (self.offset + shown < count or is_full)
 
     @cached_property
     def order(self) -> str:
-        """`sort`, or what it means where there are no words to be relevant to."""
+        """`sort`; without words to be relevant to, relevance means by date."""
         if self.sort != "relevance" or self.typed.text_without_years:
             return self.sort
         return "starts_at" if self.period == "upcoming" else "-starts_at"
@@ -68,15 +70,21 @@ class SearchQuery:
 
     @cached_property
     def digest(self) -> str:
-        """The same for every page of one search."""
+        """A hash that is the same for every page of one search, and another for other searches."""
+        # `names_only` is not in it either, so that cursors of earlier versions stay valid.
         paging = ("number", "size", "skip", "now", "names_only")
         values = {name: value for name, value in asdict(self).items() if name not in paging}
         return hashlib.sha256(repr(values).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
-class Cursor:
-    """`seen` results came before; `now` and `typos` keep the scores as they were."""
+class SearchCursor:
+    """Where the next page of a search begins.
+
+    `seen` results came before it. `now` and `typos` keep the scores as they were on the first
+    page. `after` are the sort values of the last result, and `pit` is the id of the point in time
+    of Elasticsearch in which the search goes on.
+    """
 
     seen: int
     now: datetime

@@ -1,6 +1,6 @@
-"""What somebody typed: words, "phrases" and -excluded ones. Nothing in it is an error.
+"""Parses what a user typed: words, "phrases" and -excluded ones. No text is an error.
 
-It is our own parser: a query language of a store would take odd input for syntax.
+The query languages of the stores are not used: they would take odd input for syntax.
 """
 
 import re
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 MAX_LENGTH, MAX_WORDS, MAX_WORD = 200, 12, 50
+# Quotation marks that keyboards and phones put in place of the plain one.
 QUOTES = str.maketrans(dict.fromkeys("“”„‟«»＂", '"'))
 TOKEN = re.compile(r'(?P<minus>(?<!\S)-)?(?:"(?P<quoted>[^"]*)"|(?P<bare>[^\s"]+))')
 YEAR = re.compile(r"(?:19|20)\d\d")
@@ -16,7 +17,7 @@ YEAR = re.compile(r"(?:19|20)\d\d")
 
 @dataclass(frozen=True)
 class Typed:
-    """The words in their order, those of phrases among them; phrases and exclusions as text."""
+    """The words in their order, including those of phrases; and the phrases and exclusions."""
 
     words: tuple[str, ...] = ()
     phrases: tuple[str, ...] = ()
@@ -28,7 +29,7 @@ class Typed:
 
     @cached_property
     def years(self) -> tuple[int, ...]:
-        """Years beside other words: they say when, and a name need not have them."""
+        """Years beside other words: they say when an event is, so its name may lack them."""
         years = tuple(int(word) for word in self.words if YEAR.fullmatch(word))
         return years if len(years) < len(self.words) else ()
 
@@ -39,7 +40,7 @@ class Typed:
 
 
 def parse(text: str) -> Typed:
-    """The parts of a text, of which so much is used: MAX_LENGTH characters, MAX_WORDS words."""
+    """Parse the first MAX_LENGTH characters of a text; of its words MAX_WORDS are used."""
     composed = unicodedata.normalize("NFC", text)[:MAX_LENGTH].translate(QUOTES)
     found, phrases, excluded = [], [], []
     for match in TOKEN.finditer(composed):
@@ -57,12 +58,12 @@ def parse(text: str) -> Typed:
 
 
 def words(text: str) -> list[str]:
-    """The words of a text; everything else in it separates them."""
+    """The words of a text; all characters that are not part of words separate them."""
     kept = "".join(c if _is_of_a_word(c) else " " for c in text)
     found = [word.strip("'’")[:MAX_WORD] for word in kept.split()]
     return [word for word in found if any(c.isalnum() or c == "_" for c in word)]
 
 
 def _is_of_a_word(character: str) -> bool:
-    # Letters, numbers, and the marks that are half of the letters in Hindi and others.
+    # Letters, numbers, and the marks that letters of Hindi and other languages are composed of.
     return unicodedata.category(character)[0] in "LMN" or character in "_'’"

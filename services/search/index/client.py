@@ -1,4 +1,4 @@
-"""The Elasticsearch client and the few calls that sync and rebuild share."""
+"""The Elasticsearch client and the calls on indices that sync and rebuilds share."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,18 +12,20 @@ from services.search.index.failpoints import reach
 from shared.observability.incidents import Incidents
 from shared.settings import Settings
 
+# Tombstones of events that are not public stay in the index; this leaves them out.
 LIVE = {"term": {"live": True}}
-# Elasticsearch refuses over 100 MB, which a thousand long descriptions are, and from 1 MiB on
+# Elasticsearch refuses more than 100 MB, which a thousand long descriptions can be. From 1 MiB on
 # aiohttp warns that writing the body holds up the event loop.
 MAX_BULK_BYTES = 1_000_000
 MAX_REQUESTS = 4
 MIN_SHARE = 1 / 16
-# What takes more would have Elasticsearch run out of memory; nobody can send that to the API.
+# A larger document could make Elasticsearch run out of memory. The API takes no text that long.
 MAX_DOCUMENT_BYTES = 10_000_000
 
 
 def _is_outage(error: BaseException) -> bool:
     if isinstance(error, ApiError):
+        # 401 and 403 come from a proxy or a changed password, and 403 also from a full disk.
         return error.status_code in (401, 403, 429) or error.status_code >= 500
     return isinstance(error, TransportError | TimeoutError)
 
@@ -34,7 +36,7 @@ ELASTICSEARCH = Incidents("elasticsearch", _is_outage)
 def elastic_client(
     settings: Settings, *, timeout_s: float = 60, connections: int = 10
 ) -> AsyncElasticsearch:
-    """A client of ELASTICSEARCH_URL; the caller closes it."""
+    """A client of ELASTICSEARCH_URL; the caller closes it. It never tries again by itself."""
     assert settings.elasticsearch_url is not None
     return AsyncElasticsearch(
         settings.elasticsearch_url.get_secret_value(),
@@ -47,28 +49,31 @@ def elastic_client(
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one line of a bulk request."""
+    """The outcome of one document of a bulk request: its HTTP status, and why it failed."""
 
     status: int
     error: str = ""
 
     @property
     def is_done(self) -> bool:
-        """409 says that the index has this version or a newer one."""
+        """Whether the index has this version: 409 says that it has it already, or a newer one."""
         return self.status < 300 or self.status == 409
 
     @property
     def is_refused(self) -> bool:
-        """The document itself is at fault, so that sending it again would not help.
+        """Whether the document itself is at fault, so that sending it again would not help.
 
-        403 is an index that is blocked for writing, as on a full disk: it will take it later.
+        403 comes from an index that is blocked for writing, as on a full disk: it will take the
+        document later.
         """
         return 400 <= self.status < 500 and self.status not in (401, 403, 404, 408, 409, 429)
 
 
 class Pace:
-    """How much Elasticsearch is sent at once: a little more after each success, half as much
-    after each failure, so that a cluster that is too busy is left to its work.
+    """How much is sent to Elasticsearch at once.
+
+    It is a little more after each success and half as much after each failure, so that a cluster
+    that is too busy gets time to finish its work.
     """
 
     def __init__(self) -> None:
@@ -90,7 +95,7 @@ class Pace:
 
 
 async def bulk(client: AsyncElasticsearch, lines: Sequence[bytes], pace: Pace) -> list[Outcome]:
-    """The outcome of every line, in order; the pace is told how it went."""
+    """Send documents in parts; returns the outcome of each in order, and adapts the pace."""
     outcomes: list[Outcome] = []
     try:
         for part in _parts(lines, pace):
@@ -122,7 +127,8 @@ def _parts(lines: Sequence[bytes], pace: Pace) -> Iterator[list[bytes]]:
 async def _send(client: AsyncElasticsearch, lines: Sequence[bytes]) -> list[Outcome]:
     if len(lines) == 1 and len(lines[0]) > MAX_DOCUMENT_BYTES:
         return [Outcome(413, f"{len(lines[0])} bytes are too many for one document")]
-    body: Any = b"".join(lines)  # NDJSON made by hand is sent as it is
+    # The client sends bytes as they are: serializing them here once is faster.
+    body: Any = b"".join(lines)
     try:
         answer = await client.bulk(
             operations=body,
@@ -131,7 +137,7 @@ async def _send(client: AsyncElasticsearch, lines: Sequence[bytes]) -> list[Outc
     except ApiError as error:
         if error.status_code != 413:
             raise
-        # Something on the way takes less than Elasticsearch.
+        # A proxy on the way may take less than Elasticsearch: send it in halves.
         if len(lines) == 1:
             return [Outcome(413, f"{len(body)} bytes are too many for one request")]
         half = len(lines) // 2
@@ -145,7 +151,10 @@ def _reason(error: dict[str, Any] | None) -> str:
 
 
 async def create_index(client: AsyncElasticsearch, index: str, write_alias: str) -> None:
-    """An empty index that is written through its own alias and not searched yet."""
+    """Make an empty index that is written through its own alias and not searched yet.
+
+    It is not refreshed while it is filled, which makes filling faster.
+    """
     settings = {**SETTINGS, "refresh_interval": "-1"}
     await client.indices.create(
         index=index, settings=settings, mappings=MAPPINGS, aliases={write_alias: {}}
@@ -153,9 +162,10 @@ async def create_index(client: AsyncElasticsearch, index: str, write_alias: str)
 
 
 async def widen(client: AsyncElasticsearch, write_alias: str) -> None:
-    """Add the fields that documents have by now to an index that older code made.
+    """Add the fields that documents have in this version to an index that older code made.
 
-    It is searched until the rebuild that the deployment asks for, and would refuse them.
+    That index is searched until the rebuild that a deployment asks for is done. Its mapping is
+    strict, so it would refuse documents with fields that it does not know.
     """
     (index,) = (await client.indices.get_mapping(index=write_alias)).values()
     missing = {
@@ -168,7 +178,7 @@ async def widen(client: AsyncElasticsearch, write_alias: str) -> None:
 
 
 async def swap(client: AsyncElasticsearch, index: str) -> None:
-    """Point the read alias, filtered to live documents, at one index: in a single step."""
+    """Point the read alias, filtered to live documents, at one index, in a single step."""
     actions: list[dict[str, Any]] = [
         {"remove": {"index": old, "alias": READ_ALIAS}}
         for old in await read_targets(client)

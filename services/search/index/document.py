@@ -28,7 +28,7 @@ _TEXT: dict[str, Any] = {
         "raw": {"type": "keyword", "normalizer": "fold", "ignore_above": 256},
     },
 }
-# A name has Java Day and JavaDay for each other as well.
+# In a name, Java Day is found as JavaDay as well, and the other way round.
 _NAME = {
     **_TEXT,
     "fields": {
@@ -43,12 +43,12 @@ _NAME = {
     },
 }
 _LONG_TEXT = {"type": "text", "analyzer": "stem"}
-# What clients are shown but nobody searches for.
+# Fields that clients are shown, but that no search looks at.
 _STORED = {"type": "keyword", "index": False, "doc_values": False}
 
 
 FOLD = ["lowercase", "greek", "asciifolding"]
-# Names of places in other languages, a line each.
+# Names of places in other languages, one place per line.
 EXONYMS = (Path(__file__).parent / "exonyms.txt").read_text().splitlines()
 
 
@@ -69,7 +69,7 @@ SETTINGS: dict[str, Any] = {
         "filter": {
             "edge": {"type": "edge_ngram", "min_gram": 1, "max_gram": 15},
             "english": {"type": "stemmer", "language": "light_english"},
-            # Its accents and the sigma that ends a word, which asciifolding leaves as they are.
+            # Greek accents and the sigma that ends a word: asciifolding leaves them as they are.
             "greek": {"type": "lowercase", "language": "greek"},
             "exonyms": {"type": "synonym", "synonyms": EXONYMS},
             "joined": _JOINED,
@@ -79,8 +79,8 @@ SETTINGS: dict[str, Any] = {
                 "output_unigrams_if_no_shingles": True,
             },
         },
-        # Words end where they do for search_body: the tokenizer alone would keep node.js whole,
-        # and an exact name would want its dashes and brackets typed.
+        # Words end where they do in engines/typed.py. The tokenizer alone would keep node.js
+        # whole, and an exact name would have to be typed with its dashes and brackets.
         "char_filter": {
             "words": {
                 "type": "pattern_replace",
@@ -126,7 +126,7 @@ MAPPINGS: dict[str, Any] = {
         "organizer_description": _LONG_TEXT,
         "starts_at": {"type": "date"},
         "ends_at": {"type": "date"},
-        # When it is over, as far as is known.
+        # When the event is over: its end, or its start if no end is known.
         "until": {"type": "date"},
         "timezone": _STORED,
         "online": {"type": "boolean"},
@@ -137,14 +137,15 @@ MAPPINGS: dict[str, Any] = {
         "version": {"type": "long", "index": False, "doc_values": False},
     },
 }
-# The attributes of a result; `location` is shown as latitude and longitude.
+# Fields that are made of other columns; `location` is shown as latitude and longitude.
 _MADE = {"live", "ver", "chk", "location", "country", "until"}
 _AS_THEY_ARE = [name for name in MAPPINGS["properties"] if name not in _MADE]
 SHOWN = [name for name in _AS_THEY_ARE if name not in {"id", "version"}]
 
-# 28 bits of all that a document is made of, in SQL alone: the sum over ten thousand is exact as a
-# double. A row as text tells null from empty, and an epoch knows no time zone of a session.
-# The version of the row is left out: what search does not show raises it without a new document.
+# The checksum has 28 bits, so that Elasticsearch adds up ten thousand of them exactly as a double.
+# It is made in SQL: a row as text tells null from an empty string, and an epoch does not depend on
+# the time zone of the session. The version of the row is left out, for changes that search does
+# not show raise it without making a new document.
 _HASHED = [
     f"extract(epoch FROM {name})" if MAPPINGS["properties"][name]["type"] == "date" else name
     for name in _AS_THEY_ARE
@@ -155,7 +156,7 @@ CHECKSUM = (
     f"& {2**28 - 1}"
 )
 MAPPING_HASH = hashlib.sha256(
-    # With this file, for the same mapping may be filled in another way.
+    # This file is hashed too, for code that has changed may fill the same mapping in another way.
     orjson.dumps([SETTINGS, MAPPINGS, CHECKSUM], option=orjson.OPT_SORT_KEYS)
     + Path(__file__).read_bytes()
 ).hexdigest()[:16]

@@ -1,6 +1,6 @@
-"""Steps at which a test has a process killed or stopped: `SEARCH_FAILPOINT=swapped:SIGKILL`.
+"""Named steps at which a test can kill or stop a process: `SEARCH_FAILPOINT=swapped:SIGKILL`.
 
-Unless that variable is set nothing happens (docs/faults.md).
+Nothing happens unless that variable is set (docs/faults.md).
 """
 
 import os
@@ -8,7 +8,7 @@ import signal
 
 
 def reach(step: str) -> None:
-    """Send ourselves the signal, the first time that the step it names is reached."""
+    """Send this process its signal the first time that it reaches the named step."""
     name, _, number = os.environ.get("SEARCH_FAILPOINT", "").partition(":")
     if name == step:
         del os.environ["SEARCH_FAILPOINT"]

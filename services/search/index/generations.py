@@ -68,6 +68,7 @@ class Generation:
         return max(0.0, (self.total - self.done) / self.docs_per_s)
 
 
+# The names of the fields are those of the columns.
 COLUMNS = ", ".join(each.name for each in fields(Generation))
 SELECT = f"SELECT {COLUMNS} FROM search.generations"  # noqa: S608
 
@@ -113,6 +114,7 @@ async def failed(
 
 
 async def newest(connection: asyncpg.Connection, count: int) -> list[Generation]:
+    """The generations that were begun last, the newest first."""
     return await _fetch(connection, "ORDER BY id DESC LIMIT $1", count)
 
 
@@ -132,6 +134,7 @@ async def was_swapped_within(connection: asyncpg.Connection, period: timedelta) 
 
 
 async def by_ids(connection: asyncpg.Connection, ids: Collection[int]) -> dict[int, Generation]:
+    """The generations with these ids, by id."""
     found = await _fetch(connection, "WHERE id = ANY($1::bigint[])", list(ids))
     return {each.id: each for each in found}
 
@@ -146,6 +149,8 @@ async def by_names(
 
 async def begin(connection: asyncpg.Connection, *, total: int, git_sha: str) -> Generation:
     """Register a new generation, whose index is not there yet and will hold `total` events."""
+    # The number is for people who read the names of indices, the time makes them unique: after a
+    # restore of the database the numbers come again.
     number = await connection.fetchval("SELECT coalesce(max(id), 0) + 1 FROM search.generations")
     named = f"g{number}-{int(time.time())}"
     row = await connection.fetchrow(
@@ -179,6 +184,7 @@ async def record_audit(connection: asyncpg.Connection, generation_id: int, audit
 
 async def activate(connection: asyncpg.Connection, generation_id: int) -> None:
     """Write down that this generation is the one that is searched."""
+    # In one transaction: there is never more than one active generation, nor none.
     async with connection.transaction():
         await connection.execute(
             "UPDATE search.generations SET state = $1 WHERE state = $2",
@@ -222,6 +228,7 @@ async def give_up(connection: asyncpg.Connection, generation: Generation, error:
 
 async def retire(connection: asyncpg.Connection) -> None:
     """Give up the previous generations: all but the last one at once, and that after a day."""
+    # A day is long enough to see that the new index is worse than the one before.
     last = await previous(connection)
     await connection.execute(
         """UPDATE search.generations SET state = $1, finished_at = now()

@@ -1,10 +1,10 @@
-"""What has to be true of the database for versions to follow the order of changes."""
+"""What must be true of the database so that versions follow the order of changes."""
 
 import asyncpg
 
 from services.search.index.stores import Stores
 
-# Further than any index that is left from before a restore can be.
+# More changes than an index from before a restore can be ahead of the restored database.
 AHEAD = 1_000_000_000
 LOST = """
 SELECT 'this is a standby: DATABASE_URL must name the primary' WHERE pg_is_in_recovery()
@@ -22,15 +22,16 @@ WHERE tgrelid = 'events.events'::regclass AND NOT tgisinternal AND tgenabled NOT
 
 
 async def lost_preconditions(connection: asyncpg.Connection) -> list[str]:
-    """What is wrong, each with what to do about it."""
+    """One sentence per thing that is wrong, each with what to do about it."""
     return [row[0] for row in await connection.fetch(LOST)]
 
 
 async def outrun_index(stores: Stores, index: str) -> int | None:
-    """Set the sequence ahead of an index that has later versions; the version that it is set to.
+    """Set the version sequence ahead of an index that has later versions than the database.
 
-    Such an index is left from before the database was set back, and would take the changes that
-    are made from now on for old ones. Nothing but a rebuild makes it right.
+    Such an index is from before the database was set back, and would take all new changes for old
+    ones. Only a rebuild makes it right. Returns the version that the sequence was set to, or None
+    if the index is not ahead.
     """
     answer = await stores.client.search(
         index=index, size=0, aggs={"last": {"max": {"field": "ver"}}}

@@ -1,4 +1,4 @@
-"""One batch of the outbox: what changed, read in one snapshot, and what became of it."""
+"""One batch of the outbox: the changes, read in one snapshot, and how each index took them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -27,21 +27,22 @@ async def lag_s(connection: asyncpg.Connection) -> float:
 
 @dataclass(frozen=True)
 class Change:
-    """One event of a batch: its newest version, its row if search may show it."""
+    """One changed event: its newest version, and its row if search may show it."""
 
     event_id: int
     version: int
     row: asyncpg.Record | None
 
     def lines(self, alias: str) -> bytes:
+        """The lines of a bulk request that bring the change to the index of this alias."""
         body = document(self.row) if self.row is not None else None
-        # A repair sends the version again that the index has with other content.
+        # A repair sends a version again that the index has with other content.
         return bulk_lines(self.event_id, self.version, body, alias, "external_gte")
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Outbox rows, the changes they stand for and the live generations, of one snapshot."""
+    """The ids of outbox rows by event, their changes and the live generations, of one snapshot."""
 
     outbox_ids: dict[int, list[int]]
     changes: list[Change]
@@ -50,7 +51,10 @@ class Batch:
 
 
 async def read_batch(connection: asyncpg.Connection) -> Batch:
-    """One snapshot, so that a row committed after a generation began cannot miss it."""
+    """Read the oldest rows of the outbox, and what they are about.
+
+    All is of one snapshot: a change that commits after a generation has begun must reach it.
+    """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         rows = await connection.fetch(
             "SELECT id, event_id, version FROM search.outbox ORDER BY id LIMIT $1", MAX_ROWS
@@ -60,6 +64,7 @@ async def read_batch(connection: asyncpg.Connection) -> Batch:
         events, last = await read_changed(connection, ids)
         refused = await refused_places(connection, ids)
     if last is not None:
+        # Later events did not fit. Without their rows they would be taken for deleted ones.
         rows = [row for row in rows if row["event_id"] <= last]
     return Batch(_by_event(rows), _changes(rows, events), live, refused)
 
@@ -84,7 +89,7 @@ def _changes(rows: Sequence[Any], events: Sequence[Any]) -> list[Change]:
 
 @dataclass
 class Written:
-    """What became of the changes of a batch, in every generation."""
+    """How the indices took the changes of a batch, over all generations."""
 
     refusals: list[Refusal] = field(default_factory=list)
     taken: set[Place] = field(default_factory=set)
@@ -92,7 +97,7 @@ class Written:
     def add(
         self, generation: Generation, changes: Sequence[Change], outcomes: Sequence[Outcome]
     ) -> set[int]:
-        """The events that this generation did not take yet."""
+        """Note what one generation took and refused; returns the events that have to wait."""
         late: set[int] = set()
         for change, outcome in zip(changes, outcomes, strict=False):
             place = change.event_id, generation.id
@@ -106,5 +111,6 @@ class Written:
 
 
 def _must_wait(outcome: Outcome, generation: Generation) -> bool:
-    # 404 says that the write alias is gone: that generation was retired meanwhile.
+    # 404 says that the write alias is gone. Unless the index is the searched one, its generation
+    # was retired meanwhile, and nothing waits for it.
     return not (outcome.status == 404 and generation.state is not State.ACTIVE)

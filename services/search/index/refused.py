@@ -1,6 +1,7 @@
-"""Documents that Elasticsearch refuses: kept, counted, and tried again ever more rarely.
+"""Documents that Elasticsearch refuses: they are kept, counted, and tried again ever more rarely.
 
-They hold up no other. A row goes when the index has taken the event, or its removal.
+They do not hold up other documents. A row is deleted when the index has taken the event, or its
+removal.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,6 +13,7 @@ import asyncpg
 from services.search.index import generations
 from services.search.index.generations import ENDED, Generation
 
+# The wait doubles from a minute with every attempt, up to a day.
 WAIT = "least(interval '1 minute' * 2 ^ least({attempts}, 12), interval '1 day')"
 KEEP = f"""
 INSERT INTO search.poison (event_id, generation_id, version, error, next_try)
@@ -27,12 +29,13 @@ WITH due AS (
 INSERT INTO search.outbox (event_id, version) SELECT event_id, max(version) FROM due GROUP BY 1
 """  # noqa: S608
 
+# An event and a generation, both by id.
 Place = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """That the index of a generation does not take an event in this version."""
+    """One version of an event that the index of a generation refuses, and its reason."""
 
     event_id: int
     generation_id: int
@@ -92,17 +95,22 @@ async def refused_places(connection: asyncpg.Connection, events: Iterable[int]) 
 
 
 async def keep(connection: asyncpg.Connection, refusals: Sequence[Refusal]) -> None:
+    """Write down refusals; one that is known already waits longer for its next try."""
     await connection.executemany(KEEP, [astuple(refusal) for refusal in refusals])
 
 
 async def forget(connection: asyncpg.Connection, places: Iterable[Place]) -> None:
+    """Delete the refusals of events that their index has taken after all."""
     await connection.executemany(
         "DELETE FROM search.poison WHERE event_id = $1 AND generation_id = $2", list(places)
     )
 
 
 async def retry(connection: asyncpg.Connection) -> None:
-    """Put what is due into the outbox again, and drop what ended generations refused."""
+    """Put refused events that are due into the outbox again.
+
+    What ended generations refused is deleted.
+    """
     ended = await generations.in_states(connection, *ENDED)
     await connection.execute(
         "DELETE FROM search.poison WHERE generation_id = ANY($1::bigint[])",

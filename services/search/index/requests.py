@@ -42,6 +42,7 @@ class RebuildRequest:
 async def _requests(
     connection: asyncpg.Connection, rows: Sequence[asyncpg.Record]
 ) -> list[RebuildRequest]:
+    # One statement for all of them, not one per request.
     ids = {row["generation_id"] for row in rows if row["generation_id"] is not None}
     known = await generations.by_ids(connection, ids) if ids else {}
     return [

@@ -1,6 +1,6 @@
 """Reads events for the index, never more at once than memory should hold.
 
-A thousand events are a megabyte as a rule, and a gigabyte if somebody writes long descriptions.
+A thousand events are about a megabyte as a rule, but can be a gigabyte of long descriptions.
 """
 
 from collections.abc import Collection
@@ -11,9 +11,9 @@ from services.search.index.document import CHECKSUM
 
 MAX_ROWS = 1000
 MAX_BYTES = 2_000_000
-# The lengths of stored texts are known without reading the texts.
+# PostgreSQL knows the length of a stored text without reading the text.
 SIZE = "coalesce(octet_length(description), 0) + coalesce(octet_length(organizer_description), 0)"
-# Of what is read alone, for a checksum reads the texts.
+# The checksum reads the long texts: it is computed only for the rows that are kept.
 BOUNDED = f"""
 SELECT *, {CHECKSUM} AS chk FROM (
     SELECT *, count(*) OVER () AS found,
@@ -26,14 +26,17 @@ CHANGED = BOUNDED.format(query="SELECT * FROM events.searchable WHERE id = ANY($
 
 
 async def read_page(connection: asyncpg.Connection, after: int) -> list[asyncpg.Record]:
-    """The next eligible events by id: at least one where there is one."""
+    """The next public events by id, after the one given; none at the end."""
     return list(await connection.fetch(PAGE, after))
 
 
 async def read_changed(
     connection: asyncpg.Connection, ids: Collection[int]
 ) -> tuple[list[asyncpg.Record], int | None]:
-    """Those of at most MAX_ROWS events that are published, and up to which id if not all fit."""
+    """The published ones of at most MAX_ROWS events, in the order of ids.
+
+    Where not all fit, the id of the last one that does comes second, otherwise None.
+    """
     rows = list(await connection.fetch(CHANGED, list(ids)))
     is_cut = bool(rows) and len(rows) < rows[0]["found"]
     return rows, rows[-1]["id"] if is_cut else None

@@ -16,6 +16,7 @@ from shared.db import raw_connection
 from shared.settings import Settings
 
 ROLE = "almanac_search"
+# A connection whose server does not answer must not keep its process from ending.
 CLOSE_S = 5
 
 

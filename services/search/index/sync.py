@@ -1,7 +1,7 @@
-"""search-sync: takes changes from the outbox to every live index, and forgets none.
+"""search-sync: brings changes from the outbox to every live index, and loses none.
 
-It needs PostgreSQL and Elasticsearch only. A row leaves the outbox when each index that is
-searched has it; versions make repeating harmless (docs/adr/0004-search-sync.md).
+It needs PostgreSQL and Elasticsearch only. A row leaves the outbox when every live index has its
+change; versions make it harmless to send a change again (docs/adr/0004-search-sync.md).
 """
 
 import asyncio
@@ -32,16 +32,18 @@ from shared.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+# Held by the one process that syncs, so that others stand by.
 LEADER_LOCK = 7_254_100
-# Held for each batch, so that a rebuild can pause the leader while it cuts over.
+# Held for each batch, so that a rebuild can pause sync while it swaps indices.
 BATCH_LOCK = 7_254_101
 IDLE_S, STANDBY_S, PAUSED_S = 0.25, 1.0, 0.05
+# A leader whose statement hangs for longer gives up its connection, and with it the lock.
 STATEMENT_S = 60.0
 RETRY_S = 10.0
 MAX_BACKOFF_S = 30.0
 # After any of these sync connects anew: PostgreSQL is away, or a statement of ours failed.
 DATABASE_ERRORS = (*AWAY, asyncpg.PostgresError)
-# How long an index that is not searched may hold changes back.
+# For how long an index that is not searched may keep changes in the outbox.
 PATIENCE_S = 60.0
 
 
@@ -51,17 +53,20 @@ class NotTakenError(PlainError):
 
 @dataclass
 class Memory:
-    """What is remembered from batch to batch."""
+    """What sync remembers from one batch to the next."""
 
     pace: Pace = field(default_factory=Pace)
-    failing: dict[int, float] = field(default_factory=dict)  # generations, since when
-    widened: set[int] = field(default_factory=set)  # generations that older code made
+    # The ids of generations that do not take changes, and since when by the monotonic clock.
+    failing: dict[int, float] = field(default_factory=dict)
+    # The ids of generations of older code whose mapping has the fields of this code by now.
+    widened: set[int] = field(default_factory=set)
 
 
 async def sync_batch(stores: Stores, memory: Memory) -> int:
-    """Carry over one batch; returns how many outbox rows are done.
+    """Bring one batch to the indices; returns how many rows have left the outbox.
 
-    Raises what Elasticsearch raises while it is away; then every row stays.
+    While Elasticsearch is away its error is raised, and every row stays. NotTakenError says that
+    some changes were not taken, and that only their rows stay.
     """
     connection = stores.connection
     batch = await read_batch(connection)
@@ -74,9 +79,10 @@ async def sync_batch(stores: Stores, memory: Memory) -> int:
         if not late:
             memory.failing.pop(generation.id, None)
         elif waiting or await _has_patience(connection, generation, memory):
-            # Where the searched one is late too, it is not the fault of another.
+            # If the searched index, which comes first, is late too, the others are not to blame.
             waiting |= late
     reach("batch-written")
+    # A row is done when no live index still has to take its event.
     done = [i for event, ids in batch.outbox_ids.items() if event not in waiting for i in ids]
     async with connection.transaction():
         await keep(connection, written.refusals)
@@ -90,7 +96,7 @@ async def sync_batch(stores: Stores, memory: Memory) -> int:
 async def _write(
     stores: Stores, generation: Generation, changes: Sequence[Change], memory: Memory
 ) -> list[Outcome]:
-    """The outcome of every change; none if the generation was given up."""
+    """The outcome of every change; an empty list if the generation was given up."""
     try:
         await _widen(stores.client, generation, memory)
         lines = [change.lines(generation.write_alias) for change in changes]
@@ -108,7 +114,8 @@ async def _widen(client: AsyncElasticsearch, generation: Generation, memory: Mem
     try:
         await widen(client, generation.write_alias)
     except (NotFoundError, BadRequestError) as error:
-        # The alias is gone, or a field cannot be added: each document says so by itself.
+        # The alias is gone, or a field cannot be added. Writing will fail for each document that
+        # needs it, and is handled there.
         logger.warning("mapping not widened", extra={"error": describe(error)})
     memory.widened.add(generation.id)
 
@@ -116,7 +123,7 @@ async def _widen(client: AsyncElasticsearch, generation: Generation, memory: Mem
 async def _has_patience(
     connection: asyncpg.Connection, generation: Generation, memory: Memory
 ) -> bool:
-    """Whether live sync waits for it longer; if not the next rebuild begins anew."""
+    """Whether sync goes on waiting for a generation; if not, the generation is given up."""
     since = memory.failing.setdefault(generation.id, time.monotonic())
     if generation.state is State.ACTIVE or time.monotonic() - since < PATIENCE_S:
         return True
@@ -129,10 +136,10 @@ async def _has_patience(
 async def holding(
     connection: asyncpg.Connection, lock: int, *, ask_s: float | None = None
 ) -> AsyncIterator[None]:
-    """Hold an advisory lock; it is freed with the connection, whatever happens.
+    """Hold an advisory lock, which PostgreSQL frees at the latest when the connection ends.
 
-    Who waits in a statement is the next to have it, but keeps vacuum from what was deleted
-    meanwhile; who may have to wait for long asks again every `ask_s` seconds instead.
+    A blocking wait is fair but holds a snapshot, which stops vacuum. For long waits pass `ask_s`
+    to ask again every so many seconds instead.
     """
     if ask_s is None:
         await connection.execute("SELECT pg_advisory_lock($1)", lock, timeout=None)
@@ -147,7 +154,10 @@ async def holding(
 
 
 async def drain(stores: Stores) -> int:
-    """Carry over everything that is in the outbox now, but not what comes meanwhile."""
+    """Bring everything that is in the outbox now to the indices; returns how many rows that were.
+
+    Rows that are added meanwhile may stay, so that it ends while events keep changing.
+    """
     connection, total, memory = stores.connection, 0, Memory()
     last = await connection.fetchval("SELECT max(id) FROM search.outbox")
     is_left = "SELECT EXISTS (SELECT FROM search.outbox WHERE id <= $1)"
@@ -157,10 +167,10 @@ async def drain(stores: Stores) -> int:
 
 
 async def run(settings: Settings) -> None:
-    """Sync for ever: one leader at a time, a standby waits for its lock.
+    """Sync for ever: one process leads at a time, others stand by until its lock is free.
 
-    What is no outage, such as a column that is not there, is reported as what it is, and tried
-    again all the same: sync then goes on by itself once the database is mended.
+    An error of the database that is not an outage, such as a missing column, is reported. Sync
+    tries again all the same, so that it goes on by itself once the database is mended.
     """
     watch_loop()
     failures, kind = 0, None
@@ -169,6 +179,7 @@ async def run(settings: Settings) -> None:
         try:
             await _lead(settings)
         except DATABASE_ERRORS as error:
+            # A process that led for a while has not failed at once: it begins with short waits.
             failures = failures + 1 if time.monotonic() - started < MAX_BACKOFF_S else 1
             delay_s = min(MAX_BACKOFF_S, 0.5 * 2 ** min(failures, 10)) * random.uniform(0.5, 1)  # noqa: S311
             message = "sync cannot go on"
@@ -191,6 +202,7 @@ async def _lead(settings: Settings) -> None:
         logger.info("this process syncs")
         for problem in await lost_preconditions(connection):
             logger.error("changes may be lost", extra={"problem": problem})
+        # A notification of a commit ends the wait for the next look into the outbox.
         wake = asyncio.Event()
         await connection.add_listener("search_outbox", lambda *_: wake.set())
         if settings.elasticsearch_url is None:
@@ -202,6 +214,7 @@ async def _lead(settings: Settings) -> None:
 async def _follow(stores: Stores, wake: asyncio.Event) -> None:
     connection, failures, memory, retried_at = stores.connection, 0, Memory(), 0.0
     while True:
+        # Refused events go through the outbox again, so that they are handled like changes.
         if time.monotonic() - retried_at > RETRY_S:
             await retry(connection)
             retried_at = time.monotonic()
@@ -214,6 +227,7 @@ async def _follow(stores: Stores, wake: asyncio.Event) -> None:
                 ELASTICSEARCH.answered()
         except (ApiError, TransportError, NotTakenError) as error:
             failures += 1
+            # Random, so that processes do not all come back in the same moment.
             delay_s = min(MAX_BACKOFF_S, 0.1 * 2 ** min(failures, 10)) * random.uniform(0.5, 1)  # noqa: S311
             _note(error, failures)
             await asyncio.sleep(delay_s)
@@ -227,14 +241,17 @@ def _note(error: Exception, failures: int) -> None:
         ELASTICSEARCH.failed(error)
     elif failures == 5:
         report(error)
+    # An outage takes hours at worst: say so when it begins, and now and then.
     if failures in (1, 5) or failures % 50 == 0:
         logger.warning("Elasticsearch does not take changes", extra={"error": describe(error)})
 
 
 async def _discard(connection: asyncpg.Connection, wake: asyncio.Event) -> None:
-    # Without Elasticsearch nobody reads the outbox, and the first rebuild will read the events.
-    # An index that is there already misses what is discarded, so a rebuild is asked for, and
-    # none goes on with what is half built.
+    """Empty the outbox every minute, while there is no Elasticsearch to bring changes to.
+
+    The first rebuild will read all events anyway. An index that exists already misses the
+    discarded changes, so a rebuild is asked for, and half built indices are given up.
+    """
     logger.warning("ELASTICSEARCH_URL is not set: changes are searched in PostgreSQL only")
     while True:
         async with connection.transaction():

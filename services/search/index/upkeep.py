@@ -19,7 +19,7 @@ from services.search.index.stores import Stores
 from shared.observability.failures import PlainError
 
 REBUILD_LOCK = 7_254_102
-INDICES, ORPHAN_S = "events-g*", 3600
+INDICES, ORPHAN_S = "events-g*", 3600  # seconds
 
 
 class RebuildError(PlainError):
@@ -54,6 +54,7 @@ async def follow(stores: Stores) -> None:
     if len(targets) > 1 and active is not None and active.index_name in targets:
         await swap(stores.client, active.index_name)
         return
+    # At most one of them is not active: the index that the swap was about.
     for each in (await generations.by_names(connection, targets)).values():
         if each.state in (State.BUILDING, State.PREVIOUS):
             await generations.activate(connection, each.id)
@@ -80,6 +81,7 @@ async def _is_resumable(client: AsyncElasticsearch, found: Generation, git_sha: 
 
 
 async def has_write_alias(client: AsyncElasticsearch, found: Generation) -> bool:
+    """Whether sync can write to the index: no change has passed it by."""
     return bool(await client.indices.exists_alias(index=found.index_name, name=found.write_alias))
 
 
@@ -93,6 +95,7 @@ async def mend(stores: Stores) -> None:
     for each in await generations.in_states(connection, State.ACTIVE, State.PREVIOUS):
         if await has_write_alias(client, each):
             continue
+        # Sync has waited for the searched index, so no change has passed it by.
         if each.state is State.ACTIVE and await client.indices.exists(index=each.index_name):
             await client.indices.put_alias(index=each.index_name, name=each.write_alias)
             continue
@@ -120,6 +123,7 @@ async def reap(stores: Stores) -> None:
     known = await generations.by_names(stores.connection, there.keys())
     ended = {name for name, each in known.items() if each.state in ENDED}
     orphans = {name for name in there.keys() - known.keys() if _age_s(there[name]) > ORPHAN_S}
+    # The registry may be wrong about what is searched; such an index is never deleted.
     searched = await read_targets(stores.client)
     for name in (ended | orphans) - set(searched):
         await stores.client.indices.delete(index=name, ignore_unavailable=True)

@@ -1,9 +1,9 @@
-"""The parity audit: whether an index holds what PostgreSQL says that it should.
+"""The parity audit: whether an index holds what it should according to PostgreSQL.
 
-It compares, for each ten thousand ids, how many events there are and the sum of their checksums.
-What differs is put into the outbox, and goes the way of any change. An index that older code made
-has other checksums or none, so it is compared by versions, which no two changes share.
-Whoever audits holds BATCH_LOCK, so that the index stands still.
+It compares, for each range of ten thousand ids, how many events there are and the sum of their
+checksums. Events that differ are put into the outbox, and sync repairs them like any change. An
+index that older code made has other checksums or none: it is compared by versions, which no two
+changes share. Callers hold BATCH_LOCK, so that sync does not change the index meanwhile.
 """
 
 import contextlib
@@ -25,34 +25,36 @@ logger = logging.getLogger(__name__)
 
 ELIGIBLE = "FROM events.searchable WHERE privacy = 'public'"
 BUCKET = 10_000
-# One query reads fifty buckets; Elasticsearch makes no more than 65,535 at once.
+# One query reads fifty buckets, to show progress; Elasticsearch allows 65,535.
 STEP = 50 * BUCKET
 # Elasticsearch takes no more than 65,536 terms.
 MAX_WAITING = 50_000
-# Where more is wrong, a rebuild is the repair.
+# If more events differ, a rebuild is the repair.
 MAX_REPAIRS = 10_000
 TOTALS = f"""
 SELECT id / {BUCKET} AS bucket, count(*) AS count, sum({{summed}}) AS sum
 {ELIGIBLE} AND id >= $1 AND id < $1 + {STEP} AND id <> ALL($2::bigint[]) GROUP BY 1
 """
-# What is summed: in the index, in the database.
+# What is summed: a field of the index, and an expression of the database.
 BY_CHECKSUM, BY_VERSION = ("chk", CHECKSUM), ("ver", "search_version")
 
+# It is told how much is done and how much there is in all.
 Progress = Callable[[int, int], None]
+# By bucket, how many events there are and the sum of their checksums or versions.
 Totals = dict[int, tuple[int, int]]
 
 
 def unseen(done: int, total: int) -> None:
-    """The progress that nobody watches."""
+    """Progress that is not shown."""
 
 
 class AuditError(PlainError):
-    """Why there is nothing to compare."""
+    """Why the index and the database cannot be compared now."""
 
 
 @dataclass(frozen=True)
 class Audit:
-    """Count and sum by bucket, on both sides, of what does not wait for sync."""
+    """The totals of an index and of the database, without the events that wait for sync."""
 
     index: str
     expected: Totals
@@ -80,7 +82,11 @@ class Audit:
 
 
 async def audit_active(stores: Stores, progress: Progress = unseen) -> tuple[Audit, int]:
-    """Audit and repair what is searched, and write down how it is."""
+    """Audit the searched index, repair it, and write down the result.
+
+    Returns the audit after the repair, and how many events were repaired. AuditError where the
+    two cannot be compared.
+    """
     async with holding(stores.connection, BATCH_LOCK):
         active = await generations.active(stores.connection)
         if active is None:
@@ -91,7 +97,11 @@ async def audit_active(stores: Stores, progress: Progress = unseen) -> tuple[Aud
 
 
 async def repair(stores: Stores, index: str, progress: Progress = unseen) -> tuple[Audit, int]:
-    """Compare, and let sync repair what differs; how it is then, and how many events differed."""
+    """Compare, and let sync repair the events that differ.
+
+    Returns the audit after the repair, and how many events differed. If there are too many,
+    nothing is repaired.
+    """
     audit = await compare(stores, index, progress)
     if not audit.differing:
         return audit, 0
@@ -102,16 +112,17 @@ async def repair(stores: Stores, index: str, progress: Progress = unseen) -> tup
     await stores.connection.executemany(
         "INSERT INTO search.outbox (event_id, version) VALUES ($1, $2)", events.items()
     )
-    # What is not taken now stays in the outbox.
+    # Changes that are not taken now stay in the outbox.
     with contextlib.suppress(NotTakenError):
         await drain(stores)
     return await compare(stores, index), len(events)
 
 
 async def _differing_events(stores: Stores, audit: Audit) -> dict[int, int]:
-    """Events that differ, with the version of the tombstone if there is no such event.
+    """The events that differ, and the version with which each is put into the outbox.
 
-    That is one more than the index has: below any that the event can have got since.
+    An event that is only in the index gets a tombstone. Its version is one more than the index
+    has, which is below any version that the event can get from now on.
     """
     field, summed = audit.summed
     query = f"""SELECT id, search_version, {summed} AS summed
@@ -125,6 +136,7 @@ async def _differing_events(stores: Stores, audit: Audit) -> dict[int, int]:
         for event in expected.keys() | found.keys():
             if expected.get(event) != found.get(event):
                 events[event] = expected[event][0] if event in expected else found[event][0] + 1
+        # More than can be repaired: the rest need not be looked at.
         if len(events) > MAX_REPAIRS:
             break
     return events
@@ -133,7 +145,7 @@ async def _differing_events(stores: Stores, audit: Audit) -> dict[int, int]:
 async def _held(
     client: AsyncElasticsearch, index: str, field: str, query: dict[str, object]
 ) -> dict[int, tuple[int, int | None]]:
-    """By event its version and what is summed, where it has that."""
+    """By event its version, and its value of the field that is summed, where it has one."""
     fields_wanted = [{"field": name} for name in ("id", "ver", field)]
     answer = await client.search(
         index=index, query=query, size=BUCKET, source=False, docvalue_fields=fields_wanted
@@ -143,14 +155,15 @@ async def _held(
 
 
 async def compare(stores: Stores, index: str, progress: Progress = unseen) -> Audit:
-    """Compare exactly, but for events that wait in the outbox of the same snapshot.
+    """Compare exactly, leaving out the events that wait in the outbox of the same snapshot.
 
-    Those that the index refuses are left out too: they are counted elsewhere.
+    Events that the index refuses are left out too: `status` counts them.
     """
     connection, client = stores.connection, stores.client
     await client.indices.refresh(index=index)
     expected: Totals = {}
     found: Totals = {}
+    # What waits and what should be there must be of the same moment.
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         generation = (await generations.by_names(connection, [index])).get(index)
         rows = await connection.fetch(
@@ -168,7 +181,7 @@ async def compare(stores: Stores, index: str, progress: Progress = unseen) -> Au
         for start in range(0, last + 1, STEP):
             for row in await connection.fetch(totals, start, waiting):
                 expected[row["bucket"]] = row["count"], int(row["sum"])
-            found |= await _found(client, index, summed[0], start, waiting)
+            found |= await _totals(client, index, summed[0], start, waiting)
             progress(min(start + STEP, last), last)
     return Audit(index, expected, found, waiting, summed)
 
@@ -179,12 +192,13 @@ async def _last_id(connection: asyncpg.Connection, client: AsyncElasticsearch, i
     return max(int(answer["aggregations"]["last"]["value"] or 0), last or 0)
 
 
-async def _found(
+async def _totals(
     client: AsyncElasticsearch, index: str, field: str, start: int, waiting: list[int]
 ) -> Totals:
     answer = await client.search(
         index=index,
         size=0,
+        # A shard that did not answer would look like missing events.
         allow_partial_search_results=False,
         query=between(start, start + STEP, waiting),
         aggs={
@@ -201,6 +215,6 @@ async def _found(
 
 
 def between(start: int, end: int, waiting: list[int]) -> dict[str, object]:
-    """The query for live documents of these ids that do not wait for sync."""
+    """The query for live documents from `start` to below `end` that do not wait for sync."""
     ids = {"range": {"id": {"gte": start, "lt": end}}}
     return {"bool": {"filter": [LIVE, ids], "must_not": {"terms": {"id": waiting}}}}

@@ -1,6 +1,7 @@
-"""Copies all eligible events from PostgreSQL into one index, with several pages on their way.
+"""Copies all public events from PostgreSQL into one index, several portions at a time.
 
-Acknowledged pages are told in the order of their ids, so that whoever is killed can go on there.
+Portions are yielded in the order of ids, so that a rebuild that was killed can go on after the
+last one that it wrote down.
 """
 
 import asyncio
@@ -22,16 +23,21 @@ from services.search.index.rows import read_page
 from services.search.index.stores import Stores
 from services.search.index.upkeep import RebuildError
 
+# With the waits between them these take about twenty seconds.
 MAX_TRIES = 8
 
 
 class PausedError(RebuildError):
-    """Elasticsearch takes nothing now; nothing is wrong with what it has taken."""
+    """Elasticsearch takes nothing now; a later run can go on with what it has taken."""
 
 
 @dataclass
 class Portion:
-    """Some events on their way: those that are not taken yet, and those that are refused."""
+    """Some events on their way to the index.
+
+    `last` is the highest id and `count` how many there are; `pending` are the rows that are not
+    taken yet, each with its lines of a bulk request.
+    """
 
     last: int
     count: int
@@ -64,6 +70,7 @@ class Copy:
             while sending:
                 yield await sending.popleft()
         finally:
+            # On an error of any of them the others are of no use: the next run sends them again.
             for task in sending:
                 task.cancel()
             await asyncio.gather(*sending, return_exceptions=True)
@@ -81,11 +88,12 @@ class Copy:
             await self._try(portion)
             if not portion.pending:
                 return portion
+            # Random, so that portions that failed together are not sent together again.
             await asyncio.sleep(0.1 * 2**attempt * random.uniform(0.5, 1))  # noqa: S311
         raise PausedError(f"Elasticsearch did not take {len(portion.pending)} documents")
 
     async def _try(self, portion: Portion) -> None:
-        """Send what is pending once."""
+        """Send what is pending once; what is not taken, but not refused either, stays pending."""
         lines = [each for _, each in portion.pending]
         try:
             outcomes = await bulk(self.stores.client, lines, self.pace)

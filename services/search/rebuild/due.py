@@ -37,6 +37,7 @@ async def request_due(stores: Stores) -> None:
     newest = await generations.newest_swapped(connection)
     last = newest.id if newest else 0
     targets = await read_targets(stores.client)
+    # The hour is in the key, so that it is asked for again if the rebuild failed or was deleted.
     if not targets:
         key = f"missing:{last}:{datetime.now(UTC):%Y-%m-%dT%H}"
         await request_rebuild(connection, key, "no index")

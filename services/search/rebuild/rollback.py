@@ -1,4 +1,4 @@
-"""Going back to the generation that was searched before."""
+"""Goes back to the generation that was searched before."""
 
 import contextlib
 
@@ -11,9 +11,9 @@ from services.search.rebuild.audit import AuditError, Progress, repair, unseen
 
 
 async def roll_back(stores: Stores, progress: Progress = unseen) -> tuple[str | None, str]:
-    """Search the previous generation again; the index left and the index gone back to.
+    """Search the previous generation again; returns the index that was left, and the new one.
 
-    RebuildError where there is none, or it is not current.
+    RebuildError where there is no previous generation, or its index is not current.
     """
     connection = stores.connection
     async with alone(connection), holding(connection, BATCH_LOCK):
@@ -25,7 +25,7 @@ async def roll_back(stores: Stores, progress: Progress = unseen) -> tuple[str | 
         index = previous.index_name
         if not await has_write_alias(stores.client, previous):
             raise RebuildError(f"{index} is gone, or changes have passed it by")
-        # Whatever is wrong with the index that is searched must not keep it searched.
+        # An index that does not take changes may be the reason for going back: go on without them.
         with contextlib.suppress(NotTakenError):
             await drain(stores)
         try:

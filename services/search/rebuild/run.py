@@ -1,7 +1,7 @@
 """Rebuilds the index from PostgreSQL into a new generation, and swaps it in when it is right.
 
-Search answers from the old generation until then; sync writes to both, so nothing is lost. A run
-that was killed or cut off from a store leaves its generation building: the next goes on with it.
+Search answers from the old generation until then. Sync writes to both, so no change is lost. If a
+run is killed or loses a store, its generation stays building, and the next run goes on with it.
 """
 
 import asyncio
@@ -30,14 +30,13 @@ from shared.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-# A few events that cannot be searched are no reason for an old index, many are.
+# Up to so many refused events do not stop a rebuild: an old index would be worse. More do.
 MAX_REFUSED = 10
-# So much of what was searched must be left, of many events; of a few, one.
+# Of MANY searched events or more, the new index must have this share; of fewer, one event.
 LEAST_KEPT, MANY = 0.8, 100
-
-# How long the replicas of an index may take before the rebuild is put off.
+# For how long a rebuild waits for the replicas of its index before it is put off.
 GREEN_S = 30
-# What says nothing against the generation: sync keeps it current until the next run goes on.
+# Errors that say nothing against the generation: sync keeps it current until the next run.
 INTERRUPTIONS = (
     PausedError,
     TransportError,
@@ -49,13 +48,13 @@ INTERRUPTIONS = (
 async def run_open_request(
     settings: Settings, *, force: bool = False, progress: Progress = unseen
 ) -> int | None:
-    """Rebuild for the oldest open request; the generation's id, or None with none open.
+    """Rebuild for the oldest open request; returns the generation's id, None without a request.
 
     RebuildError where another process rebuilds, or the new index must not be searched.
     """
     if settings.elasticsearch_url is None:
         return None
-    # Read while no other process rebuilds: the one before may have answered the request.
+    # The request is read under the lock: the rebuild before may have answered it.
     async with open_stores(settings) as stores, alone(stores.connection):
         request = await requests.open_request(stores.connection)
         if request is None:
@@ -74,7 +73,7 @@ async def run_open_request(
 
 @dataclass
 class Rebuild:
-    """One run: where it reads and writes, and to whom it shows its progress."""
+    """One run of a rebuild; `found_before` is how many events the old index has."""
 
     stores: Stores
     git_sha: str
@@ -85,7 +84,7 @@ class Rebuild:
     found_before: int = 0
 
     async def run(self, request_id: UUID | None = None) -> Generation:
-        """Build, check and swap in a generation. RebuildError when it must not be searched."""
+        """Build, check and swap in a generation; RebuildError when it must not be searched."""
         async with alone(self.stores.connection):
             resumable = await settle(self.stores, self.git_sha)
             await mend(self.stores)
@@ -158,15 +157,15 @@ class Rebuild:
             await self._check_refused()
 
     async def _check_refused(self) -> None:
-        """RebuildError if too many are refused: of portions, and of changes that sync brought."""
+        """RebuildError if too many events are refused, whether copied or brought by sync."""
         count, error = await count_refused(self.stores.connection, self.generation.id)
         if count > MAX_REFUSED:
-            # Its reason may quote the document; `status` shows it.
+            # The reason may quote the document, so only its kind is told here. `status` shows all.
             kind = (error or "").partition(":")[0]
             raise RebuildError(f"{count} documents were refused, one of them for {kind}")
 
     async def _cut_over(self) -> None:
-        """With sync paused: bring both up to date, audit exactly, swap, write it down."""
+        """Pause sync, bring both indices up to date, audit the new one, and swap it in."""
         await self._set(phase="checking")
         index, connection = self.generation.index_name, self.stores.connection
         await self._make_searchable(index)
@@ -175,18 +174,20 @@ class Rebuild:
                 await drain(self.stores)
             except NotTakenError as error:
                 raise PausedError(str(error)) from error
+            # Sync gives up a generation that takes no changes for a minute.
             building = await generations.in_states(connection, State.BUILDING)
             if self.generation.id not in {each.id for each in building}:
                 raise RebuildError("sync could not write to the new index")
             await self._check_refused()
             await self._audit(index)
             reach("audited")
+            # The swap comes before it is written down: what Elasticsearch searches is the truth.
             await swap(self.stores.client, index)
             reach("swapped")
             await generations.activate(connection, self.generation.id)
 
     async def _make_searchable(self, index: str) -> None:
-        """Give it its replicas and wait for them, for it must not be searched from one node."""
+        """Give the index its replicas, and wait for them: one lost node must not end search."""
         settings = {"refresh_interval": "1s", "number_of_replicas": self.replicas}
         await self.stores.client.indices.put_settings(index=index, settings=settings)
         health = await self.stores.client.options(ignore_status=408).cluster.health(
@@ -211,7 +212,7 @@ class Rebuild:
             )
 
     async def _count_active(self) -> int:
-        # What an index of another database holds says nothing about this one.
+        # By the registry, not by the alias: an index of another database says nothing about this.
         active = await generations.active(self.stores.connection)
         if active is None:
             return 0
@@ -222,16 +223,18 @@ class Rebuild:
     async def _fail(self, error: BaseException) -> None:
         logger.warning("rebuild failed", extra={"error": describe(error)})
         connection = self.stores.connection
+        # Without a connection nothing can be written down: the generation stays building.
         if connection.is_closed():
             return
         try:
             targets = await read_targets(self.stores.client)
         except (ApiError, TransportError):
-            # A swap may have taken effect unheard: the next rebuild will see, and settle it.
+            # The swap may have taken effect although no answer came. The next run settles that.
             return
         if self.generation.index_name in targets:
             await generations.activate(connection, self.generation.id)
             return
+        # Other errors may quote what was sent, so they are only described.
         reason = (str(error) if isinstance(error, PlainError) else describe(error))[:2000]
         if _is_interruption(error):
             await self._set(phase="interrupted", error=reason)

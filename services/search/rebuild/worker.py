@@ -1,7 +1,7 @@
-"""The arq worker: it carries out what PostgreSQL says is asked for.
+"""The arq worker: it carries out the requests for rebuilds that PostgreSQL holds.
 
-Cron only requests; a reconciler starts whatever is open, so that a lost job, a lost Redis or a
-killed worker loses no rebuild (docs/adr/0004-search-sync.md).
+Cron only adds requests. Every minute a reconciler starts a rebuild for an open one, so that a lost
+job, a lost Redis or a killed worker loses no rebuild (docs/adr/0004-search-sync.md).
 """
 
 import logging
@@ -33,7 +33,8 @@ logger = logging.getLogger(__name__)
 
 REDIS = Incidents("redis", lambda error: isinstance(error, RedisError | TimeoutError))
 QUEUE = "almanac:search"
-# Of each worker by itself, for its probe; and of all of them, kept by whichever reconciles.
+# HEALTH_KEY is of one worker, for its probe. RECONCILED_KEY is set by any worker that reconciles,
+# for the health check of the service.
 HEALTH_KEY = f"almanac:search:health:{socket.gethostname()}"
 HEALTH_INTERVAL_S = 15
 RECONCILED_KEY = "almanac:search:reconciled"
@@ -42,7 +43,10 @@ RECONCILED_S = 150
 
 @contextmanager
 def _reporting(job: str) -> Iterator[None]:
-    """Log what ends a job, and report it; arq knows nothing of outages. The clock asks again."""
+    """Log and report the error that ends a job; the clock starts the job again.
+
+    During an outage of a store only the outage is reported, which arq would not do.
+    """
     try:
         yield
     except (RebuildError, AuditError) as error:
@@ -71,7 +75,7 @@ async def request_weekly(context: dict[str, Any]) -> None:
 
 
 async def audit(context: dict[str, Any]) -> None:
-    """Audit what is searched; ask for a rebuild where repairing was not enough."""
+    """Audit the searched index; ask for a rebuild if sync could not repair it."""
     settings: Settings = context["settings"]
     if settings.elasticsearch_url is None:
         return
@@ -84,7 +88,7 @@ async def audit(context: dict[str, Any]) -> None:
 
 
 async def reconcile(context: dict[str, Any]) -> None:
-    """Ask for what is due, delete what is over, and start what is open."""
+    """Ask for rebuilds that are due, delete old indices, and start an open request."""
     settings: Settings = context["settings"]
     with _reporting("reconcile"):
         await context["redis"].set(RECONCILED_KEY, "ok", ex=RECONCILED_S)
@@ -96,6 +100,7 @@ async def reconcile(context: dict[str, Any]) -> None:
             await request_due(stores)
             await tidy(stores)
             ELASTICSEARCH.answered()
+        # The job does nothing if no request is open.
         await context["redis"].enqueue_job("rebuild", _queue_name=QUEUE)
 
 
@@ -108,8 +113,9 @@ def _dumps(value: dict[str, Any]) -> bytes:
 
 
 async def enqueue(settings: Settings) -> None:
-    """Wake the worker; without Redis its reconciler finds the request within a minute."""
+    """Wake a worker; otherwise the reconciler finds the request within a minute."""
     redis_settings = RedisSettings.from_dsn(settings.redis_url.get_secret_value())
+    # A request of a client waits for this: give up at once.
     redis_settings.conn_retries, redis_settings.conn_timeout = 0, 1
     pool = await arq.create_pool(redis_settings, default_queue_name=QUEUE, job_serializer=_dumps)
     try:
@@ -121,8 +127,10 @@ async def enqueue(settings: Settings) -> None:
 def run(settings: Settings) -> None:
     """Run the worker until it is told to stop."""
 
+    # arq takes its settings from the attributes of a class.
     class WorkerSettings:
         functions: ClassVar[list[Function]] = [
+            # Not tried again by arq: the reconciler does that, by what PostgreSQL says.
             arq.func(rebuild, timeout=6 * 3600, keep_result=0, max_tries=1)  # type: ignore[arg-type]
         ]
         cron_jobs: ClassVar[list[Any]] = [
@@ -134,6 +142,7 @@ def run(settings: Settings) -> None:
         queue_name = QUEUE
         health_check_key = HEALTH_KEY
         health_check_interval = HEALTH_INTERVAL_S
+        # A rebuild that is stopped goes on where it was, so stopping need not wait for its end.
         job_completion_wait = 20
         on_startup = staticmethod(_started)
         job_serializer = staticmethod(_dumps)
