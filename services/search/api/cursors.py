@@ -5,8 +5,6 @@ time as well, so that pages fit together while the index changes. If the other e
 on, it skips as many results as were seen.
 """
 
-import base64
-import binascii
 import hmac
 from datetime import UTC, datetime
 
@@ -15,6 +13,7 @@ from pydantic import SecretStr
 
 from services.search.engines.query import SearchCursor, SearchQuery
 from shared.errors import BadRequest
+from shared.jsonapi.query.cursors import from_text, to_text
 from shared.settings import Settings
 
 PARAMETER = "page[after]"
@@ -32,14 +31,14 @@ def encode(settings: Settings, query: SearchQuery, cursor: SearchCursor) -> str:
     payload = query.digest.encode() + orjson.dumps(values)
     # New cursors are signed with the first secret; the others only verify older cursors.
     signed = _signature(settings.cursor_secrets[0], payload) + payload
-    return base64.urlsafe_b64encode(signed).decode().rstrip("=")
+    return to_text(signed)
 
 
 def decode(settings: Settings, query: SearchQuery, text: str) -> SearchCursor:
     """The cursor; BadRequest for one of another search or without a valid signature."""
     try:
-        signed = base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True)
-    except (ValueError, binascii.Error) as error:
+        signed = from_text(text)
+    except ValueError as error:
         raise _bad(NOT_OURS) from error
     signature, payload = signed[:SIGNATURE_BYTES], signed[SIGNATURE_BYTES:]
     # Nothing of the text is used before its signature is verified.
