@@ -6,7 +6,14 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
-from services.search.index.client import MAX_BULK_BYTES, Pace, elastic_client
+from services.search.index.client import (
+    MAX_BULK_BYTES,
+    Pace,
+    bulk,
+    create_index,
+    elastic_client,
+)
+from services.search.index.document import bulk_lines
 from services.search.index.outbox import read_batch
 from services.search.index.refused import retry
 from services.search.index.rows import MAX_BYTES, read_page
@@ -132,3 +139,15 @@ async def test_one_document_that_is_too_long_for_a_proxy_holds_up_no_other(
     await retry(index.connection)
     await index.sync()
     assert await index.live([long]) == {long}
+
+
+@pytest.mark.elasticsearch
+async def test_long_descriptions_are_sent_in_parts(index: Index) -> None:
+    body = {"live": True, "ver": 1, "description": "many words " * 11_000}
+    lines = [bulk_lines(i, 1, body, "scratch-w") for i in range(100)]
+    await create_index(index.client, "scratch", "scratch-w")
+    try:
+        outcomes = await bulk(index.client, lines, Pace())
+    finally:
+        await index.client.indices.delete(index="scratch")
+    assert [outcome.status for outcome in outcomes] == [201] * 100
