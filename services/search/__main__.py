@@ -193,7 +193,8 @@ def main() -> None:
         sys.exit(f"Not rebuilt: {error}.")
     except (ApiError, TransportError) as error:
         sys.exit(
-            f"Elasticsearch does not answer as it should ({describe(error)}): ELASTICSEARCH_URL?"
+            f"Elasticsearch does not answer as it should ({describe(error)}): "
+            "check ELASTICSEARCH_URL."
         )
     except sync.DATABASE_ERRORS as error:
         sys.exit(

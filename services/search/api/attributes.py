@@ -1,4 +1,4 @@
-"""What administrators are shown: the attributes of answers, and their OpenAPI, come from these."""
+"""Models of what administrators are shown: answers and their OpenAPI are made of them."""
 
 from datetime import datetime
 from typing import Annotated, Self
@@ -29,7 +29,7 @@ class RebuildAttributes(BaseModel):
 
     @classmethod
     def of(cls, request: RebuildRequest) -> Self:
-        """What is shown of a request; it waits until a generation is begun for it."""
+        """The attributes of a request; it is waiting until a generation is begun for it."""
         shown = cls(key=request.key, requested_at=request.requested_at)
         if request.generation is None:
             return shown

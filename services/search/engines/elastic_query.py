@@ -115,8 +115,8 @@ def count_body(asked: Asked, typos: float | None) -> dict[str, Any]:
 def body_after(asked: Asked, cursor: SearchCursor) -> dict[str, Any]:
     """The body of the page after a cursor, with spare results in place of hidden ones.
 
-    One more says whether there are others, and as many more as were hidden so far go through a
-    crowd of them in few questions.
+    One spare result tells whether there is another page. As many more as were hidden so far are
+    asked for as well, so that a few questions get past a crowd of hidden events.
     """
     size = min(asked.query.size + 1 + len(asked.filters.hidden), MAX_AT_ONCE)
     body = {**search_body(asked, cursor.typos), "size": size}

@@ -1,7 +1,7 @@
 """The registry of index generations: each index, its state, and how far its rebuild has come.
 
-All SQL on the table search.generations is here. Functions that change it are called by one
-process at a time, which holds REBUILD_LOCK or BATCH_LOCK.
+All SQL on the table search.generations is here. Callers of functions that change it hold a lock of
+upkeep.py or sync.py, so that one process at a time does.
 """
 
 import time

@@ -1,6 +1,6 @@
 """The two stores of search: one connection to PostgreSQL and one client of Elasticsearch.
 
-Whatever runs outside of a request opens them here, and passes both on as one value.
+Everything that runs outside of a request opens them here, and passes both on as one value.
 """
 
 from collections.abc import AsyncIterator

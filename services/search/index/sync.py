@@ -194,7 +194,7 @@ async def run(settings: Settings) -> None:
 
 
 async def _lead(settings: Settings) -> None:
-    # Nothing may hang for ever: whoever reads no answer lets another lead.
+    # Nothing may hang for ever: a process that gets no answer lets another one lead.
     async with (
         open_connection(settings, command_timeout=STATEMENT_S) as connection,
         holding(connection, LEADER_LOCK, ask_s=STANDBY_S),

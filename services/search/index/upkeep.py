@@ -19,7 +19,7 @@ from services.search.index.stores import Stores
 from shared.observability.failures import PlainError
 
 REBUILD_LOCK = 7_254_102
-INDICES, ORPHAN_S = "events-g*", 3600  # seconds
+INDICES, ORPHAN_S = "events-g*", 3600
 
 
 class RebuildError(PlainError):
