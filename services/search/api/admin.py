@@ -33,7 +33,7 @@ from shared.observability.failures import describe
 logger = logging.getLogger(__name__)
 
 # How many rebuilds the list has.
-SHOWN = 20
+MAX_REBUILDS = 20
 
 
 def no_parameters(request: Request) -> None:
@@ -88,7 +88,7 @@ async def read_rebuild(
 @router.get("/rebuilds")
 async def list_rebuilds(request: Request, session: SessionDep, user: AdminUser) -> Response:
     """List the newest rebuilds."""
-    newest = await newest_requests(await driver_connection(session), SHOWN)
+    newest = await newest_requests(await driver_connection(session), MAX_REBUILDS)
     data = [_rebuild(request, each) for each in newest]
     links = page_links(Query(), REBUILDS_PATH, has_next=False)
     document = {"jsonapi": JSONAPI, "links": links, "data": data}

@@ -8,7 +8,7 @@ from typing import Any
 from services.search.api.cursors import encode
 from services.search.api.highlights import highlights
 from services.search.api.parameters import MAX_RESULTS
-from services.search.engines.found import Found, distance_km
+from services.search.engines.found import SUGGESTED, Found, distance_km
 from services.search.engines.query import SearchCursor, SearchQuery
 from services.search.index.document import SHOWN
 from shared.errors import JSONAPI
@@ -102,11 +102,10 @@ class SearchAnswer:
 
 def suggestion(names: Names, row: Mapping[str, Any]) -> dict[str, Any]:
     """The resource object of a suggestion: a name to choose, and the event that has it."""
-    shown = ("name", "starts_at", "searchable_location_name")
     return {
         "type": "suggestion",
         "id": str(row["id"]),
-        "attributes": {names.wire(name): row.get(name) for name in shown},
+        "attributes": {names.wire(name): row.get(name) for name in SUGGESTED},
         "relationships": {
             "event": {
                 "links": {"related": f"/v1/events/{row['id']}"},

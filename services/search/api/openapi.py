@@ -3,14 +3,16 @@
 Results are described by the mapping of the index, what administrators see by pydantic models.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, TypeAdapter
 
+from services.search.api.admin import REBUILDS_PATH, STATUS_PATH
+from services.search.api.answers import EVENTS_PATH, SUGGESTIONS_PATH
 from services.search.api.attributes import RebuildAttributes, StatusAttributes
 from services.search.api.parameters import MAX_SIZE, SEARCH, SUGGESTIONS, Parameter
-from services.search.engines.elastic_suggestions import SIZE
+from services.search.engines.found import MAX_SUGGESTIONS, SUGGESTED
 from services.search.index.document import MAPPINGS, SHOWN
 from shared.errors import MEDIA_TYPE
 from shared.jsonapi.openapi.answers import (
@@ -62,19 +64,19 @@ def describe_search(*, dasherize: bool, has_etag: bool) -> dict[str, Any]:
     member = {"name": "id", "in": "path", "required": True, "schema": UUID}
     rebuild_id = components.add("parameters", "RebuildId", member)
     paths = {
-        "/v1/search/events": {"get": _search(components)},
-        "/v1/search/suggestions": {"get": _suggestions(components)},
-        "/v1/search/rebuilds": {
+        EVENTS_PATH: {"get": _search(components)},
+        SUGGESTIONS_PATH: {"get": _suggestions(components)},
+        REBUILDS_PATH: {
             "get": _read(
                 components, "listRebuilds", "List the twenty newest rebuilds", array(rebuild)
             ),
             "post": _create_rebuild(components, rebuild),
         },
-        "/v1/search/rebuilds/{id}": {
+        f"{REBUILDS_PATH}/{{id}}": {
             "parameters": [rebuild_id],
             "get": _read(components, "readRebuild", "Read how far a rebuild is", rebuild, 404),
         },
-        "/v1/search/status": {
+        STATUS_PATH: {
             "get": _read(
                 components,
                 "readStatus",
@@ -132,7 +134,6 @@ def _search(components: Components) -> Schema:
 
 
 def _suggestions(components: Components) -> Schema:
-    shown = {"name": TEXT, "starts_at": DATE, "searchable_location_name": TEXT}
     event = {
         "links": closed({"related": URI}),
         "data": closed({"type": {"const": "event"}, "id": STRING}),
@@ -141,11 +142,11 @@ def _suggestions(components: Components) -> Schema:
         {
             "type": {"const": "suggestion"},
             "id": STRING,
-            "attributes": _attributes(components, shown),
+            "attributes": _attributes(components, _of_fields(SUGGESTED)),
             "relationships": closed({"event": closed(event)}),
         }
     )
-    data = array(components.schema("Suggestion", suggestion), maxItems=SIZE)
+    data = array(components.schema("Suggestion", suggestion), maxItems=MAX_SUGGESTIONS)
     document = _document(components, data, links=closed({"self": URI}), meta=closed(ENGINE))
     responses = {
         "200": _answer(components, document),
@@ -202,8 +203,7 @@ def _event_meta(components: Components) -> Schema:
 
 
 def _found_event(components: Components) -> Schema:
-    shown = {name: BY_MAPPING[MAPPINGS["properties"][name]["type"]] for name in SHOWN}
-    shown |= {"latitude": NUMBER, "longitude": NUMBER}
+    shown = {**_of_fields(SHOWN), "latitude": NUMBER, "longitude": NUMBER}
     return closed(
         {
             "type": {"const": "event"},
@@ -213,6 +213,10 @@ def _found_event(components: Components) -> Schema:
             "meta": _event_meta(components),
         }
     )
+
+
+def _of_fields(names: Iterable[str]) -> dict[str, Schema]:
+    return {name: BY_MAPPING[MAPPINGS["properties"][name]["type"]] for name in names}
 
 
 def _attributes(components: Components, shown: dict[str, Schema]) -> Schema:

@@ -67,7 +67,7 @@ async def search_elastic(
 
 
 async def suggest_elastic(client: AsyncElasticsearch, pool: ReadPool, query: SearchQuery) -> Found:
-    """Up to SIZE events whose names a user may be typing; with typos if no other fits."""
+    """Up to MAX_SUGGESTIONS events whose names a user may be typing, with typos if need be."""
     return await _published(client, pool, ask_for(query))
 
 

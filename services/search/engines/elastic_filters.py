@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from services.search.engines.found import MAX_COUNTRIES, MAX_MONTHS
 from services.search.engines.query import SearchQuery
 
 Clause = dict[str, Any]
@@ -16,8 +17,6 @@ PHRASED = [
     "description",
     "organizer_description",
 ]
-# How many values a facet shows at most.
-MAX_COUNTRIES, MAX_MONTHS = 20, 24
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from services.search.engines.elastic_filters import Clause, Filters, filters, multi
+from services.search.engines.found import ENOUGH
 from services.search.engines.query import SearchCursor, SearchQuery
 
 # Fields and their weights, of which a result may have any of the words.
@@ -25,8 +26,8 @@ NOT_SHOWN = ["live", "ver", "chk", "until", "country"]
 TIMEOUT = "700ms"
 # How long a point in time lasts after each page; then a search goes on in the present index.
 KEEP_ALIVE = "2m"
-# With fewer results than ENOUGH typos are allowed; the score of an exact name is over EXACT.
-ENOUGH, EXACT = 5, 1000
+# The score of an exact name is over this.
+EXACT = 1000
 # Counting all results of a common word would take longer than finding the best ones.
 MAX_COUNT = 10_000
 # Of a point in time, to find enough events for a page that are still public.

@@ -4,9 +4,7 @@ from typing import Any
 
 from services.search.engines.elastic_filters import Clause
 from services.search.engines.elastic_query import TIMEOUT, Asked
-
-SIZE = 8
-SHOWN = ["id", "name", "starts_at", "searchable_location_name"]
+from services.search.engines.found import MAX_SUGGESTIONS, SUGGESTED
 
 
 def suggestion_body(asked: Asked, *, typos: bool) -> dict[str, Any]:
@@ -29,12 +27,12 @@ def suggestion_body(asked: Asked, *, typos: bool) -> dict[str, Any]:
     best = [{"constant_score": {"filter": tier, "boost": boost}} for boost, tier in tiers]
     order = "asc" if asked.query.period == "upcoming" else "desc"
     return {
-        "size": SIZE,
+        "size": MAX_SUGGESTIONS,
         "query": {"bool": {**asked.filters.bounds, "must": [{"dis_max": {"queries": best}}]}},
         "sort": ["_score", {"starts_at": {"order": order, "missing": "_last"}}, {"id": "asc"}],
         # Editions of one event have the same name: one of them is enough to choose from.
         "collapse": {"field": "name.raw"},
-        "_source": SHOWN,
+        "_source": ["id", *SUGGESTED],
         "track_total_hits": False,
         "timeout": TIMEOUT,
     }

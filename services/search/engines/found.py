@@ -6,6 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 EARTH_KM = 6371.0088
+# With fewer results than ENOUGH, events with similar words are looked for as well.
+ENOUGH = 5
+# How many values a facet shows at most.
+MAX_COUNTRIES, MAX_MONTHS = 20, 24
+# How many names are suggested at most, and what is shown of their events.
+MAX_SUGGESTIONS = 8
+SUGGESTED = ("name", "starts_at", "searchable_location_name")
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,14 @@ from typing import Any
 
 import asyncpg
 
-from services.search.engines.elastic_filters import MAX_COUNTRIES, MAX_MONTHS
-from services.search.engines.elastic_suggestions import SIZE
-from services.search.engines.found import Found, distance_km
+from services.search.engines.found import (
+    ENOUGH,
+    MAX_COUNTRIES,
+    MAX_MONTHS,
+    MAX_SUGGESTIONS,
+    Found,
+    distance_km,
+)
 from services.search.engines.postgres_query import CANDIDATES, Statement, statement
 from services.search.engines.query import SearchQuery
 from services.search.index.document import document
@@ -26,8 +31,6 @@ from shared.errors import ServiceUnavailable
 from shared.pool import ReadPool
 from shared.settings import Settings
 
-# With fewer results than this, events with similar words are looked for as well.
-ENOUGH = 5
 CONNECTIONS, WAIT_S, TIMEOUT_MS = 4, 1.0, 500
 # About as many as can be answered within WAIT_S; more are refused at once.
 MAX_WAITING = 40
@@ -113,7 +116,7 @@ async def _past_count(connection: asyncpg.Connection, query: SearchQuery) -> int
 
 
 async def suggest_postgres(pool: ReadPool, query: SearchQuery) -> Found:
-    """Up to SIZE events of different names that a user may be typing."""
+    """Up to MAX_SUGGESTIONS events of different names that a user may be typing."""
     if not query.typed.words:
         return Found([], 0)
     async with _connection(pool) as connection:
@@ -122,7 +125,7 @@ async def suggest_postgres(pool: ReadPool, query: SearchQuery) -> Found:
     names: dict[str, dict[str, Any]] = {}
     for each in _sorted(query, found):
         names.setdefault(each["search_name"], dict(each))
-    rows = list(names.values())[:SIZE]
+    rows = list(names.values())[:MAX_SUGGESTIONS]
     return Found(rows, len(rows))
 
 
