@@ -94,7 +94,7 @@ async def _changes_are_recorded(app: FastAPI) -> tuple[bool, str]:
 
 
 def _checks(app: FastAPI) -> list[Check]:
-    # None is critical: search answers from PostgreSQL, and sync catches up later.
+    # No check is critical: search answers from PostgreSQL, and sync catches up later.
     checkers = [
         ("redis", _redis_answers, REDIS),
         ("worker", _worker_runs, REDIS),

@@ -36,7 +36,7 @@ async def unharmed(api: Client, index: Index) -> AsyncIterator[Searches]:
 
 @pytest.fixture(params=["elasticsearch", "postgres"])
 async def engine(request: pytest.FixtureRequest, apps: dict[str, FastAPI]) -> AsyncIterator[str]:
-    """Who answers: both have to answer the same."""
+    """The engine that answers: both have to answer the same."""
     state = apps["search"].state
     elastic = state.elastic
     state.elastic = elastic if request.param == "elasticsearch" else None

@@ -154,7 +154,7 @@ def _suggestions(components: Components) -> Schema:
     }
     parameters = [*_parameters(components, SUGGESTIONS), *preconditions(components)]
     more = {"parameters": parameters, "security": [{}, {"bearer": []}]}
-    summary = "Suggest names of events while somebody types"
+    summary = "Suggest names of events while a user types"
     return _operation(components, "suggestEvents", summary, responses, 412, **more)
 
 

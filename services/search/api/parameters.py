@@ -225,7 +225,7 @@ def _values(
 
 
 def _python(names: Names, text: str) -> str:
-    """A sort key as it is spelt in Python; the sign is no part of the name."""
+    """A sort key as it is spelt in Python; the sign is not part of the name."""
     sign = "-" * text.startswith("-")
     return f"{sign}{names.python(text.removeprefix('-'))}"
 

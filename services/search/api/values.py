@@ -27,7 +27,7 @@ def text(value: str, *, limit: int) -> str:
 def name(value: str) -> str:
     found = " ".join(words(text(value, limit=MAX_NAME)))
     if not found:
-        raise ValueError("There is no word in it.")
+        raise ValueError("Must have a word.")
     return found
 
 

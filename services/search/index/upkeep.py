@@ -45,8 +45,8 @@ async def alone(connection: asyncpg.Connection) -> AsyncIterator[None]:
 async def follow(stores: Stores) -> None:
     """Write down a swap that no process lived to write down.
 
-    What Elasticsearch searches is the truth, for the swap comes before it is written down. Where
-    somebody made it search several indices, the active one of the registry stays.
+    What Elasticsearch searches is the truth, for the swap comes before it is written down. If an
+    operator made it search several indices, the active one of the registry stays.
     """
     connection = stores.connection
     targets = await read_targets(stores.client)
@@ -86,7 +86,7 @@ async def has_write_alias(client: AsyncElasticsearch, found: Generation) -> bool
 
 
 async def mend(stores: Stores) -> None:
-    """Deal with an index, or its write alias, that somebody deleted: sync would wait for it.
+    """Deal with an index, or a write alias, that an operator deleted: sync would wait for it.
 
     Only the searched index gets its alias back. Sync does not wait for the previous one, so
     without its alias changes have passed it by.

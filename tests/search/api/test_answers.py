@@ -23,7 +23,7 @@ async def test_what_is_over_is_found_when_it_is_asked_for(
     assert set(upcoming) == set(fair.values()) - {fair["past"]}
     assert ids(await ask(api, **asked, **{"filter[period]": "past"})) == [fair["past"]]
     assert set(ids(await ask(api, **asked, **{"filter[period]": "all"}))) == set(fair.values())
-    # Who names a year or dates has said when.
+    # A client that names a year or dates has said when.
     assert ids(await ask(api, **{"filter[query]": "zorilla fair 2019"}))[0] == fair["past"]
     dates = {"filter[starts-from]": "2019-03-01", "filter[starts-before]": "2019-03-02"}
     assert ids(await ask(api, **asked, **dates)) == [fair["past"]]

@@ -56,7 +56,7 @@ async def test_pages_by_cursor_fit_together_while_events_change(
     cursor = by_number["data"][6]["meta"]["page"]["cursor"]
     second = await ask(api, **asked, **{"page[after]": cursor})
     assert second["links"]["prev"] is None
-    # What changes meanwhile changes no page after the point in time, but for what is gone.
+    # Changes do not show on pages of the point in time, except that deleted events are gone.
     await owner.execute("UPDATE events.events SET name = 'Other' WHERE id = $1", int(made[-1]))
     gone = expected[20]
     await owner.execute("DELETE FROM events.events WHERE id = $1", int(gone))
@@ -124,7 +124,7 @@ async def test_cursors_outlive_a_new_secret_and_end_with_their_own(
     try:
         state.settings = settings.model_copy(update={"cursor_secrets": [new, *old]})
         begun = await ask(api, **asked)
-        # It is signed by the new one, which is all that is left.
+        # The new cursor is signed with the new secret, which is the only one left.
         state.settings = settings.model_copy(update={"cursor_secrets": [new]})
         again = begun["data"][0]["meta"]["page"]["cursor"]
         await ask(api, **{**asked, "page[after]": again})

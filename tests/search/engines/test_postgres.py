@@ -114,7 +114,7 @@ async def test_many_at_once_are_answered_or_told_to_come_again(
     async with owner.transaction():
         await owner.execute("LOCK TABLE events.events IN ACCESS EXCLUSIVE MODE")
         answers = await asyncio.gather(*(search(api, "x") for _ in range(CONNECTIONS * 4)))
-        # They keep nobody waiting who asks this service for something else.
+        # Other requests to this service do not have to wait for them.
         assert (await api.get("/v1/search/status", by=admin)).status_code == 200
     assert {answer.status_code for answer in answers} == {503}
     assert {answer.headers["retry-after"] for answer in answers} == {"5"}
@@ -148,7 +148,7 @@ async def test_the_role_of_search_reads_by_the_indices(
         upcoming = await explain(
             connection, statement(replace(query, typed=parse(""), period="upcoming"))
         )
-        # From now on, and what runs now: not through all that is past.
+        # It reads events that begin from now on and those that are on, not all past ones.
         assert "Index Cond: (starts_at >= " in upcoming
         assert "ix_search_over" in upcoming
         # A join of so many ids would be quadratic where the table was not analyzed yet.

@@ -1,4 +1,4 @@
-"""What somebody types into a search: nothing is an error, and little is syntax."""
+"""What users type into a search: no text is an error, and little of it is syntax."""
 
 import pytest
 

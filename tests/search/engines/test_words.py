@@ -1,4 +1,4 @@
-"""Words end and are exact in both engines where readers expect it, and markup is not a word."""
+"""Where words end, which names are exact, and that markup is not text, in both engines."""
 
 import contextlib
 from collections.abc import Iterator

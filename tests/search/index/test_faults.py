@@ -283,7 +283,7 @@ async def test_what_sync_was_refused_meanwhile_counts_against_the_new_index(
 
 
 async def test_a_standby_waits_without_a_statement(index: Index) -> None:
-    """One that is open for days would keep vacuum from all that is deleted meanwhile."""
+    """A statement that is open for days would keep vacuum from cleaning up meanwhile."""
     owner = await asyncpg.connect(index.settings.database_url.get_secret_value())
     async with holding(owner, LEADER_LOCK):
         standby = asyncio.create_task(run(index.settings))

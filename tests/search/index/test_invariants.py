@@ -1,4 +1,4 @@
-"""What must be true of the database, and what is done and said where it is not."""
+"""Invariants of the database, and what search does and says if they do not hold."""
 
 import asyncio
 

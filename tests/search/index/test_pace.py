@@ -29,7 +29,7 @@ LONG = 400_000
 
 @pytest.fixture
 async def proxy(index: Index) -> AsyncIterator[Unreliable]:
-    """An Elasticsearch that goes wrong for whoever uses this URL."""
+    """An Elasticsearch that goes wrong for clients of this URL."""
     async with unreliable(plain(index.settings.elasticsearch_url)) as proxy:
         yield proxy
 
@@ -73,7 +73,7 @@ async def test_a_rebuild_sends_pages_at_once_and_fewer_when_told_to_wait(
         await Rebuild(Stores(index.connection, client), "test").run()
     assert proxy.most_at_once > 1
     assert not proxy.faults
-    # What is sent after four failures is no more than a quarter of what was sent first.
+    # After four failures, at most a quarter as much is sent at once as at the beginning.
     assert min(proxy.sizes[4:8]) <= max(proxy.sizes[:2]) / 4
     assert await index.live(ids) == set(ids)
 
@@ -112,7 +112,7 @@ async def test_no_more_is_read_at_once_than_memory_should_hold(
     assert MAX_BYTES <= sum(len(row["description"]) for row in page) < MAX_BYTES + LONG
     batch = await read_batch(index.connection)
     assert [change.event_id for change in batch.changes] == ids[: len(page)]
-    # Those that did not fit are not taken for deleted ones.
+    # Events that did not fit into the batch are not taken for deleted ones.
     assert all(change.row for change in batch.changes)
     await index.sync()
     assert await index.live(ids) == set(ids)

@@ -63,7 +63,7 @@ async def test_a_refused_event_is_shown_and_tried_again_and_holds_up_no_other(
     assert (status["refused"], status["outbox-rows"], status["lag-s"]) == (len(rows), 0, 0)
     assert [status["index"]] == await read_targets(index.client)
     assert status["audit"].endswith("and they are the same")
-    # Not due, it is not tried; due, it is, and the next time is further away.
+    # It is tried only when it is due, and then the next try is further away.
     await retry(index.connection)
     assert await owner.fetchval("SELECT count(*) FROM search.outbox") == 0
     await owner.execute("UPDATE search.poison SET next_try = now()")

@@ -1,4 +1,4 @@
-"""The audit finds what passed the triggers by, and repairs it the way of any change."""
+"""The audit finds changes that passed the triggers by, and repairs them like any change."""
 
 import asyncio
 
@@ -17,7 +17,7 @@ from tests.search.stepping import Index
 
 
 async def change_unseen(owner: asyncpg.Connection, statement: str, *values: object) -> None:
-    """As a restore, or another who switches triggers off, would."""
+    """Change rows as a restore does, or an operator who switches triggers off."""
     async with owner.transaction():
         await owner.execute("ALTER TABLE events.events DISABLE TRIGGER USER")
         await owner.execute(statement, *values)
@@ -27,7 +27,7 @@ async def change_unseen(owner: asyncpg.Connection, statement: str, *values: obje
 async def break_index(
     api: Client, user: Account, index: Index, owner: asyncpg.Connection
 ) -> tuple[str, str]:
-    """One event is missing, one extra, one stale; the missing and the stale one."""
+    """Make one event missing, one extra and one stale; returns the missing and the stale one."""
     extra = await api.event(user, name="Extra Kultarr")
     stale = await api.event(user, name="Stale Ningaui")
     await index.sync()
@@ -134,7 +134,7 @@ async def test_other_content_of_the_same_version_is_repaired(
         await change_unseen(owner, statement, int(event["id"]))
     else:
         document = (await index.client.get(index="events", id=event["id"])).body
-        # As a hand that edits the index; what was hashed is no longer what is there.
+        # As an operator may edit the index: the checksum is not that of the content any more.
         await index.client.index(
             index=document["_index"],
             id=event["id"],

@@ -1,4 +1,4 @@
-"""A rebuild that is killed goes on; one that was wrong is gone back from."""
+"""A rebuild that is killed goes on, and search can go back from one that was wrong."""
 
 import asyncio
 import signal

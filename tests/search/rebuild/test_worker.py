@@ -31,7 +31,7 @@ async def test_a_changed_mapping_asks_for_one_rebuild_by_itself(
         await request_due(index.stores)
     assert await owner.fetchval(count) == before + 1
     assert await run_open_request(index.settings) is not None
-    # Who goes back to the old mapping meant it.
+    # An operator who goes back to the old mapping meant it.
     await roll_back(index.stores)
     await request_due(index.stores)
     assert await run_open_request(index.settings) is None
