@@ -9,11 +9,13 @@ from pathlib import Path
 import asyncpg
 import httpx
 import pytest
+from argon2 import PasswordHasher
 from fastapi import FastAPI
 
 from dev.folders import ROOT
 from dev.stores.start import Stores, start_stores
 from gateway.app import build_app as build_gateway
+from services.auth import passwords
 from services.auth.app import build_app as build_auth
 from services.auth.keys import new_key
 from services.events.app import build_app as build_events
@@ -27,12 +29,29 @@ from tests.databases import new_database
 # They take long: `make test-faults`.
 collect_ignore = ["faults"]
 not_run: list[str] = []
+# Elasticsearch serves a run for minutes, which the second compiler takes longer to earn back.
+JVM_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:-UseG1GC -XX:+UseSerialGC"
+# No test of this PostgreSQL pulls the plug, so that nothing waits for the disk.
+HURRY = ("fsync", "full_page_writes", "synchronous_commit")
+# What a password costs is tested where it matters, in tests/hostile/test_hashing.py.
+CHEAP_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 
 @pytest.fixture(scope="session")
 def stores() -> Iterator[Stores]:
+    os.environ.setdefault("ES_JAVA_OPTS", JVM_OPTIONS)
     with start_stores(ROOT / ".local" / "test", dict(os.environ)) as stores:
+        if "DATABASE_URL" not in os.environ:
+            asyncio.run(_hurry(stores.database_url))
         yield stores
+
+
+async def _hurry(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    for setting in HURRY:
+        await connection.execute(f"ALTER SYSTEM SET {setting} = off")
+    await connection.execute("SELECT pg_reload_conf()")
+    await connection.close()
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +105,10 @@ def _delete_indices(url: str) -> None:
 
 @pytest.fixture(scope="session")
 async def apps(settings: Settings) -> AsyncIterator[dict[str, FastAPI]]:
-    """The gateway and the services in one process; they reach each other by their names."""
+    """The gateway and the services in one process; they reach each other by their names.
+
+    Each of hundreds of tests signs somebody up, so their passwords are hashed cheaply.
+    """
     apps = {
         "auth": build_auth(settings),
         "events": build_events(settings),
@@ -95,6 +117,8 @@ async def apps(settings: Settings) -> AsyncIterator[dict[str, FastAPI]]:
         "gateway": build_gateway(settings),
     }
     async with AsyncExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setattr(passwords, "_hasher", CHEAP_HASHER)
         for app in apps.values():
             await stack.enter_async_context(app.router.lifespan_context(app))
         network = Network(apps)

@@ -204,7 +204,8 @@ def _environment(home: Path, java: Path, folder: Path) -> dict[str, str]:
         "JAVA": str(java / "bin" / "java"),
         "JAVA_TYPE": "ES_JAVA_HOME",
         "ES_JAVA_HOME": str(java),
-        "ES_JAVA_OPTS": " ".join(JVM_OPTIONS),
+        # What is given comes last and wins, as it does in the start script of Elasticsearch.
+        "ES_JAVA_OPTS": " ".join([*JVM_OPTIONS, os.environ.get("ES_JAVA_OPTS", "")]),
         "CLI_JAVA_OPTS": " ".join([*LAUNCHER_JVM, f"-Djava.io.tmpdir={tmp}"]),
         "CLI_NAME": "server",
         "CLI_LIBS": "lib/tools/server-cli",

@@ -18,6 +18,7 @@ from argon2 import PasswordHasher
 from fastapi import FastAPI
 
 from dev.stores.start import Stores
+from services.auth import passwords
 from services.auth.passwords import Hashing
 from shared.settings import Settings
 from tests.client import MEDIA_TYPE, PASSWORD, Account, Client, pointers
@@ -26,6 +27,14 @@ from tests.system import running_system
 JSON = {"Content-Type": MEDIA_TYPE}
 ATOMIC = {"Content-Type": f'{MEDIA_TYPE}; ext="https://jsonapi.org/ext/atomic"'}
 AT_ONCE = 60
+# Taken before the services of all tests are started with a cheaper one.
+HASHER = passwords._hasher
+
+
+@pytest.fixture(autouse=True)
+def _real_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hash as auth does; the other tests use a cheaper hash."""
+    monkeypatch.setattr(passwords, "_hasher", HASHER)
 
 
 @pytest.fixture(scope="module")

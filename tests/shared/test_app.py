@@ -73,7 +73,11 @@ def failing(output: str) -> Callable[[], Awaitable[tuple[bool, str]]]:
     return check
 
 
-async def test_a_failing_check_is_shown_without_its_secrets_and_decides_by_its_weight() -> None:
+async def test_a_failing_check_is_shown_without_its_secrets_and_decides_by_its_weight(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("shared.health.TIMEOUT_S", 0.1)
+
     async def hang() -> tuple[bool, str]:
         await asyncio.sleep(60)
         return True, ""
