@@ -48,6 +48,10 @@ admin: .venv/.installed ## Make an account an administrator in the running syste
 test: .venv/.installed ## Run the tests on real stores; ARGS='-k faq' for a part
 	@$(BIN)/python -m pytest $(ARGS)
 
+.PHONY: test-fast
+test-fast: .venv/.installed ## Run the tests that need no store, process or port, in seconds
+	@$(BIN)/python -m pytest --fast -q $(ARGS)
+
 .PHONY: test-clients
 test-clients: .venv/.installed ## Run JSON:API clients of others, in Node and Python, against real processes
 	@test "$$(node -p 'parseInt(process.versions.node)' 2>/dev/null || echo 0)" -ge 20 && command -v npm >/dev/null || \

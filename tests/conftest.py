@@ -28,6 +28,7 @@ from tests.databases import new_database
 
 # They take long: `make test-faults`.
 collect_ignore = ["faults"]
+pytest_plugins = ["tests.fast"]
 not_run: list[str] = []
 # Elasticsearch serves a run for minutes, which the second compiler takes longer to earn back.
 JVM_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:-UseG1GC -XX:+UseSerialGC"

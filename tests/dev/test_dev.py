@@ -21,6 +21,8 @@ from dev.readiness import wait_until_ready
 from dev.servers import start
 from dev.stores.postgres import start_postgres
 
+pytestmark = pytest.mark.processes
+
 
 def run(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(

@@ -75,6 +75,7 @@ def decoded(each: Object) -> Object:
     return {**{key: value for key, value in each.items() if key != "type"}, "data": data}
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl compares; without it we trust")
 def test_our_reading_of_the_overlays_is_that_of_kubectl(
     overlay: str, objects: list[Object]

@@ -19,6 +19,8 @@ from shared.settings import Settings
 from tests.gateway.test_gateway import Upstream
 from tests.serving import serve
 
+pytestmark = pytest.mark.sockets
+
 
 @asynccontextmanager
 async def gateway_before(events_port: int) -> AsyncIterator[httpx.AsyncClient]:

@@ -12,6 +12,8 @@ from gateway.app import build_app
 from shared.settings import Settings
 from tests.serving import serve, whole_body
 
+pytestmark = pytest.mark.sockets
+
 
 class Upstream:
     """A service whose answer each test chooses; it remembers what it was asked."""

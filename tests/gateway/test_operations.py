@@ -14,6 +14,8 @@ from shared.settings import Settings
 from tests.gateway.test_gateway import Upstream
 from tests.serving import serve
 
+pytestmark = pytest.mark.sockets
+
 ATOMIC = 'application/vnd.api+json;ext="https://jsonapi.org/ext/atomic"'
 EVENT: dict[str, Any] = {"op": "add", "data": {"type": "event", "attributes": {"name": "é"}}}
 FAQ: dict[str, Any] = {"op": "remove", "ref": {"type": "faq", "id": "1"}}

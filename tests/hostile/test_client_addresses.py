@@ -70,6 +70,7 @@ SAID = (
 )
 
 
+@pytest.mark.sockets
 async def test_a_trusted_proxy_says_who_the_client_is() -> None:
     upstream = await sent_to_a_service("127.0.0.0/8", *SAID)
     assert upstream.header("x-forwarded-for") == ["198.51.100.1"]
@@ -78,6 +79,7 @@ async def test_a_trusted_proxy_says_who_the_client_is() -> None:
     assert 4000 < int(upstream.header("x-request-timeout-ms")[0]) <= 5000
 
 
+@pytest.mark.sockets
 async def test_nobody_else_says_who_the_client_is() -> None:
     upstream = await sent_to_a_service("10.0.0.0/8", *SAID)
     assert upstream.header("x-forwarded-for") == ["127.0.0.1"]

@@ -18,6 +18,8 @@ from shared.http import answers as answers_module
 from shared.settings import Settings
 from tests.serving import error_of, serve, talk, whole_body
 
+pytestmark = pytest.mark.sockets
+
 ANSWER = b"x" * 10_000_000
 HEAD = b"POST /livez HTTP/1.1\r\nHost: h\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"

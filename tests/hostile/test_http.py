@@ -16,6 +16,8 @@ from shared.app import create_app
 from shared.settings import Settings
 from tests.serving import answers, error_of, serve, talk, whole_body
 
+pytestmark = pytest.mark.sockets
+
 NOWHERE = "http://127.0.0.1:9"
 
 

@@ -114,6 +114,7 @@ def run(*command: str, **env: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.processes
 def test_the_line_is_all_that_it_says() -> None:
     done = run("services.search", "status", DATABASE_URL="nonsense")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
@@ -121,6 +122,7 @@ def test_the_line_is_all_that_it_says() -> None:
     assert "nonsense" not in done.stderr
 
 
+@pytest.mark.processes
 def test_search_does_not_start_without_a_secret_for_cursors() -> None:
     done = run("shared.server", "services.search.app", "--port=0", CURSOR_SECRETS="")
     assert done.returncode == 1
@@ -129,6 +131,7 @@ def test_search_does_not_start_without_a_secret_for_cursors() -> None:
     assert "services.search new-key" in done.stderr
 
 
+@pytest.mark.processes
 def test_a_new_key_needs_no_settings_and_is_one() -> None:
     made = run("services.search", "new-key", DATABASE_URL="nonsense").stdout
     (secret,) = Settings(cursor_secrets=made).cursor_secrets

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import httpx
+import pytest
 from starlette.types import Receive, Scope, Send
 
 from dev.servers import free_port
@@ -15,6 +16,8 @@ from shared.breaker import MIN_COUNT
 from shared.settings import Settings
 from tests.gateway.test_gateway import Upstream
 from tests.serving import serve
+
+pytestmark = pytest.mark.sockets
 
 UPLOAD = (
     "POST {path} HTTP/1.1\r\nHost: h\r\nContent-Type: application/vnd.api+json\r\n"

@@ -14,6 +14,8 @@ from shared.http.limits import MAX_HEADERS_BYTES, MAX_URL_BYTES
 from shared.settings import Settings
 from tests.serving import serve
 
+pytestmark = pytest.mark.sockets
+
 SETTINGS = Settings(environment="test", log_level="ERROR")
 
 
