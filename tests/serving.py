@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 import uvicorn
-from starlette.types import ASGIApp, Receive
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.server import server_config
 from shared.settings import Settings
@@ -40,6 +40,34 @@ async def whole_body(receive: Receive) -> bytes:
         body += message.get("body", b"")
         more = message.get("more_body", False)
     return body
+
+
+class Upstream:
+    """A service whose answer each test chooses; it remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[Scope, bytes]] = []
+        self.status = 200
+        self.headers: list[tuple[bytes, bytes]] = [(b"content-type", b"text/plain")]
+        self.chunks = [b"hello"]
+        self.pause = asyncio.Event()
+        self.pause.set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        body = await whole_body(receive)
+        self.requests.append((scope, body))
+        start = {"type": "http.response.start", "status": self.status, "headers": self.headers}
+        await send(start)
+        for chunk in self.chunks:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await self.pause.wait()
+        await send({"type": "http.response.body", "body": b""})
+
+    def header(self, name: str) -> list[str]:
+        scope, _ = self.requests[-1]
+        return [v.decode() for k, v in scope["headers"] if k == name.encode()]
 
 
 async def talk(port: int, *packets: bytes, pause_s: float = 0.05) -> bytes:

@@ -24,6 +24,19 @@ from tests.faults.stores import LOGS, MortalStores
 SHA = "faults"
 # Three pages of several parts each, that PostgreSQL searches quickly when it has to.
 COUNT = 2500
+# The steps of a rebuild at which a process can be killed or stopped, in their order.
+OF_REBUILD = (
+    "generation-inserted",
+    "generation-committed",
+    "index-created",
+    "page-read",
+    "part-sent",
+    "page-acknowledged",
+    "copied",
+    "audited",
+    "swapped",
+    "activated",
+)
 MAKE = """
 INSERT INTO events.events (name, state, logo_url)
 SELECT 'Numerous ' || i, 'published', 'https://example.org/' || repeat('x', 1000)

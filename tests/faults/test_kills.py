@@ -4,24 +4,12 @@ import asyncpg
 import pytest
 
 from services.search.index.sync import BATCH_LOCK, holding
-from tests.faults.stage import COUNT, Stage, ended, killed, said, until
+from tests.faults.stage import COUNT, OF_REBUILD, Stage, ended, killed, said, until
 from tests.unreliable import Unreliable
 
 # terminationGracePeriodSeconds of k8s/base.
 GRACE_S = 45
 
-OF_REBUILD = (
-    "generation-inserted",
-    "generation-committed",
-    "index-created",
-    "page-read",
-    "part-sent",
-    "page-acknowledged",
-    "copied",
-    "audited",
-    "swapped",
-    "activated",
-)
 LAST = "SELECT * FROM search.generations ORDER BY id DESC LIMIT 1"
 
 

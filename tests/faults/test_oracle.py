@@ -7,8 +7,7 @@ import signal
 import asyncpg
 
 from services.search.index.client import elastic_client, read_targets
-from tests.faults.stage import Stage, ended, until
-from tests.faults.test_kills import OF_REBUILD
+from tests.faults.stage import OF_REBUILD, Stage, ended, until
 
 WRITERS, REBUILDS = 8, 8
 CHANGES = {

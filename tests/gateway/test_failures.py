@@ -16,8 +16,7 @@ from dev.servers import free_port
 from gateway.app import build_app
 from shared.breaker import MIN_COUNT
 from shared.settings import Settings
-from tests.gateway.test_gateway import Upstream
-from tests.serving import serve
+from tests.serving import Upstream, serve
 
 pytestmark = pytest.mark.sockets
 

@@ -1,46 +1,16 @@
 """The gateway over real sockets, before services that do what real ones do at their worst."""
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-from starlette.types import Receive, Scope, Send
 
 from dev.servers import free_port
 from gateway.app import build_app
 from shared.settings import Settings
-from tests.serving import serve, whole_body
+from tests.serving import Upstream, serve
 
 pytestmark = pytest.mark.sockets
-
-
-class Upstream:
-    """A service whose answer each test chooses; it remembers what it was asked."""
-
-    def __init__(self) -> None:
-        self.requests: list[tuple[Scope, bytes]] = []
-        self.status = 200
-        self.headers: list[tuple[bytes, bytes]] = [(b"content-type", b"text/plain")]
-        self.chunks = [b"hello"]
-        self.pause = asyncio.Event()
-        self.pause.set()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
-        body = await whole_body(receive)
-        self.requests.append((scope, body))
-        start = {"type": "http.response.start", "status": self.status, "headers": self.headers}
-        await send(start)
-        for chunk in self.chunks:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await self.pause.wait()
-        await send({"type": "http.response.body", "body": b""})
-
-    def header(self, name: str) -> list[str]:
-        scope, _ = self.requests[-1]
-        return [v.decode() for k, v in scope["headers"] if k == name.encode()]
 
 
 @pytest.fixture

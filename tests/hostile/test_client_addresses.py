@@ -7,8 +7,7 @@ from dev.servers import free_port
 from gateway.app import build_app
 from shared.http.forwarded import Networks, client_of
 from shared.settings import Settings
-from tests.gateway.test_gateway import Upstream
-from tests.serving import answers, serve, talk
+from tests.serving import Upstream, answers, serve, talk
 
 PROXIES = Settings.model_validate({"trusted_proxies": "10.0.0.0/8, fd00::/8"}).trusted_proxies
 
