@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-MARKERS = ("elasticsearch", "processes", "sockets")
+MARKERS = ("elasticsearch", "processes", "sockets", "timing")
 # Audit events of the interpreter, and the marker of a test that may cause them.
 FORBIDDEN = {
     "subprocess.Popen": "processes",

@@ -11,6 +11,8 @@ from pydantic import ValidationError
 from shared.errors import ErrorGroup, JSONAPIError
 from tests.hostile.parsers import CASES, Case
 
+pytestmark = pytest.mark.timing
+
 # What is four times as long may cost eight times as much, where squared it would be sixteen.
 TIMES, FACTOR, SLACK_S, RUNS = 4, 8, 0.02, 5
 REFUSALS = (JSONAPIError, ErrorGroup, ValueError, ValidationError)
