@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from dev.errors import DevError
 
@@ -13,26 +14,7 @@ MISSING = (
     "wrk, which makes the load, is not installed: `apt-get install wrk` on Debian and Ubuntu, "
     "`brew install wrk` on macOS, or build it from its sources (github.com/wg/wrk)."
 )
-# The requests are formatted once; what is left to do for each one is to take the next.
-SCRIPT = """
-local targets = {%s}
-local requests, i = {}, 0
-function init(args)
-  for n, target in ipairs(targets) do
-    requests[n] = wrk.format("GET", target[1], target[2])
-  end
-end
-function request()
-  i = i %% #requests + 1
-  return requests[i]
-end
-function done(summary, latency, requests)
-  local e = summary.errors
-  io.write(string.format('\\n{"requests": %%d, "duration_us": %%d, "p50_us": %%d, "p99_us": %%d, '
-    .. '"failures": %%d}\\n', summary.requests, summary.duration, latency:percentile(50),
-    latency:percentile(99), e.connect + e.read + e.write + e.timeout + e.status))
-end
-"""
+SCRIPT = Path(__file__).with_suffix(".lua")
 
 
 @dataclass(frozen=True)
@@ -80,7 +62,8 @@ class Loader:
     def run(self, base_url: str, targets: Sequence[Target], seconds: int) -> Load:
         """The targets in turn, over and over; DevError when an answer was none or an error."""
         with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-            script.write(SCRIPT % ", ".join(target.lua() for target in targets))
+            listed = ", ".join(target.lua() for target in targets)
+            script.write(f"local targets = {{{listed}}}\n{SCRIPT.read_text()}")
             script.flush()
             command = [self.program, "-t1", f"-c{self.connections}", f"-d{seconds}s"]
             done = subprocess.run(  # noqa: S603 - our own script and addresses
@@ -93,14 +76,8 @@ class Loader:
         if done.returncode or not last.startswith("{"):
             raise DevError(f"wrk failed at {base_url}: {(done.stderr or last).strip()}")
         seen = json.loads(last)
-        if seen["failures"] or not seen["requests"]:
-            raise DevError(
-                f"{base_url} answered {seen['requests']} requests, {seen['failures']} of them "
-                "failed: nothing is measured that way."
-            )
-        return Load(
-            seen["requests"],
-            seen["duration_us"] / 1e6,
-            seen["p50_us"] / 1e3,
-            seen["p99_us"] / 1e3,
-        )
+        requests, failures = seen["requests"], seen["failures"]
+        if failures or not requests:
+            raise DevError(f"{base_url} failed {failures} of {requests} requests.")
+        p50_ms, p99_ms = seen["p50_us"] / 1e3, seen["p99_us"] / 1e3
+        return Load(requests, seen["duration_us"] / 1e6, p50_ms, p99_ms)

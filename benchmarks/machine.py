@@ -7,20 +7,38 @@ import re
 import shutil
 import subprocess
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from dev.folders import ROOT
 
 
+def facts(busy: float, versions: Sequence[str], *others: str) -> str:
+    """Return the list below the tables; `busy` is the load average before the start.
+
+    `versions` are names of Python packages, or programs with their versions.
+    """
+    named = [name if " " in name else f"{name} {_version(name)}" for name in versions]
+    lines = [
+        f"machine: {machine()}",
+        f"versions: {', '.join([f'Python {platform.python_version()}', *named])}",
+        *others,
+        f"load average before the start: {busy:.1f}",
+        f"commit {commit()}, {datetime.now(UTC):%Y-%m-%d}",
+    ]
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _version(package: str) -> str:
+    return importlib.metadata.version(package)
+
+
 def machine() -> str:
     """The processor and how many of it there are."""
-    return f"{os.cpu_count()} × {_processor()}, {platform.system()} {platform.release()}"
-
-
-def versions(packages: Sequence[str]) -> str:
-    """The interpreter and the packages."""
-    named = [f"{name} {importlib.metadata.version(name)}" for name in packages]
-    return ", ".join([f"Python {platform.python_version()}", *named])
+    cpuinfo = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*: (.+)", cpuinfo.read_text()) if cpuinfo.exists() else None
+    processor = found[1] if found else platform.machine()
+    return f"{os.cpu_count()} × {processor}, {platform.system()} {platform.release()}"
 
 
 def commit() -> str:
@@ -32,9 +50,3 @@ def commit() -> str:
         [git, "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True
     )
     return done.stdout.strip() or "unknown"
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    found = re.search(r"model name\s*: (.+)", cpuinfo.read_text()) if cpuinfo.exists() else None
-    return found[1] if found else platform.machine()

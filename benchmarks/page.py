@@ -1,8 +1,10 @@
-"""docs/benchmarks.md: a section a benchmark, each between markers and written by its run."""
+"""docs/benchmarks.md: one section per benchmark, between markers, written by its run."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from tqdm import tqdm
 
 from dev.folders import ROOT
 
@@ -13,6 +15,16 @@ TITLE = """\
 Each section is written by the command that it names. Ratios are of one run on one machine, so they
 can be compared between machines; the numbers beside them cannot.
 """
+
+
+def publish(name: str, text: str, plots: Mapping[str, bytes], *, is_written: bool) -> None:
+    """Print the section; where `is_written`, put it and its plots (SVG by name) into docs."""
+    tqdm.write(f"\n{text}")
+    if is_written:
+        for plot, content in plots.items():
+            FILE.with_name(f"{plot}.svg").write_bytes(content)
+        write_section(name, text)
+        tqdm.write(f"Written to {FILE}.")
 
 
 def write_section(name: str, text: str, file: Path = FILE) -> None:
@@ -29,16 +41,11 @@ def write_section(name: str, text: str, file: Path = FILE) -> None:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown, aligned, so that it reads well in a terminal too."""
+    """Return a table in Markdown, aligned, so that it reads well in a terminal too."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    rule = [f"{'-' * (width - 1)}:" if i else "-" * width for i, width in enumerate(widths)]
-    lines = [_line(header, widths), f"| {' | '.join(rule)} |"]
-    return "\n".join([*lines, *(_line(row, widths) for row in rows)])
-
-
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    padded = [
-        cell.rjust(width) if i else cell.ljust(width)
-        for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    rule = ["-" * widths[0], *(f"{'-' * (width - 1)}:" for width in widths[1:])]
+    lines = [
+        [each.rjust(width) if i else each.ljust(width) for i, (each, width) in enumerate(cells)]
+        for cells in (zip(row, widths, strict=True) for row in (header, *rows))
     ]
-    return f"| {' | '.join(padded)} |"
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (lines[0], rule, *lines[1:]))

@@ -1,50 +1,90 @@
-"""The system as real processes on free ports, over a new database, for tools that speak HTTP."""
+"""Stores and processes of their own, for tests and benchmarks: the one stage of them all."""
 
 import asyncio
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dev.processes import PROCESSES
+from dev.folders import remove_data
+from dev.processes import PROCESSES, Process
 from dev.run import environment, run_once, start_process
-from dev.servers import free_port
+from dev.servers import Server, free_port
+from dev.stores.elasticsearch import start_elasticsearch
 from dev.stores.postgres import start_postgres
 from dev.stores.start import Stores
 from dev.stores.valkey import start_valkey
-from tests.databases import new_database
+from shared.settings import Settings
+from tests.databases import new_database, plain
 
 SERVICES = ("auth", "events", "faq")
+START = {
+    "DATABASE_URL": start_postgres,
+    "REDIS_URL": start_valkey,
+    "ELASTICSEARCH_URL": start_elasticsearch,
+}
+POSTGRES, VALKEY, ELASTICSEARCH = START
 
 
 @dataclass(frozen=True)
 class System:
-    """Where the processes listen, by name, and the environment that they were started with."""
+    """Running processes: their URLs and servers by name, and the environment of all."""
 
     urls: dict[str, str]
+    servers: dict[str, Server]
     environment: dict[str, str]
 
 
 @contextmanager
-def migrated_stores(data: Path) -> Iterator[Stores]:
+def fresh_folder(data: Path) -> Iterator[Path]:
+    """An empty folder for data; it goes when all went well, else the logs can be read."""
+    remove_data(data)
+    data.mkdir(parents=True)
+    yield data
+    remove_data(data)
+
+
+@contextmanager
+def own_stores(data: Path, *names: str, given: Mapping[str, str] = os.environ) -> Iterator[Stores]:
+    """Start the stores of these names (POSTGRES, …) for which `given` has no URL."""
+    stores = Stores("", "")
+    with ExitStack() as stack:
+        for name in names:
+            url = given.get(name, "")
+            if not url:
+                server, url = START[name](data, data / "log")
+                stack.callback(server.stop)
+                stores.servers.append(server)
+            setattr(stores, name.lower(), url)
+        yield stores
+
+
+@contextmanager
+def migrated_stores(data: Path, given: Mapping[str, str] = os.environ) -> Iterator[Stores]:
     """PostgreSQL with a new database at the head, and Valkey; data and logs go to `data`.
 
     DATABASE_URL and REDIS_URL are used where they are given. Without Elasticsearch this starts
     in seconds, and search has no writable types.
     """
-    stores = Stores(os.environ.get("DATABASE_URL", ""), os.environ.get("REDIS_URL", ""))
-    with ExitStack() as stack:
-        if not stores.database_url:
-            server, stores.database_url = start_postgres(data, data / "log")
-            stack.callback(server.stop)
-        if not stores.redis_url:
-            server, stores.redis_url = start_valkey(data, data / "log")
-            stack.callback(server.stop)
+    with own_stores(data, POSTGRES, VALKEY, given=given) as stores:
         name = f"almanac_{data.name.replace('-', '_')}"
         stores.database_url = asyncio.run(new_database(stores.database_url, name))
         run_once("Migrating", ["shared.migrations", "upgrade"], environment(stores, data, 0))
         yield stores
+
+
+@contextmanager
+def running_processes(
+    data: Path, processes: Sequence[Process], env: dict[str, str]
+) -> Iterator[dict[str, Server]]:
+    """Start the processes in their order and stop them; logs go to `data`."""
+    with ExitStack() as stack:
+        servers: dict[str, Server] = {}
+        for process in processes:
+            servers[process.name] = start_process(process, env, data, 0)
+            stack.callback(servers[process.name].stop)
+        yield servers
 
 
 @contextmanager
@@ -56,8 +96,20 @@ def running_system(
     urls = {p.name: f"http://127.0.0.1:{p.port}" for p in processes}
     told = {f"{name.upper()}_URL": url for name, url in urls.items()}
     env = {**environment(stores, data, 0), **told, **settings}
-    run_once("The signing key", ["services.auth", "new-key", str(data / "jwt")], env)
-    with ExitStack() as stack:
-        for process in processes:
-            stack.callback(start_process(process, env, data, 0).stop)
-        yield System(urls, env)
+    if "auth" in names:
+        run_once("The signing key", ["services.auth", "new-key", str(data / "jwt")], env)
+    with running_processes(data, processes, env) as servers:
+        yield System(urls, servers, env)
+
+
+@contextmanager
+def running_search(
+    data: Path, settings: Settings, *, has_elasticsearch: bool = True
+) -> Iterator[str]:
+    """A search service over these stores alone; its URL."""
+    stores = Stores(plain(settings.database_url), plain(settings.redis_url))
+    # Empty where it must answer from PostgreSQL, whatever the environment of this process has.
+    elastic = plain(settings.elasticsearch_url) * has_elasticsearch
+    told = {"ELASTICSEARCH_URL": elastic, "LOG_LEVEL": "WARNING", "ENVIRONMENT": "test"}
+    with running_system(data, stores, ["search"], **told) as system:
+        yield system.urls["search"]

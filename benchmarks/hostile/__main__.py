@@ -3,27 +3,28 @@
 It ends with 0 when it has measured, whatever came out, and with 1 when it could not.
 """
 
-import argparse
 import os
-from datetime import UTC, datetime
+from argparse import ArgumentParser, Namespace
 
 from tqdm import tqdm
 
+from benchmarks.command import command, run_or_exit
 from benchmarks.hostile.families import families
 from benchmarks.hostile.measuring import idle_ms, measure
 from benchmarks.hostile.report import Measured, section
 from benchmarks.hostile.slow import measure_slow
 from benchmarks.hostile.stage import SERVICES, stage
-from benchmarks.machine import commit, machine, versions
-from benchmarks.options import run_or_exit
-from benchmarks.page import FILE, write_section
+from benchmarks.machine import facts
+from benchmarks.page import publish
 from dev.errors import DevError
 from dev.importer.__main__ import positive
 
+NAME = "bench-hostile"
 PACKAGES = ("uvicorn", "uvloop", "asyncpg", "orjson", "SQLAlchemy", "nh3")
+SLOW, ROUNDS = "slow clients", 7
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: Namespace) -> None:
     """One whole benchmark, from empty tables to the page."""
     chosen = [each for each in families() if options.only in each.name]
     is_slow = options.only in SLOW
@@ -37,34 +38,24 @@ def run(options: argparse.Namespace) -> None:
         slow = measure_slow(built, ROUNDS, options.seconds) if is_slow else {}
         tqdm.write("Waiting for nobody …")
         idle = {service: idle_ms(built, service, options.seconds) for service in SERVICES}
-    facts = [
-        f"machine: {machine()}",
-        f"versions: {versions(PACKAGES)}",
-        f"commit {commit()}, {datetime.now(UTC):%Y-%m-%d}",
-        f"load average before the start: {busy:.1f}",
-    ]
-    arguments = f" ARGS='--seconds {options.seconds}'" if options.seconds != SECONDS else ""
+    again = command(NAME, ["seconds"], options, parser())
     measured = Measured(chosen, samples, idle, slow)
-    text = section(f"`make bench-hostile{arguments}`", options.seconds, measured, facts)
-    tqdm.write(f"\n{text}")
-    if options.write:
-        write_section("bench-hostile", text)
-        tqdm.write(f"Written to {FILE}.")
+    text = section(f"`{again}`", options.seconds, measured, facts(busy, PACKAGES))
+    publish(NAME, text, {}, is_written=options.write)
 
 
-SECONDS, ROUNDS = 2, 7
-SLOW = "slow clients"
+def parser() -> ArgumentParser:
+    """The options."""
+    options = ArgumentParser(prog="python -m benchmarks.hostile", description=__doc__)
+    add = options.add_argument
+    add("--seconds", type=positive, default=2, help="how long each request is repeated")
+    add("--only", default="", metavar="WORDS", help=f"families of such a name, or {SLOW!r}")
+    add("--write", action="store_true", help="put the table into the docs")
+    return options
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(prog="python -m benchmarks.hostile", description=__doc__)
-    options.add_argument(
-        "--seconds", type=positive, default=SECONDS, help="how long each request is repeated"
-    )
-    options.add_argument(
-        "--only", default="", metavar="WORDS", help=f"families of such a name, or {SLOW!r}"
-    )
-    options.add_argument("--write", action="store_true", help="put the table into the docs")
+    options = parser()
     arguments = options.parse_args()
     if arguments.write and arguments.only:
         options.error("the docs have all families: --write goes without --only")

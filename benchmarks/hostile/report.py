@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 
 from benchmarks.hostile.families import Family
@@ -12,35 +13,8 @@ from benchmarks.page import table
 MAX_REFUSAL_MS, MAX_WAIT_MS, MAX_RATIO, MAX_SLOW = 100, 100, 2.5, 2
 # Where both cost less than this, the clock that counts in hundredths decides about their ratio.
 MEASURABLE_MS = 2
-TEXT = """\
-## Hostile requests
-
-Written by {command}.
-
-Each family is the worst request at the limits that we can construct: one client sends it again
-and again for {seconds} s, each with another text or number so that nothing is known, to a service
-of one process over 5,000 events, 6,000 faqs and 100 events with texts of 300 kB. CPU is that of
-one request, in the service and in all processes of PostgreSQL; the ratio is that of the sum to
-what half the size costs, where it can be measured. Then the same is done while another client asks
-that service for one event, one faq, the public keys or suggestions, and a third one for `/livez`,
-which shows the longest stretch of the event loop: their longest waits stand beside the longest of
-the first of them when nobody else asks.
-
-Goals: to parse and refuse takes at most {refusal} ms of CPU (there is no goal for what was asked
-for), a wait is at most {wait} ms longer than idle, and the ratio at most {ratio}.
-{missed}
-
-{rows}
-
-Slow clients: {clients} connections send what the table says and go no further, or do not take the
-answer; those that the gateway closes begin anew, but for the readers. One more client asks all
-services through the gateway, {rounds} times for {seconds} s alone and then beside them. The goal
-for its 99th percentile is at most {max_slow} times that of being alone, in the median of rounds.
-
-{slow}
-
-{facts}
-"""
+SECTION = Path(__file__).with_name("section.md")
+HEADER = "request;to;sent kB;status;service ms;PostgreSQL ms;ratio;waits ms;idle ms;/livez ms"
 
 
 @dataclass(frozen=True)
@@ -53,7 +27,7 @@ class Measured:
     slow: Mapping[str, Sequence[Round]]
 
 
-def section(command: str, seconds: float, measured: Measured, facts: Sequence[str]) -> str:
+def section(command: str, seconds: float, measured: Measured, facts: str) -> str:
     """The whole section."""
     rows, missed = [], []
     for family in measured.families:
@@ -62,20 +36,19 @@ def section(command: str, seconds: float, measured: Measured, facts: Sequence[st
         failed = _failed(family, half, whole, idle_ms)
         missed += [f"{family.name} ({', '.join(failed)})"] * bool(failed)
         rows.append(_row(family, half, whole, idle_ms))
-    header = "request;to;sent kB;status;service ms;PostgreSQL ms;ratio;waits ms;idle ms;/livez ms"
-    return TEXT.format(
+    return SECTION.read_text().format(
         command=command,
         seconds=seconds,
         refusal=MAX_REFUSAL_MS,
         wait=MAX_WAIT_MS,
         ratio=MAX_RATIO,
         missed=f"Missed by: {'; '.join(missed)}." if missed else "All are reached.",
-        rows=table(header.split(";"), rows),
+        rows=table(HEADER.split(";"), rows),
         clients=CLIENTS,
         rounds=max((len(rounds) for rounds in measured.slow.values()), default=0),
         max_slow=MAX_SLOW,
         slow=_slow(measured.slow),
-        facts="\n".join(f"- {fact}" for fact in facts),
+        facts=facts,
     )
 
 

@@ -1,4 +1,4 @@
-"""What is asked of whom: the runs of the benchmark, and which of them are compared."""
+"""The runs of the benchmark, one case at one server each, and which of them are compared."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Run:
     """One case at one server; `unchanged` sends the tags it has, for answers of 304."""
 
     case: str
-    server: str
+    server: str = FLOOR
     unchanged: bool = False
 
     @property
@@ -60,7 +60,7 @@ def runs(cases: Sequence[str], rivals: Sequence[str] = ()) -> Iterator[Run]:
 
 
 def comparisons(cases: Sequence[str], rivals: Sequence[str] = ()) -> Iterator[Comparison]:
-    """What design and issue ask for."""
+    """The ratios of the report, with their goals."""
     goals = {"event": 0.6, "page": 1.0}
     for case in cases:
         yield Comparison(Run(case, EVENTS), Run(case, FLOOR), goals.get(case))

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterator
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from dev.errors import DevError
 from dev.importer.conferences import LineError, read_line
 
 EVENTS, USERS = 5000, 200
+MADE_AT = datetime(2026, 1, 1, tzinfo=UTC)
 COLUMNS = """
     name description starts_at ends_at timezone online location_name searchable_location_name
     external_event_url state
@@ -76,12 +77,16 @@ async def fill(url: str, events: list[dict[str, Any]]) -> None:
     connection = await asyncpg.connect(url)
     try:
         await connection.executemany(ADD_USER, list(_users()))
-        rows = [{name: event.get(name) for name in COLUMNS} for event in events]
+        # The floor and the service write fractions of seconds that end in zeros differently.
+        made = {"created_at": MADE_AT, "updated_at": MADE_AT}
+        rows = [{**{name: event.get(name) for name in COLUMNS}, **made} for event in events]
         await _copy(connection, "events", rows)
         people = await connection.fetch("SELECT id FROM auth.users ORDER BY id")
         filled = await connection.fetch("SELECT id FROM events.events ORDER BY id")
         user_ids, event_ids = [row["id"] for row in people], [row["id"] for row in filled]
         await _copy(connection, "roles", list(_roles(event_ids, user_ids)))
+        # A rival that reads pages without an order gives them in that of the table.
+        await connection.execute("CLUSTER events.events USING pk_events")
         await connection.execute("VACUUM ANALYZE")
     finally:
         await connection.close()
@@ -99,7 +104,7 @@ def _users() -> Iterator[tuple[str, ...]]:
 
 
 def _roles(event_ids: list[int], user_ids: list[int]) -> Iterator[dict[str, Any]]:
-    """One owner an event, and none to three organizers."""
+    """One owner per event, and none to three organizers."""
     chosen = random.Random(5)  # noqa: S311 - data, not a secret
     for event_id in event_ids:
         owner, *others = chosen.sample(user_ids, 1 + chosen.randrange(4))

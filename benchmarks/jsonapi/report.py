@@ -1,48 +1,48 @@
-"""What was measured, as tables and as the text of its section in docs/benchmarks.md."""
+"""What was measured, as tables, as a plot, and as the section in docs/benchmarks.md."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import median
 
+from benchmarks.charts import bar_chart
 from benchmarks.jsonapi.agreement import Agreement
-from benchmarks.jsonapi.cases import CASES, EVENTS, FLOOR, INCLUDE, Comparison
-from benchmarks.jsonapi.measuring import Sample, Samples, processor_ratio, rate_ratio
+from benchmarks.jsonapi.cases import CASES, EVENTS, FLOOR, INCLUDE, NOTHING, Comparison, Run
+from benchmarks.jsonapi.measuring import Samples, processor_ratio, rate_ratio
 from benchmarks.jsonapi.statements import Count
 from benchmarks.page import table
 
 Counts = dict[int, dict[str, Count]]
-TEXT = """\
-## JSON:API reads
-
-Written by {command}.
-
-The raw floor (`benchmarks/jsonapi/floor.py`) and the events service answer the same requests from
-the same tables, one process each, one after the other in every round: {load}.
-A ratio is the median of the rounds' ratios, with the least and the greatest; above 1 the service
-does more requests a second, or needs less processor time in its process, than what it is compared
-with.
-
-{ratios}
-
-![Requests a second by case](bench-jsonapi.svg)
-
-{runs}
-
-Python CPU is that of the server process, PostgreSQL CPU that of all its processes, by request.
-Before anything was measured, all answers were compared:
-
-{agreements}
-
-Statements of one request for a page with `include={include}`, read in the log of the server
-(which leaves out empty ones, such as a ping):
-
-{statements}
-
-{facts}
-"""
+SECTION = Path(__file__).with_name("section.md")
+# Each column of the table of runs: its title, the number of a sample, and its digits.
+COLUMNS = (
+    ("requests/s", lambda sample: sample.load.rate, 0),
+    ("p50 ms", lambda sample: sample.load.p50_ms, 1),
+    ("p99 ms", lambda sample: sample.load.p99_ms, 1),
+    ("Python CPU µs", lambda sample: sample.python_us, 0),
+    ("PostgreSQL CPU µs", lambda sample: sample.postgres_us, 0),
+)
 
 
-def ratio_table(samples: Samples, compared: Sequence[Comparison]) -> str:
-    """Ratios; above 1 the first is faster, or cheaper, than what it is measured against."""
+def section(
+    samples: Samples,
+    compared: Sequence[Comparison],
+    agreements: Mapping[str, Agreement],
+    counts: Counts,
+    **texts: str,
+) -> str:
+    """The whole section; `texts` are its command, load and facts."""
+    return SECTION.read_text().format(
+        ratios=_ratios(samples, compared),
+        runs=_runs(samples),
+        agreements=_agreements(agreements),
+        include=INCLUDE,
+        statements=_statements(counts),
+        **texts,
+    )
+
+
+def _ratios(samples: Samples, compared: Sequence[Comparison]) -> str:
+    """Ratios; above 1 the first is faster, or cheaper, than the run it is compared with."""
     rows = []
     for each in compared:
         rate = rate_ratio(samples, each.run, each.against)
@@ -50,31 +50,19 @@ def ratio_table(samples: Samples, compared: Sequence[Comparison]) -> str:
         goal = "" if each.goal is None else f"≥ {each.goal}"
         reached = "" if each.goal is None else "yes" if rate.median >= each.goal else "no"
         rows.append([each.what, each.reference, str(rate), str(processor), goal, reached])
-    header = ["what", "against", "requests/s", "CPU/request", "goal", "reached"]
-    return table(header, rows)
+    return table(["what", "against", "requests/s", "CPU/request", "goal", "reached"], rows)
 
 
-def run_table(samples: Samples) -> str:
+def _runs(samples: Samples) -> str:
     """The medians of every run."""
     rows = []
     for run, measured in samples.items():
-        what = CASES.get(run.case, "HTTP itself")
-        rows.append([f"{what}: {run.title}", *_medians(measured)])
-    header = ["", "requests/s", "p50 ms", "p99 ms", "Python CPU µs", "PostgreSQL CPU µs"]
-    return table(header, rows)
+        medians = [f"{median(map(number, measured)):.{n}f}" for _, number, n in COLUMNS]
+        rows.append([f"{CASES.get(run.case, 'HTTP itself')}: {run.title}", *medians])
+    return table(["", *(title for title, _, _ in COLUMNS)], rows)
 
 
-def _medians(measured: Sequence[Sample]) -> list[str]:
-    return [
-        f"{median(each.load.rate for each in measured):.0f}",
-        f"{median(each.load.p50_ms for each in measured):.1f}",
-        f"{median(each.load.p99_ms for each in measured):.1f}",
-        f"{median(each.python_us for each in measured):.0f}",
-        f"{median(each.postgres_us for each in measured):.0f}",
-    ]
-
-
-def statement_table(counts: Counts) -> str:
+def _statements(counts: Counts) -> str:
     """The statements of a page by its size."""
     rows = []
     for size, by_server in counts.items():
@@ -84,7 +72,7 @@ def statement_table(counts: Counts) -> str:
     return table(["page[size]", "SELECTs", "others", "SELECTs of the floor"], rows)
 
 
-def agreement_lines(agreements: Mapping[str, Agreement]) -> str:
+def _agreements(agreements: Mapping[str, Agreement]) -> str:
     """How far the answers of floor and service are the same."""
     lines = []
     for case, found in agreements.items():
@@ -95,24 +83,16 @@ def agreement_lines(agreements: Mapping[str, Agreement]) -> str:
     return "\n".join(lines)
 
 
-def section(  # noqa: PLR0913 - the parts of the page
-    command: str,
-    load: str,
-    *,
-    samples: Samples,
-    compared: Sequence[Comparison],
-    agreements: Mapping[str, Agreement],
-    counts: Counts,
-    facts: Sequence[str],
-) -> str:
-    """The whole section."""
-    return TEXT.format(
-        command=command,
-        load=load,
-        ratios=ratio_table(samples, compared),
-        runs=run_table(samples),
-        agreements=agreement_lines(agreements),
-        include=INCLUDE,
-        statements=statement_table(counts),
-        facts="\n".join(f"- {fact}" for fact in facts),
-    )
+def plot(samples: Samples, cases: Sequence[str]) -> bytes:
+    """The medians as bars, one group per case."""
+    bars = {}
+    for name, unchanged in ((FLOOR, False), (EVENTS, False), (EVENTS, True)):
+        runs = [Run(case, name, unchanged) for case in cases]
+        bars[runs[0].title] = [_rate(samples, run) for run in runs]
+    ceiling = _rate(samples, Run("nothing", NOTHING))
+    title = f"Requests a second of one process ({NOTHING}: {ceiling:.0f})"
+    return bar_chart("bench-jsonapi", title, [CASES[case] for case in cases], bars)
+
+
+def _rate(samples: Samples, run: Run) -> float | None:
+    return median(each.load.rate for each in samples[run]) if run in samples else None

@@ -3,105 +3,70 @@
 It ends with 0 when it has measured, whatever came out, and with 1 when it could not.
 """
 
-import argparse
 import os
-from collections.abc import Callable
-from datetime import UTC, datetime
+from argparse import ArgumentParser, Namespace
 
 from tqdm import tqdm
 
-from benchmarks.machine import commit, machine, versions
-from benchmarks.options import run_or_exit, some_of
-from benchmarks.page import FILE, write_section
+from benchmarks.command import command, run_or_exit, some_of
+from benchmarks.machine import facts
+from benchmarks.page import publish
 from benchmarks.search.data import queries
 from benchmarks.search.latencies import latencies
 from benchmarks.search.rebuilding import drained, rebuilds
-from benchmarks.search.report import Measured, plots, section
+from benchmarks.search.report import NAME, Measured, plots, section
 from benchmarks.search.searches import timed
-from benchmarks.search.stage import Command, Stage, stage
+from benchmarks.search.stage import Command, database, stage
 from dev.importer.__main__ import positive
 from dev.stores.elasticsearch import VERSION
+from dev.stores.start import Stores
 
 PARTS = ("rebuild", "memory", "latency", "search", "postgres")
 PACKAGES = ("elasticsearch", "aiohttp", "asyncpg", "orjson", "uvicorn")
 RATES = [1, 50, 500]
 
 
-def measure(options: argparse.Namespace) -> None:
+def measure(options: Namespace) -> None:
     """One whole benchmark, from empty stores to the page."""
     busy, measured = os.getloadavg()[0], Measured()
     tqdm.write(f"Seed {options.seed}. Starting the stores …")
-    with stage() as built:
+    with stage() as stores:
         for size in options.sizes:
-            _measure_size(options, built, size, measured)
+            _measure_size(options, stores, size, measured)
         if "postgres" in options.only:
-            _measure_postgres(options, built, min(options.sizes), measured)
-    text = section(f"`{_command(options)}`", measured, [*_facts(busy)])
-    tqdm.write(f"\n{text}")
-    if not options.print_only:
-        for name, plot in plots(measured).items():
-            FILE.with_name(f"bench-search{name}.svg").write_bytes(plot)
-        write_section("bench-search", text)
-        tqdm.write(f"Written to {FILE}.")
+            _measure_postgres(options, stores, min(options.sizes), measured)
+    again = command(NAME, ["sizes", "rounds", "seconds", "only", "seed"], options, parser())
+    programs = f"Elasticsearch {VERSION} with a heap of 512 MB"
+    data = "data: invented events of about a kilobyte, put together from the judged set"
+    text = section(f"`{again}`", measured, facts(busy, [*PACKAGES, programs], data))
+    publish(NAME, text, plots(measured), is_written=not options.print_only)
 
 
-def _measure_size(
-    options: argparse.Namespace, built: Stage, size: int, measured: Measured
-) -> None:
+def _measure_size(options: Namespace, stores: Stores, size: int, measured: Measured) -> None:
     tqdm.write(f"Making {size:,} events …")
-    settings = built.database(size, options.seed, indexed=False)
+    settings = database(stores, size, options.seed, indexed=False)
     if "rebuild" in options.only:
         measured.rebuilt[size] = rebuilds(settings, size, options.rounds)
     else:
         Command(settings, "rebuild").finish()
-    steps: dict[str, Callable[[], None]] = {
-        "memory": lambda: measured.drained.update({size: drained(settings)}),
-        "latency": lambda: measured.latencies.update(
-            {size: latencies(settings, RATES, options.seconds * 2, options.seed)}
-        ),
-        "search": lambda: measured.searches.update(
-            {
-                (size, "elasticsearch"): timed(
-                    settings, queries(size, options.seed), options.seconds
-                )
-            }
-        ),
-    }
-    for name in tqdm([name for name in steps if name in options.only], desc=f"{size:,} events"):
-        steps[name]()
+    if "memory" in options.only:
+        tqdm.write("Draining an outbox that has every event in it …")
+        measured.drained[size] = drained(settings)
+    if "latency" in options.only:
+        tqdm.write("Changing events …")
+        measured.latencies[size] = latencies(settings, RATES, options.seconds * 2, options.seed)
+    if "search" in options.only:
+        tqdm.write("Searching …")
+        asked = queries(size, options.seed)
+        measured.searches[size, "elasticsearch"] = timed(settings, asked, options.seconds)
 
 
-def _measure_postgres(
-    options: argparse.Namespace, built: Stage, size: int, measured: Measured
-) -> None:
+def _measure_postgres(options: Namespace, stores: Stores, size: int, measured: Measured) -> None:
     tqdm.write(f"PostgreSQL with {size:,} events …")
-    settings = built.database(size, options.seed, indexed=True)
+    settings = database(stores, size, options.seed, indexed=True)
     asked = queries(size, options.seed)
-    measured.searches[size, "postgres"] = timed(
-        settings, asked, options.seconds, elasticsearch=False
-    )
-
-
-def _facts(busy: float) -> list[str]:
-    return [
-        f"machine: {machine()}",
-        f"versions: {versions(PACKAGES)}, Elasticsearch {VERSION} with a heap of 512 MB",
-        "data: invented events of about a kilobyte, put together from the judged set",
-        f"load average before the start: {busy:.1f}",
-        f"commit {commit()}, {datetime.now(UTC):%Y-%m-%d}",
-    ]
-
-
-def _command(options: argparse.Namespace) -> str:
-    """The command that does the same again."""
-    defaults = parser().parse_args([])
-    names = ("sizes", "rounds", "seconds", "only", "seed")
-    given = {n: getattr(options, n) for n in names if getattr(options, n) != getattr(defaults, n)}
-    text = " ".join(
-        f"--{name} {','.join(map(str, value)) if isinstance(value, list) else value}"
-        for name, value in given.items()
-    )
-    return "make bench-search" + (f" ARGS='{text}'" if text else "")
+    found = timed(settings, asked, options.seconds, elasticsearch=False)
+    measured.searches[size, "postgres"] = found
 
 
 def sizes(text: str) -> list[int]:
@@ -109,23 +74,16 @@ def sizes(text: str) -> list[int]:
     return sorted(positive(each) for each in text.split(","))
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> ArgumentParser:
     """The options."""
-    options = argparse.ArgumentParser(prog="python -m benchmarks.search", description=__doc__)
-    options.add_argument(
-        "--sizes", type=sizes, default=[100_000, 1_000_000], help="numbers of events"
-    )
-    options.add_argument(
-        "--only", type=some_of(PARTS), default=list(PARTS), help=f"some of {','.join(PARTS)}"
-    )
-    options.add_argument(
-        "--rounds", type=positive, default=2, help="replays and rebuilds of a size"
-    )
-    options.add_argument("--seconds", type=positive, default=4, help="of each kind of query")
-    options.add_argument("--seed", type=positive, default=1, help="the same makes the same events")
-    options.add_argument(
-        "--print-only", action="store_true", help="leave docs/benchmarks.md and its plots alone"
-    )
+    options = ArgumentParser(prog="python -m benchmarks.search", description=__doc__)
+    add = options.add_argument
+    add("--sizes", type=sizes, default=[100_000, 1_000_000], help="numbers of events")
+    add("--only", type=some_of(PARTS), default=list(PARTS), help=f"some of {','.join(PARTS)}")
+    add("--rounds", type=positive, default=2, help="replays and rebuilds of a size")
+    add("--seconds", type=positive, default=4, help="of each kind of query")
+    add("--seed", type=positive, default=1, help="the same makes the same events")
+    add("--print-only", action="store_true", help="leave docs/benchmarks.md and its plots alone")
     return options
 
 

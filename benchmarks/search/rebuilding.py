@@ -142,7 +142,7 @@ async def _drained(settings: Settings) -> Watched:
     )
     command = Command(settings, "sync")
     while await connection.fetchval("SELECT EXISTS (SELECT FROM search.outbox)"):
-        assert command.look(), command.log.read_text()
+        assert command.look(), command.server.last_line()
         await asyncio.sleep(0.2)
     await connection.close()
     return command.stop()

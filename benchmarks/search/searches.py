@@ -9,13 +9,14 @@ from dataclasses import dataclass
 import httpx
 
 from benchmarks.search.data import Queries
-from benchmarks.search.stage import searching
+from benchmarks.search.stage import DATA
 from services.search.engines.elastic_query import ask_for, counted_body
 from services.search.engines.query import SearchQuery
 from services.search.engines.typed import parse
 from services.search.index.document import READ_ALIAS
 from shared.settings import Settings
 from tests.databases import plain
+from tests.system import running_search
 
 CLIENTS = 8
 Ask = Callable[[httpx.AsyncClient, str], Awaitable[httpx.Response]]
@@ -39,7 +40,7 @@ def timed(
     """Every kind, one by one and at once; then the floor, where there is one."""
     found: list[Timed] = []
     kinds = {**asked, "suggestions": [text[:4] for text in asked["exact name"]]}
-    with searching(settings, elasticsearch=elasticsearch) as url:
+    with running_search(DATA, settings, has_elasticsearch=elasticsearch) as url:
         who = "elasticsearch" if elasticsearch else "postgres"
         for (kind, texts), clients in itertools.product(kinds.items(), (1, CLIENTS)):
             ask = _suggest if kind == "suggestions" else _search

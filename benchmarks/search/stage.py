@@ -3,11 +3,10 @@
 import asyncio
 import os
 import re
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,57 +14,26 @@ import httpx
 
 from benchmarks.search.data import load
 from dev.errors import DevError
-from dev.folders import ROOT, remove_data
-from dev.processes import Process
-from dev.run import start_process
-from dev.servers import Server, free_port
-from dev.stores.elasticsearch import start_elasticsearch
-from dev.stores.postgres import start_postgres
-from shared.migrations import run_command
+from dev.folders import ROOT
+from dev.servers import start
+from dev.stores.start import Stores
 from shared.settings import Settings
-from tests.databases import new_database, plain
+from tests.databases import migrated_database, plain
+from tests.system import ELASTICSEARCH, POSTGRES, fresh_folder, own_stores
 
 DATA = ROOT / ".local" / "bench-search"
 PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
 
 
-@dataclass
-class Stage:
-    """PostgreSQL and Elasticsearch, with one database at a time searched."""
-
-    database_url: str
-    elasticsearch_url: str
-
-    def database(self, size: int, seed: int, *, indexed: bool) -> Settings:
-        """A database of so many events; indices of the one before are gone."""
-        self.delete_indices()
-        name = f"almanac_bench_{size}" + "_indexed" * indexed
-        url = asyncio.run(new_database(self.database_url, name))
-        settings = Settings(
-            environment="test",
-            database_url=url,
-            elasticsearch_url=self.elasticsearch_url,
-        )
-        run_command(settings, "upgrade")
-        asyncio.run(load(url, size, seed, indexed=indexed))
-        return settings
-
-    def delete_indices(self) -> None:
-        for line in httpx.get(
-            f"{self.elasticsearch_url}/_cat/indices/events-g*?h=index"
-        ).text.split():
-            httpx.delete(f"{self.elasticsearch_url}/{line}", timeout=60).raise_for_status()
-
-
-def environment(settings: Settings, *, elasticsearch: bool = True) -> dict[str, str]:
-    return {
-        **os.environ,
-        "ENVIRONMENT": "test",
-        "LOG_LEVEL": "WARNING",
-        "GIT_SHA": "bench",
-        "DATABASE_URL": settings.database_url.get_secret_value(),
-        "ELASTICSEARCH_URL": plain(settings.elasticsearch_url) * elasticsearch,
-    }
+def database(stores: Stores, size: int, seed: int, *, indexed: bool) -> Settings:
+    """A database of so many events; indices of the one before are gone."""
+    elastic = stores.elasticsearch_url
+    for line in httpx.get(f"{elastic}/_cat/indices/events-g*?h=index").text.split():
+        httpx.delete(f"{elastic}/{line}", timeout=60).raise_for_status()
+    name = f"almanac_bench_{size}" + "_indexed" * indexed
+    settings = migrated_database(stores.database_url, name, elasticsearch_url=elastic)
+    asyncio.run(load(plain(settings.database_url), size, seed, indexed=indexed))
+    return settings
 
 
 @dataclass
@@ -79,23 +47,23 @@ class Watched:
 class Command:
     """`python -m services.search …`, whose memory and time are watched."""
 
-    def __init__(self, settings: Settings, *arguments: str) -> None:
-        DATA.mkdir(parents=True, exist_ok=True)
-        self.log = DATA / f"{arguments[0]}.log"
+    def __init__(self, settings: Settings, name: str) -> None:
+        env = {
+            **os.environ,
+            "ENVIRONMENT": "test",
+            "LOG_LEVEL": "WARNING",
+            "GIT_SHA": "bench",
+            "DATABASE_URL": plain(settings.database_url),
+            "ELASTICSEARCH_URL": plain(settings.elasticsearch_url),
+        }
         self.started, self.peak_kb = time.monotonic(), 0
-        with self.log.open("wb") as output:
-            self.process = subprocess.Popen(  # noqa: S603 - no input of others
-                [sys.executable, "-m", "services.search", *arguments],
-                cwd=ROOT,
-                env=environment(settings),
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
+        command, log = [sys.executable, "-m", "services.search", name], DATA / f"{name}.log"
+        self.server = start(name, command, log=log, env=env, cwd=ROOT)
 
     def look(self) -> bool:
         """Read what it uses; whether it still runs."""
-        is_running = self.process.poll() is None
-        status = Path(f"/proc/{self.process.pid}/status")
+        is_running = self.server.process.poll() is None
+        status = Path(f"/proc/{self.server.process.pid}/status")
         if is_running and (found := PEAK.search(status.read_text())):
             self.peak_kb = int(found[1])
         return is_running
@@ -103,44 +71,20 @@ class Command:
     def stop(self) -> Watched:
         self.look()
         seconds = time.monotonic() - self.started
-        self.process.terminate()
-        self.process.wait(30)
+        self.server.stop(30)
         return Watched(seconds, self.peak_kb / 1024)
 
     def finish(self) -> Watched:
         """Wait until it ends by itself; DevError when it fails."""
         while self.look():
             time.sleep(0.1)
-        if self.process.returncode:
-            raise DevError(f"{self.log.read_text()[-2000:]} ({self.log})")
+        if self.server.process.returncode:
+            raise DevError(f"{self.server.last_line()} (log: {self.server.log})")
         return Watched(time.monotonic() - self.started, self.peak_kb / 1024)
 
 
 @contextmanager
-def searching(settings: Settings, *, elasticsearch: bool = True) -> Iterator[str]:
-    """A search service of its own; its URL."""
-    port = free_port()
-    process = Process("search", port, ("shared.server", "services.search.app"))
-    env = environment(settings, elasticsearch=elasticsearch)
-    server: Server = start_process(process, env, DATA, 0)
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.stop()
-
-
-@contextmanager
-def stage() -> Iterator[Stage]:
-    """Start what was given no URL; the data goes when all went well."""
-    remove_data(DATA)
-    DATA.mkdir(parents=True)
-    built = Stage(os.environ.get("DATABASE_URL", ""), os.environ.get("ELASTICSEARCH_URL", ""))
-    with ExitStack() as stack:
-        if not built.database_url:
-            server, built.database_url = start_postgres(DATA, DATA / "log")
-            stack.callback(server.stop)
-        if not built.elasticsearch_url:
-            server, built.elasticsearch_url = start_elasticsearch(DATA, DATA / "log")
-            stack.callback(server.stop)
-        yield built
-    remove_data(DATA)
+def stage() -> Iterator[Stores]:
+    """PostgreSQL and Elasticsearch, with one database at a time searched."""
+    with fresh_folder(DATA), own_stores(DATA, POSTGRES, ELASTICSEARCH) as stores:
+        yield stores

@@ -13,9 +13,7 @@ import pytest
 
 from dev.folders import ROOT, remove_data
 from dev.stores.start import Stores
-from shared.migrations import run_command
-from shared.settings import Settings
-from tests.databases import new_database
+from tests.databases import migrated_database, plain
 from tests.serving import error_of
 from tests.system import System, running_system
 
@@ -33,9 +31,8 @@ READS = ("/v1/events", "/v1/faqs", "/v1/search/events", "/.well-known/jwks.json"
 def system(stores: Stores) -> Iterator[System]:
     """The web processes, in more of a hurry than usual."""
     remove_data(DATA)
-    database = asyncio.run(new_database(stores.database_url, "almanac_slow_senders"))
-    run_command(Settings.model_validate({"database_url": database}), "upgrade")
-    ours = Stores(database, stores.redis_url)
+    settings = migrated_database(stores.database_url, "almanac_slow_senders")
+    ours = Stores(plain(settings.database_url), stores.redis_url)
     names = ("auth", "events", "faq", "search", "gateway")
     hurry = {"HEADER_TIMEOUT_S": "4", "BODY_TIMEOUT_S": "4", "VERIFY_ON_SIGN_UP": "true"}
     with running_system(DATA, ours, names, **hurry) as system:

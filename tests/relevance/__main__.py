@@ -6,54 +6,57 @@ ends with 0 when it has measured, whatever came out, and with 1 when it could no
 """
 
 import argparse
+import asyncio
+import os
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 from tqdm import tqdm
 
-from benchmarks.machine import commit, machine
-from benchmarks.page import FILE, write_section
+from benchmarks.command import command
+from benchmarks.machine import facts
+from benchmarks.page import publish
 from dev.errors import DevError
 from dev.importer.__main__ import positive
+from dev.stores.start import Stores
 from services.search.index.upkeep import RebuildError
 from tests.relevance.asking import NotAnsweredError
 from tests.relevance.collection import Collection
 from tests.relevance.conferences import SEED, conferences
 from tests.relevance.judged import judged
-from tests.relevance.plot import plot
-from tests.relevance.report import Measured, failures, section, tables
-from tests.relevance.stage import ELASTICSEARCH, POSTGRES, Stage, stage
+from tests.relevance.loading import rebuild
+from tests.relevance.report import Measured, failures, plot, section, tables
+from tests.relevance.stage import ELASTICSEARCH, POSTGRES, answers, prepare, stage
 
-PLOT = FILE.with_name("relevance.svg")
+NAME = "relevance"
 ENGINES = {"both": [ELASTICSEARCH, POSTGRES]} | {e: [e] for e in (ELASTICSEARCH, POSTGRES)}
 
 
 def measure(options: argparse.Namespace) -> None:
     """Load, ask, print."""
-    collections = [judged()]
+    busy, collections = os.getloadavg()[0], [judged()]
     if options.conferences is None:
         print("NO CONFERENCES ARE SEARCHED: make relevance FILE=conferences.jsonl", flush=True)
     else:
         collections += conferences(options.conferences, options.names, options.seed)
     print(f"Seed {options.seed}. Starting the stores …", flush=True)
     measured: Measured = {}
-    with stage(options.engines) as built:
+    with stage(options.engines) as stores:
         for collection in collections:
-            measured = {**measured, **_measure(built, collection, options.engines)}
+            measured = {**measured, **_measure(stores, collection, options.engines)}
     print("\n" + "\n\n".join(tables(measured)))
     if options.failures:
         _show_failures(measured, collections, options.failures)
     if options.write:
-        PLOT.write_bytes(plot(measured))
-        text = section(f"`{_command(options)}`", measured, collections[0], _facts(options))
-        write_section("relevance", text)
-        print(f"\nWritten to {FILE} and {PLOT}.")
+        again = command(NAME, ["names", "seed", "engine", "write"], options, parser())
+        chosen = f"seed {options.seed}, up to {options.names} queries a class on conferences"
+        text = section(f"`{again}`", measured, collections[0], facts(busy, (), chosen))
+        publish(NAME, text, {NAME: plot(measured)}, is_written=True)
 
 
-def _measure(built: Stage, collection: Collection, engines: list[str]) -> Measured:
-    settings, keys = built.prepare(collection)
+def _measure(stores: Stores, collection: Collection, engines: list[str]) -> Measured:
+    settings, keys = prepare(stores, collection)
     if ELASTICSEARCH in engines:
         with tqdm(unit=" events", desc=f"Indexing {collection.name}") as bar:
 
@@ -61,36 +64,21 @@ def _measure(built: Stage, collection: Collection, engines: list[str]) -> Measur
                 bar.total = total
                 bar.update(done - bar.n)
 
-            built.index(settings, progress)
+            asyncio.run(rebuild(settings, progress))
     measured = {}
     for engine in engines:
         asking = f"Asking {engine} for {collection.name}"
         with tqdm(total=len(collection.queries), unit=" queries", desc=asking) as bar:
-            answers = built.answers(collection, keys, settings, engine, bar.update)
-        measured[collection.name, engine] = answers
+            found = answers(collection, keys, settings, engine, bar.update)
+        measured[collection.name, engine] = found
     return measured
 
 
 def _show_failures(measured: Measured, collections: list[Collection], count: int) -> None:
-    for (name, engine), answers in measured.items():
+    for (name, engine), found in measured.items():
         collection = next(each for each in collections if each.name == name)
         print(f"\n{name}, {engine}: what was answered worst (grades in brackets)")
-        print("\n".join(failures(answers, collection, count)))
-
-
-def _facts(options: argparse.Namespace) -> list[str]:
-    facts = [f"seed {options.seed}, up to {options.names} queries a class on conferences"]
-    return [*facts, f"machine: {machine()}", f"commit {commit()}, {datetime.now(UTC):%Y-%m-%d}"]
-
-
-def _command(options: argparse.Namespace) -> str:
-    """The command that does the same again, without what only this machine needs."""
-    file = "" if options.conferences is None else f" FILE={options.conferences.name}"
-    defaults = parser().parse_args([])
-    names = [n for n in ("names", "seed") if getattr(options, n) != getattr(defaults, n)]
-    given = [f"--{name} {getattr(options, name)}" for name in names]
-    given += [] if options.engine == defaults.engine else [f"--engine {options.engine}"]
-    return f"make relevance{file} ARGS='{' '.join([*given, '--write'])}'"
+        print("\n".join(failures(found, collection, count)))
 
 
 def parser() -> argparse.ArgumentParser:

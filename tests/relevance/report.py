@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple
+from pathlib import Path
 
+from benchmarks.charts import bar_chart
 from benchmarks.page import table
 from tests.relevance.asking import Answer, by_class, means
 from tests.relevance.collection import CLASSES, Collection
@@ -22,26 +24,7 @@ HEADER = [
     "reached",
 ]
 SHOWN = 3
-TEXT = """\
-## Search relevance
-
-Written by {command}.
-
-Every query is asked of `GET /v1/search/events`, a page of ten. `success@k`: an event of the best
-grade that the query has is among the first k; `MRR@10`: one by the rank of the first such event;
-`nDCG@10`: all grades, by rank; `empty`: the share of answers without any event, which in the class
-`nothing` is what is wanted.
-
-The judged set (`tests/relevance`) has {judged}, graded by
-hand. Queries on conferences are made of their names, as `tests/relevance/conferences.py` says;
-the unclear ones may fit several names, and then nobody can know which one is meant.
-
-![success@5 by class](relevance.svg)
-
-{tables}
-
-{facts}
-"""
+SECTION = Path(__file__).with_name("section.md")
 
 
 def title(name: str) -> str:
@@ -50,7 +33,7 @@ def title(name: str) -> str:
 
 
 def class_table(answers: Sequence[Answer]) -> str:
-    """A row a class, beside the goal where there is one."""
+    """One row per class, beside the goal where there is one."""
     sizes = {kind: len(found) for kind, found in by_class(answers)}
     rows = [
         [kind, str(sizes[kind]), *_numbers(score), *_goal(kind, score)]
@@ -97,11 +80,35 @@ def _failure(answer: Answer, collection: Collection) -> Iterator[str]:
     yield f"    came:   {' | '.join(came) or 'nothing'}"
 
 
-def section(command: str, measured: Measured, judged: Collection, facts: Sequence[str]) -> str:
+def section(command: str, measured: Measured, judged: Collection, facts: str) -> str:
     """The text of the section in docs/benchmarks.md."""
-    return TEXT.format(
+    return SECTION.read_text().format(
         command=command,
         judged=f"{len(judged.rows)} invented events and {len(judged.queries)} queries",
         tables="\n\n".join(tables(measured)),
-        facts="\n".join(f"- {fact}" for fact in facts),
+        facts=facts,
+    )
+
+
+def plot(measured: Measured) -> bytes:
+    """success@5 of the engine that was asked first: one bar per collection, by class."""
+    engine = next(iter(measured))[1]
+    bars = {}
+    for (name, asked), answers in measured.items():
+        if asked == engine:
+            found = means(answers)
+            bars[title(name)] = [
+                found[kind].success_5 if kind in found else None for kind in CLASSES
+            ]
+    return bar_chart(
+        "relevance",
+        f"success@5 by class of query ({engine})",
+        list(CLASSES),
+        bars,
+        width=1100,
+        height=460,
+        range=(0, 1),
+        x_label_rotation=35,
+        print_values=False,
+        show_y_guides=True,
     )

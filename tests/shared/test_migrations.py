@@ -8,22 +8,14 @@ from pydantic import SecretStr
 
 from shared.migrations import run_command
 from shared.settings import Settings
+from tests.databases import new_database, plain
 
 
 @pytest.fixture
 def empty(settings: Settings) -> Settings:
     """Settings of a new database."""
-    url = settings.database_url.get_secret_value()
-
-    async def create() -> None:
-        connection = await asyncpg.connect(url)
-        await connection.execute("DROP DATABASE IF EXISTS almanac_migrations WITH (FORCE)")
-        await connection.execute("CREATE DATABASE almanac_migrations")
-        await connection.close()
-
-    asyncio.run(create())
-    other = url.rsplit("/", 1)[0] + "/almanac_migrations"
-    return settings.model_copy(update={"database_url": SecretStr(other)})
+    url = asyncio.run(new_database(plain(settings.database_url), "almanac_migrations"))
+    return settings.model_copy(update={"database_url": SecretStr(url)})
 
 
 def test_models_are_what_the_single_head_creates_and_every_step_can_be_undone(

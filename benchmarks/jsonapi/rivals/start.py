@@ -32,7 +32,7 @@ class Rival:
 RIVALS = {
     # It does not start with pydantic 2.14; the others are the newest.
     FASTAPI: Rival(
-        "rival_fastapi",
+        "fastapi_jsonapi",
         (
             "FastAPI-JSONAPI==3.0.0",
             "fastapi==0.165.0",
@@ -43,7 +43,7 @@ RIVALS = {
         ),
     ),
     DJANGO: Rival(
-        "rival_django",
+        "django_rest",
         (
             "djangorestframework-jsonapi==8.1.0",
             "djangorestframework==3.18.3",
@@ -58,7 +58,7 @@ RIVALS = {
 def start_rival(name: str, port: int, env: Mapping[str, str], logs: Path) -> Server:
     """Start it, and wait until it listens."""
     rival = RIVALS[name]
-    module = f"benchmarks.jsonapi.{rival.module}"
+    module = f"benchmarks.jsonapi.rivals.{rival.module}"
     command = [str(_python(rival)), "-m", module, "--port", str(port)]
     server = start(name, command, log=logs / f"{rival.module}.log", env=env, cwd=ROOT)
     try:
