@@ -115,10 +115,10 @@ class Played:
         assert answer.status_code == status, (method, path, answer.text)
         self.failures.append(answer)
 
-    def wait_for(self, service: str, **what: str) -> None:
-        """Return when Sentry has an event of that."""
+    def wait_for(self, service: str, count: int = 1, **what: str) -> None:
+        """Return when Sentry has as many events of that."""
         deadline = time.monotonic() + WAIT_S
-        while not self.receiver.of(service, **what):
+        while len(self.receiver.of(service, **what)) < count:
             assert time.monotonic() < deadline, (service, what)
             time.sleep(0.1)
 
@@ -314,7 +314,8 @@ def lose_postgresql(played: Played, by: dict[str, str], env: dict[str, str]) -> 
 
 def lose_redis(played: Played) -> None:
     """With PostgreSQL and one service away as well, all is asked how it is, again and again."""
-    played.wait_for("search-worker", store="redis")
+    # Two workers run by now.
+    played.wait_for("search-worker", 2, store="redis")
     played.servers["faq-2"].stop()
     played.fails(502, "GET", "/v1/faqs")
     for _ in range(3):
