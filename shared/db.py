@@ -260,18 +260,22 @@ async def raw_connection(
 ) -> asyncpg.Connection:
     """Open a connection outside all pools; it works as `role`, or as its login user if None.
 
-    `options` are those of `asyncpg.connect`.
+    `options` are those of `asyncpg.connect`. CannotConnectNowError if PostgreSQL refuses the
+    connection, whatever its reason: a database that is being restored does not exist meanwhile.
     """
     session = {"timezone": "UTC", **KEEPALIVES, **options.pop("server_settings", {})}
     if role:
         session |= {"role": role, "application_name": role}
-    return await asyncpg.connect(
-        settings.database_url.get_secret_value(),
-        timeout=settings.database_timeout_s,
-        server_settings=session,
-        connection_class=Connection,
-        **options,
-    )
+    try:
+        return await asyncpg.connect(
+            settings.database_url.get_secret_value(),
+            timeout=settings.database_timeout_s,
+            server_settings=session,
+            connection_class=Connection,
+            **options,
+        )
+    except asyncpg.PostgresError as error:
+        raise asyncpg.CannotConnectNowError("PostgreSQL refuses the connection") from error
 
 
 async def _session(request: Request) -> AsyncIterator[AsyncSession]:

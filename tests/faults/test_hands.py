@@ -57,7 +57,7 @@ async def test_an_index_of_the_same_name_was_made_by_hand(
     await client.indices.create(index=left["index_name"])
     go_on(rebuild)
     assert await ended(rebuild) == 1
-    assert "already exists" in " ".join(rebuild.said())
+    assert "resource_already_exists_exception" in " ".join(rebuild.said())
     await stage.rebuilt()
     assert (await stage.generation("state = 'active'"))["id"] > left["id"]
     assert not await client.indices.exists(index=left["index_name"])

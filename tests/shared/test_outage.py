@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
@@ -67,6 +68,16 @@ async def answers(client: httpx.AsyncClient, token: str) -> dict[str, int]:
     return {name: answer.status_code for name, answer in asked.items()}
 
 
+async def rename(port: int, before: str, after: str) -> None:
+    """Rename the database, as somebody does who restores a dump."""
+    url = f"postgresql://almanac@127.0.0.1:{port}/postgres"
+    connection = await asyncpg.connect(url)
+    end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1"
+    await connection.execute(end, before)
+    await connection.execute(f"ALTER DATABASE {before} RENAME TO {after}")
+    await connection.close()
+
+
 async def test_while_postgresql_is_away_everything_is_503_and_then_as_before(
     client: httpx.AsyncClient, port: int, settings: Settings
 ) -> None:
@@ -80,6 +91,10 @@ async def test_while_postgresql_is_away_everything_is_503_and_then_as_before(
         assert made.status_code == 201
         token = (await client.post("http://auth/auth/session", json=PERSON)).json()["access_token"]
         present = {"sign in": 200, "read": 200, "write": 201, "search": 200}
+        assert await answers(client, token) == present
+        await rename(port, "almanac", "elsewhere")
+        assert await answers(client, token) == away
+        await rename(port, "elsewhere", "almanac")
         assert await answers(client, token) == present
         server.stop()
         assert await answers(client, token) == away
