@@ -38,6 +38,12 @@ HURRY = ("fsync", "full_page_writes", "synchronous_commit")
 CHEAP_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 
+def pytest_configure() -> None:
+    """Let processes share their bytecode: to compile all that they import takes a second each."""
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+        os.environ["PYTHONPYCACHEPREFIX"] = str(ROOT / ".local" / "bytecode")
+
+
 @pytest.fixture(scope="session")
 def stores() -> Iterator[Stores]:
     os.environ.setdefault("ES_JAVA_OPTS", JVM_OPTIONS)
