@@ -156,9 +156,9 @@ class Database:
             timeout_s=settings.database_timeout_s,
         )
 
-    def reading(self) -> "Reading":
+    def reading(self) -> "ReadLease":
         """Return a connection for single statements: `async with database.reading() as c`."""
-        return Reading(self.pool)
+        return ReadLease(self.pool)
 
     async def in_transaction(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
         """Run `work` in a transaction, commit it and return what `work` returned.
@@ -192,7 +192,7 @@ class Database:
         return True, "database ok"
 
 
-class Reading(Lease):
+class ReadLease(Lease):
     """A lease of a connection for reads, which raises ServiceUnavailable during an outage."""
 
     async def __aenter__(self) -> asyncpg.Connection:

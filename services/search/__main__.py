@@ -20,8 +20,8 @@ from tqdm import tqdm
 
 from services.search.api.attributes import read_status
 from services.search.index import generations, sync
+from services.search.index.rebuild_requests import request_rebuild
 from services.search.index.refused import refused_events
-from services.search.index.requests import request_rebuild
 from services.search.index.stores import open_connection, open_stores
 from services.search.index.upkeep import RebuildError
 from services.search.rebuild import worker

@@ -11,7 +11,7 @@ from shared.http.forwarded import Networks
 from shared.settings import Settings
 
 if TYPE_CHECKING:
-    from shared.http.answers import AnswerWatch
+    from shared.http.slow_readers import AnswerWatch
 
 # How often the speed of a body or of an answer is checked.
 CHECK_S = 5.0

@@ -24,10 +24,10 @@ from shared.errors import (
     Unimplemented,
     error_response,
 )
-from shared.http.answers import AnswerWatch
 from shared.http.config import CHECK_S, Config
 from shared.http.exchange import exchange_of
 from shared.http.heads import head_error, is_websocket, without_upgrade
+from shared.http.slow_readers import AnswerWatch
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dev.servers import free_port
 from shared.app import create_app
-from shared.http import answers as answers_module
+from shared.http import slow_readers
 from shared.settings import Settings
 from tests.serving import error_of, serve, talk, whole_body
 
@@ -193,7 +193,7 @@ async def is_cut_off(
 @pytest.fixture
 async def watchful(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     """A process that looks often whether its clients take their answers."""
-    monkeypatch.setattr(answers_module, "CHECK_S", 0.2)
+    monkeypatch.setattr(slow_readers, "CHECK_S", 0.2)
     async with serving(min_bytes_per_s=20_000) as port:
         yield port
 
@@ -217,7 +217,7 @@ async def test_a_client_that_takes_its_answer_slowly_gets_all_of_it(watchful: in
 async def test_of_too_many_slow_clients_the_slowest_is_cut_off(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(answers_module, "MAX_UNSENT_BYTES", 20_000_000)
+    monkeypatch.setattr(slow_readers, "MAX_UNSENT_BYTES", 20_000_000)
     async with serving(min_bytes_per_s=0) as port:
         with contextlib.ExitStack() as stack:
             clients = []

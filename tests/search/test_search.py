@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from dev.folders import ROOT
 from services.search.engines import elastic as searching
 from services.search.index.client import read_targets
-from services.search.index.requests import request_rebuild
+from services.search.index.rebuild_requests import request_rebuild
 from services.search.index.stores import ROLE
 from services.search.rebuild.run import run_open_request
 from shared.breaker import Breaker

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from redis.exceptions import RedisError
 
 from services.search.api.attributes import RebuildAttributes, read_status
-from services.search.index.requests import (
+from services.search.index.rebuild_requests import (
     RebuildRequest,
     newest_requests,
     read_request,

@@ -9,8 +9,8 @@ from pydantic import BaseModel, Field
 from services.search.index import generations
 from services.search.index.invariants import lost_preconditions
 from services.search.index.outbox import lag_s, waiting_changes
+from services.search.index.rebuild_requests import RebuildRequest
 from services.search.index.refused import count_refused
-from services.search.index.requests import RebuildRequest
 
 Count = Annotated[int, Field(ge=0)]
 

@@ -17,8 +17,8 @@ from services.search.index.document import MAPPINGS, SHOWN
 from shared.errors import MEDIA_TYPE
 from shared.jsonapi.openapi.answers import (
     COUNT,
+    NON_EMPTY,
     STRING,
-    URI,
     error_response,
     etag,
     headers,
@@ -111,7 +111,7 @@ def _document(components: Components, data: Schema, **more: Schema) -> Schema:
 
 
 def _links(components: Components) -> Schema:
-    links = {"self": URI, "first": URI, "prev": NULLABLE_URI, "next": NULLABLE_URI}
+    links = {"self": NON_EMPTY, "first": NON_EMPTY, "prev": NULLABLE_URI, "next": NULLABLE_URI}
     return components.schema("SearchLinks", closed(links))
 
 
@@ -135,7 +135,7 @@ def _search(components: Components) -> Schema:
 
 def _suggestions(components: Components) -> Schema:
     event = {
-        "links": closed({"related": URI}),
+        "links": closed({"related": NON_EMPTY}),
         "data": closed({"type": {"const": "event"}, "id": STRING}),
     }
     suggestion = closed(
@@ -147,7 +147,7 @@ def _suggestions(components: Components) -> Schema:
         }
     )
     data = array(components.schema("Suggestion", suggestion), maxItems=MAX_SUGGESTIONS)
-    document = _document(components, data, links=closed({"self": URI}), meta=closed(ENGINE))
+    document = _document(components, data, links=closed({"self": NON_EMPTY}), meta=closed(ENGINE))
     responses = {
         "200": _answer(components, document),
         "304": not_modified(components, "PageETag"),
@@ -209,7 +209,7 @@ def _found_event(components: Components) -> Schema:
             "type": {"const": "event"},
             "id": STRING,
             "attributes": _attributes(components, shown),
-            "links": closed({"self": URI}),
+            "links": closed({"self": NON_EMPTY}),
             "meta": _event_meta(components),
         }
     )
@@ -239,7 +239,7 @@ def _rebuild(components: Components) -> Schema:
             "type": {"const": "rebuild"},
             "id": UUID,
             "attributes": _model_attributes(components, RebuildAttributes),
-            "links": closed({"self": URI}),
+            "links": closed({"self": NON_EMPTY}),
         }
     )
 
@@ -250,7 +250,7 @@ def _status(components: Components) -> Schema:
             "type": {"const": "search-status"},
             "id": {"const": "current"},
             "attributes": _model_attributes(components, StatusAttributes),
-            "links": closed({"self": URI}),
+            "links": closed({"self": NON_EMPTY}),
         }
     )
     return components.schema("SearchStatus", schema)

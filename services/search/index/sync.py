@@ -22,8 +22,8 @@ from services.search.index.failpoints import reach
 from services.search.index.generations import Generation, State
 from services.search.index.invariants import lost_preconditions
 from services.search.index.outbox import Change, Written, read_batch
+from services.search.index.rebuild_requests import request_rebuild
 from services.search.index.refused import forget, keep, retry
-from services.search.index.requests import request_rebuild
 from services.search.index.stores import Stores, open_connection
 from shared.db import AWAY, POSTGRESQL
 from shared.observability.failures import PlainError, describe

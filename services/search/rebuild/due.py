@@ -9,7 +9,7 @@ from services.search.index import generations
 from services.search.index.client import read_targets
 from services.search.index.document import MAPPING_HASH
 from services.search.index.invariants import outrun_index
-from services.search.index.requests import request_rebuild
+from services.search.index.rebuild_requests import request_rebuild
 from services.search.index.stores import Stores
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from uuid import UUID
 from elastic_transport import TransportError
 from elasticsearch import ApiError
 
-from services.search.index import generations, requests
+from services.search.index import generations, rebuild_requests
 from services.search.index.client import LIVE, create_index, read_targets, swap
 from services.search.index.failpoints import reach
 from services.search.index.generations import Generation, State
@@ -56,7 +56,7 @@ async def run_open_request(
         return None
     # The request is read under the lock: the rebuild before may have answered it.
     async with open_stores(settings) as stores, alone(stores.connection):
-        request = await requests.open_request(stores.connection)
+        request = await rebuild_requests.open_request(stores.connection)
         if request is None:
             return None
         rebuild = Rebuild(
@@ -67,7 +67,7 @@ async def run_open_request(
             progress=progress,
         )
         generation = await rebuild.run(request.id)
-        await requests.answer_older(stores.connection, generation)
+        await rebuild_requests.answer_older(stores.connection, generation)
         return generation.id
 
 
@@ -133,7 +133,7 @@ class Rebuild:
 
     async def _answer(self, request_id: UUID | None) -> None:
         if request_id is not None:
-            await requests.answer(self.stores.connection, request_id, self.generation.id)
+            await rebuild_requests.answer(self.stores.connection, request_id, self.generation.id)
 
     async def _create_index(self) -> None:
         names = self.generation.index_name, self.generation.write_alias

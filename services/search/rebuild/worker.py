@@ -17,7 +17,7 @@ from arq.worker import Function, run_worker
 from redis.exceptions import RedisError
 
 from services.search.index.client import ELASTICSEARCH
-from services.search.index.requests import request_rebuild
+from services.search.index.rebuild_requests import request_rebuild
 from services.search.index.stores import open_connection, open_stores
 from services.search.index.upkeep import RebuildError, tidy
 from services.search.rebuild.audit import AuditError, audit_active

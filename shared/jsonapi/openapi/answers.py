@@ -10,7 +10,7 @@ CURSOR_TYPE = media_type(profiles=[CURSOR_PAGINATION])
 ATOMIC_TYPE = media_type(extensions=[ATOMIC])
 
 STRING: Schema = {"type": "string"}
-URI: Schema = {"type": "string", "minLength": 1}
+NON_EMPTY: Schema = {"type": "string", "minLength": 1}
 COUNT: Schema = {"type": "integer", "minimum": 0}
 SHA1 = "[0-9a-f]{40}(-gzip)?"
 
@@ -46,13 +46,13 @@ HEADERS: dict[str, tuple[str, Schema]] = {
         "The methods of this resource.",
         {"type": "string", "pattern": "^[A-Z]+(, [A-Z]+)*$"},
     ),
-    "Cache-Control": ("How long the answer may be kept.", URI),
+    "Cache-Control": ("How long the answer may be kept.", NON_EMPTY),
     "Idempotency-Replayed": ("The answer is that of an earlier request.", {"const": "true"}),
     "Location": ("Where the new resource is.", {"type": "string", "format": "uri-reference"}),
     "Retry-After": ("Seconds to wait.", {"type": "integer", "minimum": 0}),
     "Vary": ("What the answer depends on.", {"type": "string", "pattern": r"(^|, *)Accept(,|$)"}),
     "WWW-Authenticate": ("How to sign in.", {"type": "string", "pattern": "^Bearer"}),
-    "X-Request-Id": ("The request in logs and errors.", {"type": "string", "minLength": 1}),
+    "X-Request-Id": ("The request in logs and errors.", NON_EMPTY),
 }
 ETAGS: dict[str, tuple[str, str]] = {
     "ETag": ("Version and hash of one resource.", f'^"[1-9][0-9]*-{SHA1}"$'),
@@ -95,7 +95,7 @@ def jsonapi_object(components: Components, *, ext: bool = False, profile: bool =
 
 def link_object(components: Components) -> Schema:
     """Return a link object with the media type of the answer to it (checklist 23)."""
-    return components.schema("TypedLink", closed({"href": URI, "type": STRING}))
+    return components.schema("TypedLink", closed({"href": NON_EMPTY, "type": STRING}))
 
 
 def errors_schema(components: Components) -> Schema:
@@ -105,10 +105,10 @@ def errors_schema(components: Components) -> Schema:
             "id": STRING,
             "status": {"type": "string", "pattern": "^[45][0-9]{2}$"},
             "code": {"type": "string", "pattern": "^[a-z0-9]+(-[a-z0-9]+)*$"},
-            "title": URI,
-            "detail": URI,
+            "title": NON_EMPTY,
+            "detail": NON_EMPTY,
             "source": components.schema("ErrorSource", {"oneOf": source}),
-            "links": closed({"about": URI, "type": URI}, required=[]),
+            "links": closed({"about": NON_EMPTY, "type": NON_EMPTY}, required=[]),
             "meta": {"type": "object"},
         },
         required=["id", "status", "code", "title", "detail"],

@@ -4,7 +4,7 @@ from shared.errors import MEDIA_TYPE
 from shared.jsonapi.openapi.answers import (
     COUNT,
     CURSOR_TYPE,
-    URI,
+    NON_EMPTY,
     etag,
     headers,
     jsonapi_object,
@@ -20,9 +20,14 @@ NULLABLE_URI: Schema = {"type": ["string", "null"], "minLength": 1}
 
 def _links(components: Components, kind: str) -> Schema:
     """Return the top-level links of a `kind` of document: Single, Page or Cursor."""
-    links: Schema = {"self": URI}
+    links: Schema = {"self": NON_EMPTY}
     if kind != "Single":
-        links |= {"first": URI, "prev": NULLABLE_URI, "next": NULLABLE_URI, "last": URI}
+        links |= {
+            "first": NON_EMPTY,
+            "prev": NULLABLE_URI,
+            "next": NULLABLE_URI,
+            "last": NON_EMPTY,
+        }
     # `last` needs the number of all rows, which is counted only when `page[count]` asks for it.
     required = [name for name in links if name != "last"]
     # Under the profile `self` is an object with the media type, and `first` may be left out.
@@ -103,9 +108,14 @@ def linkage_response(components: Components, resource: Resource, link: Relations
     target = components.registry.target(link)
     data = linkage(link, identifier(components, target), is_nullable=link.is_nullable)
     document = _document(components, resource, data)
-    links: Schema = {"self": URI, "related": URI}
+    links: Schema = {"self": NON_EMPTY, "related": NON_EMPTY}
     if link.to_many:
-        links |= {"first": URI, "prev": NULLABLE_URI, "next": NULLABLE_URI, "last": URI}
+        links |= {
+            "first": NON_EMPTY,
+            "prev": NULLABLE_URI,
+            "next": NULLABLE_URI,
+            "last": NON_EMPTY,
+        }
         document["properties"]["meta"] = _page_meta(components, "Page")
     name = "ToManyLinks" if link.to_many else "ToOneLinks"
     links_schema = components.schema(name, closed(links, required=["self", "related"]))

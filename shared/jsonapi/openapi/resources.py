@@ -1,6 +1,6 @@
 """JSON Schemas of resource objects and identifiers, shown in documents and sent by clients."""
 
-from shared.jsonapi.openapi.answers import STRING, URI
+from shared.jsonapi.openapi.answers import NON_EMPTY, STRING
 from shared.jsonapi.openapi.attributes import sent_attributes, shown_attributes
 from shared.jsonapi.openapi.components import NEVER, Components, Schema, array, closed
 from shared.jsonapi.read.objects import PREFIX
@@ -108,7 +108,7 @@ def shown_resource(components: Components, resource: Resource) -> Schema:
 
 
 def _meta(components: Components) -> Schema:
-    page = closed({"cursor": URI})
+    page = closed({"cursor": NON_EMPTY})
     members = {"version": {"type": "integer", "minimum": 1}, "page": page}
     return components.schema("ResourceMeta", closed(members, required=["version"]))
 

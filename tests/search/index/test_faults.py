@@ -11,8 +11,8 @@ from elasticsearch import AsyncElasticsearch
 
 from services.search.index import upkeep
 from services.search.index.client import Pace, bulk, read_targets, swap
+from services.search.index.rebuild_requests import request_rebuild
 from services.search.index.refused import Refusal, keep
-from services.search.index.requests import request_rebuild
 from services.search.index.stores import Stores
 from services.search.index.sync import (
     LEADER_LOCK,

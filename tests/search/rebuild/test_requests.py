@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.search.index.requests import request_rebuild
+from services.search.index.rebuild_requests import request_rebuild
 from services.search.index.stores import ROLE
 from services.search.index.upkeep import RebuildError
 from services.search.rebuild.run import Rebuild, run_open_request

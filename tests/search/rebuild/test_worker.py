@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 from redis.asyncio import Redis
 
-from services.search.index.requests import request_rebuild
+from services.search.index.rebuild_requests import request_rebuild
 from services.search.rebuild.due import request_due
 from services.search.rebuild.rollback import roll_back
 from services.search.rebuild.run import run_open_request
