@@ -4,6 +4,7 @@ Cron only adds requests. Every minute a reconciler starts a rebuild for an open 
 job, a lost Redis or a killed worker loses no rebuild (docs/adr/0004-search-sync.md).
 """
 
+import asyncio
 import logging
 import socket
 from collections.abc import Iterator
@@ -39,6 +40,8 @@ HEALTH_KEY = f"almanac:search:health:{socket.gethostname()}"
 HEALTH_INTERVAL_S = 15
 RECONCILED_KEY = "almanac:search:reconciled"
 RECONCILED_S = 150
+# A request of a client waits so long at most for Redis to take the job.
+WAKE_S = 1.0
 
 
 @contextmanager
@@ -113,15 +116,21 @@ def _dumps(value: dict[str, Any]) -> bytes:
 
 
 async def enqueue(settings: Settings) -> None:
-    """Wake a worker; otherwise the reconciler finds the request within a minute."""
+    """Wake a worker; otherwise the reconciler finds the request within a minute.
+
+    Raises RedisError or OSError (a TimeoutError is one) if Redis cannot be told.
+    """
     redis_settings = RedisSettings.from_dsn(settings.redis_url.get_secret_value())
-    # A request of a client waits for this: give up at once.
-    redis_settings.conn_retries, redis_settings.conn_timeout = 0, 1
-    pool = await arq.create_pool(redis_settings, default_queue_name=QUEUE, job_serializer=_dumps)
-    try:
-        await pool.enqueue_job("rebuild")
-    finally:
-        await pool.aclose()
+    redis_settings.conn_retries = 0
+    # arq limits only the time for a connection, but Redis may accept one and then hang.
+    async with asyncio.timeout(WAKE_S):
+        pool = await arq.create_pool(
+            redis_settings, default_queue_name=QUEUE, job_serializer=_dumps
+        )
+        try:
+            await pool.enqueue_job("rebuild")
+        finally:
+            await pool.aclose()
 
 
 def run(settings: Settings) -> None:

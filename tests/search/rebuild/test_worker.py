@@ -2,17 +2,22 @@
 
 import asyncio
 import socket
+import time
 
 import asyncpg
 import pytest
 from fastapi import FastAPI
+from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from services.search.index.rebuild_requests import request_rebuild
+from services.search.rebuild import worker
 from services.search.rebuild.due import request_due
 from services.search.rebuild.rollback import roll_back
 from services.search.rebuild.run import run_open_request
 from services.search.rebuild.worker import HEALTH_KEY, QUEUE
+from shared.observability.incidents import Incidents
+from tests.client import Account, Client
 from tests.search.processes import run, start, until
 from tests.search.stepping import Index
 
@@ -49,7 +54,7 @@ async def test_losing_redis_loses_no_rebuild(
     await redis.set(HEALTH_KEY.replace(socket.gethostname(), "another-pod"), "ok")
     code, said = await asyncio.to_thread(run, index, "check-worker")
     assert (code, "No worker has been seen" in said) == (1, True), said
-    worker = start(index, "worker")
+    process = start(index, "worker")
     try:
         swapped = """SELECT g.swapped_at FROM search.rebuild_requests r
             JOIN search.generations g ON g.id = r.generation_id WHERE r.key = 'manual:lost'"""
@@ -58,7 +63,28 @@ async def test_losing_redis_loses_no_rebuild(
         (check,) = [c for c in apps["search"].state.health.checks if "worker" in c.name]
         assert (await check.check())[0]
     finally:
-        worker.terminate()
-        assert await asyncio.to_thread(worker.wait, 30) == 0
+        process.terminate()
+        assert await asyncio.to_thread(process.wait, 30) == 0
         await redis.delete(QUEUE)
         await redis.aclose()
+
+
+@pytest.mark.elasticsearch
+@pytest.mark.sockets
+async def test_a_redis_that_hangs_does_not_hold_up_a_request_for_a_rebuild(
+    api: Client, admin: Account, apps: dict[str, FastAPI], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, incidents = apps["search"].state, Incidents("redis", worker.REDIS.is_outage)
+    # The kernel accepts connections to a listening socket, and nobody answers them.
+    with socket.create_server(("127.0.0.1", 0)) as hanging, monkeypatch.context() as patch:
+        url = SecretStr(f"redis://127.0.0.1:{hanging.getsockname()[1]}/0")
+        changed = state.settings.model_copy(update={"redis_url": url})
+        patch.setitem(state._state, "settings", changed)
+        patch.setattr(worker, "REDIS", incidents)
+        began = time.monotonic()
+        async with asyncio.timeout(10):
+            answer = await api.request("POST", "/v1/search/rebuilds", by=admin)
+        took_s = time.monotonic() - began
+    assert answer.status_code == 202, answer.text
+    assert took_s < 5
+    assert incidents.is_open
