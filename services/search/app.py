@@ -12,7 +12,6 @@ from services.search.api.admin import router as rebuilds
 from services.search.api.answers import EVENTS_PATH, SUGGESTIONS_PATH
 from services.search.api.openapi import describe_search
 from services.search.api.routes import router
-from services.search.engines.elastic import BREAK_AFTER, BREAK_S
 from services.search.engines.postgres import search_pool
 from services.search.index.client import ELASTICSEARCH, elastic_client
 from services.search.index.document import READ_ALIAS
@@ -30,6 +29,9 @@ from shared.migrations import database_checks
 from shared.settings import Settings, get_settings
 
 MAX_LAG_S = 30
+# Once half of at least MIN_REQUESTS searches within ten seconds (shared/breaker.py) have failed,
+# Elasticsearch is left alone for BREAK_S; PostgreSQL answers meanwhile.
+MIN_REQUESTS, BREAK_S = 5, 15.0
 UNSIGNED = (
     "CURSOR_SECRETS is not set: it signs the cursors of search. Make one with "
     "`python -m services.search new-key`, the same for every search process."
@@ -42,7 +44,7 @@ CONNECTIONS = 50
 async def _stores_lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
     app.state.breakers = {
-        path: Breaker(min_count=BREAK_AFTER, open_s=BREAK_S)
+        path: Breaker(min_count=MIN_REQUESTS, open_s=BREAK_S)
         for path in (EVENTS_PATH, SUGGESTIONS_PATH)
     }
     app.state.elastic = None

@@ -36,8 +36,6 @@ from shared.pool import ReadPool
 
 logger = logging.getLogger(__name__)
 
-# After so many failures Elasticsearch is left alone for BREAK_S; PostgreSQL answers meanwhile.
-BREAK_AFTER, BREAK_S = 5, 15.0
 TIMEOUT_S = 0.8
 # An older search goes on in the present index: an old point in time costs Elasticsearch memory.
 MAX_AGE = timedelta(minutes=10)
