@@ -27,7 +27,10 @@ class Tail:
 
 
 def show_new_lines(tails: list[Tail], *, verbose: bool) -> None:
-    """Print the lines that are new since the last call, after the names of their processes."""
+    """Print the new lines of each log after the name of its process.
+
+    Without `verbose` only warnings, errors and lines that are not our JSON are printed.
+    """
     for tail in tails:
         for line in tail.new_lines():
             if verbose or _is_notable(line):

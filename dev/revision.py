@@ -30,7 +30,10 @@ UNKNOWN = (
 
 @contextmanager
 def development_database(data: Path) -> Iterator[str]:
-    """Yield the URL of the PostgreSQL that `make run` uses, or of one that runs meanwhile."""
+    """Yield the URL in DATABASE_URL, or that of `make run`.
+
+    If there is neither, start PostgreSQL and stop it afterwards.
+    """
     url = os.environ.get("DATABASE_URL") or _running(data)
     if url:
         check_given({"DATABASE_URL": url})

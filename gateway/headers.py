@@ -14,7 +14,7 @@ HOP_BY_HOP = frozenset(
     b"transfer-encoding upgrade".split()
 )
 # The gateway sets these itself, from its own connection or what a trusted proxy said
-# (shared/http/forwarded.py). `Expect` is left out, since our server has answered it already.
+# (shared/http/forwarded.py). `Expect` is dropped, since our server has answered it already.
 OURS = frozenset(
     b"expect forwarded host x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-prefix "
     b"x-forwarded-proto x-forwarded-uri x-real-ip x-request-id x-request-timeout-ms".split()

@@ -42,7 +42,7 @@ def service_checks(app: FastAPI) -> list[Check]:
 
 
 def does_not_answer(error: BaseException) -> bool:
-    """Whether the service did not answer; failed checks that it answers with it reports itself."""
+    """Whether the service did not answer. One that answers reports its failed checks itself."""
     return not isinstance(error, CheckFailedError)
 
 

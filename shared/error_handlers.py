@@ -51,8 +51,7 @@ class UncaughtErrorMiddleware:
         try:
             await self.app(scope, receive, watched_send)
         except ClientDisconnect:
-            # The client has closed the connection while its body was read: that is its right, and
-            # there is nobody left to answer.
+            # The client left while its body was being read: no fault, and nobody to answer.
             logger.info("the client went before it was answered")
         except Exception as error:
             logger.exception("uncaught exception")

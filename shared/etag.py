@@ -1,7 +1,8 @@
 """ETags and preconditions by row version (RFC 9110 §8.8.3, §13; docs/adr/0001-etags.md).
 
 The tag of a single resource is `"<version>-<sha1>"`. Reads compare the whole tag. Writes compare
-only the version, first when the row is locked and again in the WHERE clause of the UPDATE.
+only the version, first when the row is locked and again in the WHERE clause of the UPDATE. The tag
+of a collection is the hash of its bytes alone.
 """
 
 import hashlib

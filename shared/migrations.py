@@ -66,7 +66,7 @@ def migrations_checker(app: FastAPI, package: str) -> Callable[[], Awaitable[tup
     """Make the check that the database is not behind and has every model of the package.
 
     During a deployment, and after a rollback, older code runs on a database that is ahead of it.
-    That passes as long as every model can be read.
+    This passes as long as every model can be read.
     """
     config = alembic_config(app.state.settings)
     expected, known = head(config), known_revisions(config)

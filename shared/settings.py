@@ -172,5 +172,5 @@ def get_settings() -> Settings:
         )
         sys.exit(f"The environment is wrong. {'; '.join(wrong)}.")
     except SettingsError as error:
-        # The text of the error names the field. That of its cause would show the value.
+        # The text of the error names the field. The text of its cause would show the value.
         sys.exit(f"The environment is wrong: {error}.")

@@ -204,7 +204,7 @@ def main() -> None:
     except httpx.TransportError as error:
         print(
             f"The gateway at {arguments.url} does not answer ({error or type(error).__name__}). "
-            "Start it with `make run`; then run the import again, it skips what is there.",
+            "Start it with `make run`; then run the import again, it skips events that exist.",
             file=sys.stderr,
         )
     sys.exit(2)

@@ -92,7 +92,7 @@ class Organizer:
         path = f"/v1/events?{httpx.QueryParams(query)}"
         found: set[Key] = set()
         while path:
-            document = document_of(await self.send("GET", path), "read what is there")
+            document = document_of(await self.send("GET", path), "read the existing events")
             found |= {identity(event["attributes"]) for event in document["data"]}
             path = document["links"]["next"]
         return found

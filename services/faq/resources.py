@@ -58,7 +58,7 @@ def _allowed(
     event_id: InstrumentedAttribute[Any], *rules: ColumnElement[bool]
 ) -> ColumnElement[bool]:
     rows = select(literal(1)).where(access.c.event_id == event_id, or_(*rules))
-    # The subquery selects from `access` alone; `event_id` is of the row outside of it.
+    # The subquery selects from `access` alone; `event_id` is a column of the outer query.
     return rows.correlate_except(access).exists()
 
 

@@ -24,7 +24,7 @@ RawHeaders = Iterable[tuple[bytes, bytes]]
 class Exchange(RequestResponseCycle):
     """uvicorn's cycle, changed to write the head of an answer together with its body.
 
-    That saves a system call and a packet for each answer. A head is refused if the value of one
+    This saves a system call and a packet for each answer. A head is refused if the value of one
     of its headers has a line break.
     """
 

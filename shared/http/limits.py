@@ -1,6 +1,8 @@
 """Limits on every request that reaches an app: length of the URL, size of header fields, coding.
 
 A head that is far too large never reaches an app: shared/http/protocol.py ends its connection.
+How slowly a body may come is limited in protocol.py, how slowly an answer may be read in
+slow_readers.py.
 """
 
 from collections.abc import Iterable

@@ -251,7 +251,7 @@ class Registry:
     """The resource types of one service, checked once when it starts.
 
     `opened` is a registry of the same types, as they are shown to a viewer who may not read a row
-    by its id but gave its identifier. It is None if no type can be opened so.
+    by its id but gave its identifier. It is None if no type can be opened by identifier.
     """
 
     def __init__(

@@ -35,7 +35,7 @@ class PlainError(Exception):
 
 
 def describe(error: BaseException) -> str:
-    """Return one line: the types of the exception and of its causes, with what is safe of them."""
+    """Return one line: the types of the exception and of its causes, with their safe details."""
     return "; caused by ".join(description(each) for each in chain(error))
 
 

@@ -40,7 +40,7 @@ _STANDARD = {*logging.makeLogRecord({}).__dict__, "message", "asctime", "taskNam
 
 
 class JSONFormatter(logging.Formatter):
-    """Formats a record as one line with a JSON object, of which `extra` becomes members.
+    """Formats a record as one JSON object on one line; the fields of `extra` become its members.
 
     Exceptions anywhere in a record are described as shared/observability/failures.py does it.
     """

@@ -1,4 +1,4 @@
-"""Reports to Sentry, also of the exceptions that nothing else catches.
+"""Reports exceptions to Sentry, including those that nothing else catches.
 
 Only what is named here leaves the process. By itself the SDK would send the variables of frames,
 bodies, headers, query strings, statements and the command line (docs/adr/0011-what-leaves.md).

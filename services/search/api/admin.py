@@ -37,7 +37,7 @@ MAX_REBUILDS = 20
 
 
 def no_parameters(request: Request) -> None:
-    """BadRequest if the request has any query parameter."""
+    """Raise BadRequest if the request has any query parameter."""
     refuse_parameters(query_string(request))
 
 

@@ -36,7 +36,7 @@ class SearchAnswer:
     async def document(self, *, degraded: bool) -> dict[str, Any]:
         """The document; other requests get a turn while it is made.
 
-        BadRequest where it would be larger than answers may be.
+        Raises BadRequest if it would be larger than answers may be.
         """
         found = self.found
         meta: dict[str, Any] = {"count": found.count}
@@ -69,7 +69,8 @@ class SearchAnswer:
             meta["highlights"] = self._wire(marked)
         if self.query.near and location:
             meta["distance_km"] = round(distance_km(location, self.query.near), 3)
-        # No point in time: it would be opened for every result, though few are gone on from.
+        # No point in time: it would be opened for every result, though few searches continue from
+        # one.
         meta["page"] = {"cursor": self._cursor(number + 1, row.get("sort", []), None)}
         return {
             "type": "event",

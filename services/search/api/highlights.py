@@ -84,7 +84,7 @@ def _meant(wanted: Iterable[str], there: set[str], compared: int) -> set[str]:
 
 
 def _beginning(ordered: Sequence[str], start: str) -> Sequence[str]:
-    """The words that begin with `start`; they are sorted."""
+    """The words of `ordered`, which is sorted, that begin with `start`."""
     return ordered[bisect_left(ordered, start) : bisect_left(ordered, start + LAST)]
 
 

@@ -147,12 +147,12 @@ SUGGESTIONS = [
 
 
 def parse_search(request: Request) -> tuple[SearchQuery, Query]:
-    """The search, and the parameters for links; BadRequest names the first mistake."""
+    """The search, and the parameters for links; raises BadRequest for the first mistake."""
     names: Names = request.app.state.names
     pairs = _pairs(request)
     given = _values(names, SEARCH, pairs)
     number, size = given.pop("number", 1), given.pop("size", 20)
-    # Further on cursors lead, which cost Elasticsearch the same for every page.
+    # Beyond this only cursors lead on: they cost Elasticsearch the same for every page.
     if number * size > MAX_RESULTS:
         detail = f"Only the first {MAX_RESULTS} results have page numbers; go on with page[after]."
         raise _bad("page[number]", detail)

@@ -39,14 +39,14 @@ logger = logging.getLogger(__name__)
 TIMEOUT_S = 0.8
 # An older search goes on in the present index: an old point in time costs Elasticsearch memory.
 MAX_AGE = timedelta(minutes=10)
-# How often Elasticsearch is asked at most for a page without hidden events.
+# The most rounds of asking Elasticsearch to fill one page without hidden events.
 QUESTIONS = 5
 
 
 async def search_elastic(
     client: AsyncElasticsearch, pool: ReadPool, query: SearchQuery, cursor: SearchCursor | None
 ) -> Found:
-    """A page by number, or the one after the cursor; TimeoutError where it takes too long."""
+    """A page by number, or the one after the cursor; raises TimeoutError if it takes too long."""
     asked = ask_for(query)
     if cursor is not None:
         return await _after(client, pool, asked, cursor)
@@ -72,11 +72,12 @@ async def suggest_elastic(client: AsyncElasticsearch, pool: ReadPool, query: Sea
 async def _published(
     client: AsyncElasticsearch, pool: ReadPool, asked: Asked, cursor: SearchCursor | None = None
 ) -> Found:
-    """A page of events that are public now; TimeoutError where Elasticsearch takes too long.
+    """A page of events that are public now; raises TimeoutError if it takes too long.
 
-    Hidden events are left out of the next question, so that others take their places, and with
-    them those that are known to vanish from the index. After the last question they are taken off
-    the page. While PostgreSQL is away the answer is as it is in the index, and not `is_checked`.
+    If PostgreSQL says that some are no longer public, Elasticsearch is asked again without them,
+    and without all others that wait to leave the index, so that the page is full. After QUESTIONS
+    rounds they are only taken off the page. While PostgreSQL is away nothing is checked, and
+    `is_checked` is false.
     """
     for _ in range(QUESTIONS):
         async with asyncio.timeout(TIMEOUT_S):

@@ -73,7 +73,7 @@ def _needed(query: SearchQuery) -> list[Clause]:
 
 def _unwanted(query: SearchQuery) -> list[Clause]:
     unwanted = [_phrase(each) for each in query.typed.excluded]
-    # An event without any date is still to come, so what is over is left out instead.
+    # An event without any date is still to come, so past events are left out instead.
     return [*unwanted, _over(query)] if query.period == "upcoming" else unwanted
 
 

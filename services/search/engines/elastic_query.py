@@ -21,8 +21,8 @@ STEMS = [
 ]
 # Fields of the document that serve the index alone.
 NOT_SHOWN = ["live", "ver", "chk", "until", "country"]
-# Less than the 0.8 s of the caller, for the clock that Elasticsearch reads for it ticks only every
-# 0.2 s. A search that takes longer fails there, and does not go on for a caller who has left.
+# Less than the 0.8 s of the caller, because Elasticsearch's clock for timeouts ticks only every
+# 0.2 s. A search that takes longer fails there, and does not go on for a caller that has left.
 TIMEOUT = "700ms"
 # How long a point in time lasts after each page; then a search goes on in the present index.
 KEEP_ALIVE = "2m"

@@ -79,7 +79,7 @@ async def search_postgres(pool: ReadPool, query: SearchQuery) -> Found:
     """A page of results; if more than CANDIDATES events match, of some of them only."""
     async with _connection(pool) as connection:
         found = await _candidates(connection, query)
-        # Facets count the events that match without the chosen values.
+        # Facets are counted among the events that match when chosen facet values are ignored.
         around = found
         if query.online is not None or query.country or query.month:
             around = await _candidates(connection, query, faceted=False)

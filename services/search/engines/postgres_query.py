@@ -1,7 +1,7 @@
 """The statement that finds up to CANDIDATES events in PostgreSQL by its indices, and scores them.
 
-Words are put into a tsquery in quotes. That is safe, for `public.words` leaves no character in
-them that could end a quote.
+Words are put into a tsquery in quotes. The quotes are safe, because `public.words` leaves no
+character in the words that could end a quote.
 """
 
 import math

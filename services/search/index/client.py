@@ -164,8 +164,8 @@ async def create_index(client: AsyncElasticsearch, index: str, write_alias: str)
 async def widen(client: AsyncElasticsearch, write_alias: str) -> None:
     """Add the fields that documents have in this version to an index that older code made.
 
-    That index is searched until the rebuild that a deployment asks for is done. Its mapping is
-    strict, so it would refuse documents with fields that it does not know.
+    The older index is searched until the rebuild that a deployment asks for is done. Its mapping
+    is strict, so it would refuse documents with fields that it does not know.
     """
     (index,) = (await client.indices.get_mapping(index=write_alias)).values()
     missing = {

@@ -1,4 +1,7 @@
-"""The search document: one function of one row of `events.searchable`, and its mapping."""
+"""The search document: one function of one row of `events.searchable`, and its mapping.
+
+MAPPING_HASH is of this whole file, so even a changed comment here asks for a rebuild.
+"""
 
 import hashlib
 import html

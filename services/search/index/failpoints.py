@@ -8,7 +8,7 @@ import signal
 
 
 def reach(step: str) -> None:
-    """Send this process its signal the first time that it reaches the named step."""
+    """If SEARCH_FAILPOINT names `step`, send this process the signal that it gives, once."""
     name, _, number = os.environ.get("SEARCH_FAILPOINT", "").partition(":")
     if name == step:
         del os.environ["SEARCH_FAILPOINT"]

@@ -4,7 +4,9 @@ import asyncpg
 
 from services.search.index.stores import Stores
 
-# More changes than an index from before a restore can be ahead of the restored database.
+# How far the sequence is set ahead of the last version that a search of the index shows. There may
+# be later ones: in documents that are not refreshed yet, and in the other live indices. A billion
+# is far more than those can be, and a bigint has room for nine billion such steps.
 AHEAD = 1_000_000_000
 LOST = """
 SELECT 'this is a standby: DATABASE_URL must name the primary' WHERE pg_is_in_recovery()

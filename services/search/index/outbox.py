@@ -36,7 +36,7 @@ class Change:
     def lines(self, alias: str) -> bytes:
         """The lines of a bulk request that bring the change to the index of this alias."""
         body = document(self.row) if self.row is not None else None
-        # A repair sends a version again that the index has with other content.
+        # `external_gte`: a repair sends a version that the index has already, with other content.
         return bulk_lines(self.event_id, self.version, body, alias, "external_gte")
 
 

@@ -55,7 +55,7 @@ class RefusedEvent:
 
 
 async def refused_events(connection: asyncpg.Connection) -> list[RefusedEvent]:
-    """What live indices refuse, the most often tried first."""
+    """The refusals of live indices, the most often tried first."""
     live = {each.id: each for each in await generations.live(connection)}
     rows = await connection.fetch(
         "SELECT * FROM search.poison WHERE generation_id = ANY($1::bigint[]) "
@@ -109,7 +109,7 @@ async def forget(connection: asyncpg.Connection, places: Iterable[Place]) -> Non
 async def retry(connection: asyncpg.Connection) -> None:
     """Put refused events that are due into the outbox again.
 
-    What ended generations refused is deleted.
+    Refusals by generations that have ended are deleted.
     """
     ended = await generations.in_states(connection, *ENDED)
     await connection.execute(

@@ -1,7 +1,8 @@
 """search-sync: brings changes from the outbox to every live index, and loses none.
 
 It needs PostgreSQL and Elasticsearch only. A row leaves the outbox when every live index has its
-change; versions make it harmless to send a change again (docs/adr/0004-search-sync.md).
+change; versions make it harmless to send a change again (docs/adr/0004-search-sync.md). What a
+change does to the index is decided in outbox.py.
 """
 
 import asyncio
@@ -262,7 +263,7 @@ async def _discard(connection: asyncpg.Connection, wake: asyncio.Event) -> None:
 
 async def _pass_by(connection: asyncpg.Connection) -> None:
     for each in await generations.in_states(connection, State.BUILDING, State.PREVIOUS):
-        await generations.fail(connection, each.id, "changes passed it by")
+        await generations.fail(connection, each.id, "it is missing changes")
     active = await generations.active(connection)
     if active is not None:
         reason = "changed while Elasticsearch was not configured"

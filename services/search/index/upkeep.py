@@ -28,10 +28,10 @@ class RebuildError(PlainError):
 
 @asynccontextmanager
 async def alone(connection: asyncpg.Connection) -> AsyncIterator[None]:
-    """Be the only one who builds, swaps or deletes indices; RebuildError if another process is.
+    """Be the only process that builds, swaps or deletes indices.
 
-    The lock ends with its connection. A connection that holds it may take it again, and frees
-    it as often.
+    Raises RebuildError if another one holds the lock. The lock ends with its connection. A
+    connection that holds it may take it again, and frees it as often.
     """
     if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", REBUILD_LOCK):
         raise RebuildError("another rebuild is running")
@@ -61,7 +61,7 @@ async def follow(stores: Stores) -> None:
 
 
 async def settle(stores: Stores, git_sha: str) -> Generation | None:
-    """End what dead rebuilds left building; returns the one that the next can go on with."""
+    """End generations whose rebuild died, but return one that the next rebuild can continue."""
     await follow(stores)
     resumable = None
     for each in await generations.in_states(stores.connection, State.BUILDING):
@@ -74,14 +74,17 @@ async def settle(stores: Stores, git_sha: str) -> Generation | None:
 
 
 async def _is_resumable(client: AsyncElasticsearch, found: Generation, git_sha: str) -> bool:
-    # Other code may make other documents, and without its write alias changes passed it by.
+    # Other code may make other documents, and without its write alias it is missing changes.
     if not found.is_ours or found.git_sha != git_sha:
         return False
     return await has_write_alias(client, found)
 
 
 async def has_write_alias(client: AsyncElasticsearch, found: Generation) -> bool:
-    """Whether sync can write to the index: no change has passed it by."""
+    """Whether the index has its write alias.
+
+    Without it sync cannot write there, so the index misses changes.
+    """
     return bool(await client.indices.exists_alias(index=found.index_name, name=found.write_alias))
 
 
@@ -89,13 +92,13 @@ async def mend(stores: Stores) -> None:
     """Deal with an index, or a write alias, that an operator deleted: sync would wait for it.
 
     Only the searched index gets its alias back. Sync does not wait for the previous one, so
-    without its alias changes have passed it by.
+    without its alias it is missing changes.
     """
     connection, client = stores.connection, stores.client
     for each in await generations.in_states(connection, State.ACTIVE, State.PREVIOUS):
         if await has_write_alias(client, each):
             continue
-        # Sync has waited for the searched index, so no change has passed it by.
+        # Sync has waited for the searched index, so it is missing no changes.
         if each.state is State.ACTIVE and await client.indices.exists(index=each.index_name):
             await client.indices.put_alias(index=each.index_name, name=each.write_alias)
             continue
@@ -104,7 +107,7 @@ async def mend(stores: Stores) -> None:
 
 
 async def tidy(stores: Stores) -> None:
-    """Do what is due between rebuilds; while one is running, nothing is."""
+    """Clean up between rebuilds; does nothing while one runs."""
     with contextlib.suppress(RebuildError):
         async with alone(stores.connection):
             await follow(stores)

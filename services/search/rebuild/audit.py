@@ -84,7 +84,7 @@ class Audit:
 async def audit_active(stores: Stores, progress: Progress = unseen) -> tuple[Audit, int]:
     """Audit the searched index, repair it, and write down the result.
 
-    Returns the audit after the repair, and how many events were repaired. AuditError where the
+    Returns the audit after the repair, and how many events were repaired. Raises AuditError if the
     two cannot be compared.
     """
     async with holding(stores.connection, BATCH_LOCK):
@@ -163,7 +163,7 @@ async def compare(stores: Stores, index: str, progress: Progress = unseen) -> Au
     await client.indices.refresh(index=index)
     expected: Totals = {}
     found: Totals = {}
-    # What waits and what should be there must be of the same moment.
+    # The outbox and the totals must be read in one snapshot.
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         generation = (await generations.by_names(connection, [index])).get(index)
         rows = await connection.fetch(

@@ -56,7 +56,7 @@ class Copy:
     async def portions(self) -> AsyncGenerator[Portion, None]:
         """Send all portions, and yield each in the order of ids once the index has taken it.
 
-        PausedError while Elasticsearch takes nothing. Close it, so that no task is left over.
+        Raises PausedError if Elasticsearch takes nothing. Close it, so that no task is left over.
         """
         sending: deque[asyncio.Task[Portion]] = deque()
         try:
@@ -93,7 +93,7 @@ class Copy:
         raise PausedError(f"Elasticsearch did not take {len(portion.pending)} documents")
 
     async def _try(self, portion: Portion) -> None:
-        """Send what is pending once; what is not taken, but not refused either, stays pending."""
+        """Send the pending documents once; those neither taken nor refused stay pending."""
         lines = [each for _, each in portion.pending]
         try:
             outcomes = await bulk(self.stores.client, lines, self.pace)

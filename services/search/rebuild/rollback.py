@@ -11,9 +11,11 @@ from services.search.rebuild.audit import AuditError, Progress, repair, unseen
 
 
 async def roll_back(stores: Stores, progress: Progress = unseen) -> tuple[str | None, str]:
-    """Search the previous generation again; returns the index that was left, and the new one.
+    """Search the previous generation again.
 
-    RebuildError where there is no previous generation, or its index is not current.
+    Returns the index that was searched until now (None if none was) and the one searched from now
+    on. Raises RebuildError if there is no previous generation, if its index is not current, or if
+    another process rebuilds.
     """
     connection = stores.connection
     async with alone(connection), holding(connection, BATCH_LOCK):
@@ -24,7 +26,7 @@ async def roll_back(stores: Stores, progress: Progress = unseen) -> tuple[str | 
             raise RebuildError("there is no previous generation")
         index = previous.index_name
         if not await has_write_alias(stores.client, previous):
-            raise RebuildError(f"{index} is gone, or changes have passed it by")
+            raise RebuildError(f"{index} is gone or is missing changes")
         # An index that does not take changes may be the reason for going back: go on without them.
         with contextlib.suppress(NotTakenError):
             await drain(stores)

@@ -50,7 +50,7 @@ async def run_open_request(
 ) -> int | None:
     """Rebuild for the oldest open request; returns the generation's id, None without a request.
 
-    RebuildError where another process rebuilds, or the new index must not be searched.
+    Raises RebuildError if another process rebuilds, or if the new index must not be searched.
     """
     if settings.elasticsearch_url is None:
         return None
@@ -84,7 +84,10 @@ class Rebuild:
     found_before: int = 0
 
     async def run(self, request_id: UUID | None = None) -> Generation:
-        """Build, check and swap in a generation; RebuildError when it must not be searched."""
+        """Build, check and swap in a generation.
+
+        Raises RebuildError if it must not be searched.
+        """
         async with alone(self.stores.connection):
             resumable = await settle(self.stores, self.git_sha)
             await mend(self.stores)
@@ -157,7 +160,7 @@ class Rebuild:
             await self._check_refused()
 
     async def _check_refused(self) -> None:
-        """RebuildError if too many events are refused, whether copied or brought by sync."""
+        """Raise RebuildError if too many events are refused, copied or brought by sync."""
         count, error = await count_refused(self.stores.connection, self.generation.id)
         if count > MAX_REFUSED:
             # The reason may quote the document, so only its kind is told here. `status` shows all.

@@ -46,9 +46,10 @@ WAKE_S = 1.0
 
 @contextmanager
 def _reporting(job: str) -> Iterator[None]:
-    """Log and report the error that ends a job; the clock starts the job again.
+    """Log and report the error that ends a job, and do not pass it to arq.
 
-    During an outage of a store only the outage is reported, which arq would not do.
+    A later run of cron starts the job again. While a store is away only its outage is reported,
+    and a RebuildError or an AuditError is only logged.
     """
     try:
         yield

@@ -1,7 +1,7 @@
 """The endpoints of a resource type: its collection and its items; handlers hold the logic.
 
-They are bare ASGI apps, one for each path. What is related to a row, and relationships, are in
-relationships.py.
+They are bare ASGI apps, one for each path. The related resources of a row, and relationships, are
+in relationships.py.
 """
 
 from dataclasses import dataclass
@@ -56,7 +56,10 @@ def collection_routes(registry: Registry, resource: Resource, caches: Caches) ->
 
 @dataclass(frozen=True)
 class Endpoints:
-    """The handlers of one resource type, as one registry shows it."""
+    """The handlers of one resource type.
+
+    `registry` is that of the service, or its `opened` for reads by identifier.
+    """
 
     registry: Registry
     resource: Resource

@@ -1,4 +1,4 @@
-"""The endpoints of a relationship: what is related, and the linkage itself.
+"""The endpoints of a relationship: the related resources, and the linkage itself.
 
 See JSON:API 1.1, "Fetching Resources" and "Updating Relationships".
 """
@@ -44,7 +44,7 @@ from shared.jsonapi.write.rows import Writer
 
 
 def relationship_routes(registry: Registry, resource: Resource, caches: Caches) -> list[BaseRoute]:
-    """For each relationship kept here: what is related, and its linkage."""
+    """For each relationship kept here: the related resources, and its linkage."""
     routes: list[BaseRoute] = []
     for link in resource.relationships:
         if not link.is_local:
@@ -72,7 +72,10 @@ def relationship_routes(registry: Registry, resource: Resource, caches: Caches) 
 
 @dataclass(frozen=True)
 class RelationshipEndpoints:
-    """The handlers of one relationship of a resource type, as one registry shows it."""
+    """The handlers of one relationship of a resource type.
+
+    `registry` is that of the service, or its `opened` for reads by identifier.
+    """
 
     registry: Registry
     resource: Resource
@@ -96,7 +99,7 @@ class RelationshipEndpoints:
     async def _parent_id(self, reader: Reader, row_id: str) -> int:
         """The id of the row that the path names; NotFound where the viewer may not read it.
 
-        It becomes a parameter of the statements of what is related to the row.
+        It becomes a parameter of the statements that read the related resources.
         """
         reader.parameters = item_parameter(self.resource, row_id)
         key = reader.key("parent", self.resource)

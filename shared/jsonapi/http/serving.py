@@ -33,7 +33,7 @@ class Endpoint:
     """An ASGI app: one handler for each method of a path. HEAD is as GET.
 
     A read of an identifier is first served like a read of an id. Only where the viewer finds
-    nothing so, `opened` serves it: it shows what the identifier opens to everybody.
+    nothing that way, `opened` serves it: it shows what the identifier opens to everybody.
     """
 
     def __init__(self, handlers: Mapping[str, Handler], opened: Handler | None = None) -> None:

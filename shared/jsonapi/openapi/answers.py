@@ -94,7 +94,10 @@ def jsonapi_object(components: Components, *, ext: bool = False, profile: bool =
 
 
 def link_object(components: Components) -> Schema:
-    """Return a link object with the media type of the answer to it (checklist 23)."""
+    """Return the schema of a link object (checklist 23).
+
+    It has `href`, and as `type` the media type found there.
+    """
     return components.schema("TypedLink", closed({"href": NON_EMPTY, "type": STRING}))
 
 

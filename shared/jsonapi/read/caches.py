@@ -20,11 +20,11 @@ MAX_BYTES = 64 * 1024 * 1024
 
 
 class PlanKey(NamedTuple):
-    """Everything that decides what the statements of a request are.
+    """Everything on which the SQL of a request depends.
 
-    The ids of the row and of the viewer do not: they are parameters. `viewer` is None for
-    anonymous viewers, otherwise whether they are an administrator and verified; `text` is the
-    query string; `by_name` says that the path has an identifier in place of an id.
+    It does not depend on the ids of the row and of the viewer: they are parameters. `viewer` is
+    None for anonymous viewers, otherwise whether they are an administrator and verified; `text` is
+    the query string; `by_name` says that the path has an identifier in place of an id.
     """
 
     view: View
@@ -39,7 +39,7 @@ class PlanKey(NamedTuple):
 
 
 def viewer_kind(viewer: Viewer) -> tuple[bool, bool] | None:
-    """All that a plan depends on of its viewer."""
+    """The part of the viewer on which a plan depends."""
     return None if viewer is None else (viewer.is_admin, viewer.is_verified)
 
 

@@ -62,7 +62,8 @@ class Reader:
     def path(self, resource: Resource, row_id: int) -> str:
         """The path of the row that the request names.
 
-        It has the identifier where only that opens the row: its number must not be told.
+        It has the identifier if the viewer may read the row only by its identifier, since the id
+        must stay hidden.
         """
         is_opened = self.registry.is_opened
         return resource_path(resource, self.parameters["row_name"] if is_opened else row_id)

@@ -21,7 +21,7 @@ from shared.jsonapi.href import MAX_OPERATIONS
 from shared.jsonapi.resource import ADMIN_ONLY, Attribute, Registry, Relationship, Resource
 from shared.jsonapi.strict import escape
 
-# So many resource identifiers may one linkage in a body have.
+# The most identifiers in one linkage.
 MAX_IDENTIFIERS = 1000
 
 

@@ -47,8 +47,8 @@ async def lock_operations(session: AsyncSession) -> None:
     """Lock the right to run atomic operations of a service: shared, or alone after a deadlock.
 
     Operations lock rows and families in the order of the client, so two requests may wait for
-    each other, and PostgreSQL ends one of them. That one is run again without others beside it,
-    and so cannot meet a deadlock with them a second time.
+    each other, and PostgreSQL ends one of them. The request that it ended is run again alone, and
+    so cannot meet a deadlock with others a second time.
     """
     lock = func.pg_advisory_xact_lock_shared
     if session.info["is_retry"]:

@@ -81,8 +81,8 @@ async def lock_row(
     """Lock a row until the transaction ends and return all of its columns.
 
     `row_id` is the id or identifier in the URL. Raises NotFound if the viewer may not read the
-    row by that, and Unauthorized or Forbidden if the viewer may not change it, or with `delete`
-    not delete it. `source` is that of the Forbidden.
+    row by that id or identifier, and Unauthorized or Forbidden if the viewer may not change it, or
+    with `delete` not delete it. `source` is that of the Forbidden.
     """
     session, viewer = writer.session, writer.viewer
     parameter = item_parameter(resource, row_id)
