@@ -29,7 +29,7 @@ run: .venv/.installed ## Start everything on this machine; ARGS='--port-offset 1
 
 import: .venv/.installed ## Import conferences into the running system: FILE=conferences.jsonl
 	@test -n "$(FILE)" || { echo "Say which file: make import FILE=conferences.jsonl"; exit 2; }
-	@$(BIN)/python -m dev.importer "$(FILE)" $(ARGS)
+	@$(BIN)/python -m services.events.importer "$(FILE)" $(ARGS)
 
 migrate: .venv/.installed ## Migrate the database of the running system; make run does it too
 	@$(BIN)/python -m dev.inside shared.migrations upgrade

@@ -17,7 +17,7 @@ from benchmarks.hostile.stage import SERVICES, stage
 from benchmarks.machine import facts
 from benchmarks.page import publish
 from dev.errors import DevError
-from dev.importer.__main__ import positive
+from services.events.importer.__main__ import positive
 
 NAME = "bench-hostile"
 PACKAGES = ("uvicorn", "uvloop", "asyncpg", "orjson", "SQLAlchemy", "nh3")

@@ -21,7 +21,7 @@ from benchmarks.jsonapi.statements import count_statements
 from benchmarks.load import Loader
 from benchmarks.machine import facts
 from benchmarks.page import publish
-from dev.importer.__main__ import positive
+from services.events.importer.__main__ import positive
 
 NAME = "bench-jsonapi"
 PACKAGES = ("uvicorn", "uvloop", "httptools", "asyncpg", "orjson", "SQLAlchemy", "starlette")

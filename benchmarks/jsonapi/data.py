@@ -10,7 +10,7 @@ import asyncpg
 import orjson
 
 from dev.errors import DevError
-from dev.importer.conferences import LineError, read_line
+from services.events.importer.conferences import LineError, read_line
 
 EVENTS, USERS = 5000, 200
 MADE_AT = datetime(2026, 1, 1, tzinfo=UTC)

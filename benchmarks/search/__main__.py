@@ -17,9 +17,9 @@ from benchmarks.search.rebuilding import drained, rebuilds
 from benchmarks.search.report import NAME, Measured, plots, section
 from benchmarks.search.searches import timed
 from benchmarks.search.stage import Command, database, stage
-from dev.importer.__main__ import positive
 from dev.stores.elasticsearch import VERSION
 from dev.stores.start import Stores
+from services.events.importer.__main__ import positive
 
 PARTS = ("rebuild", "memory", "latency", "search", "postgres")
 PACKAGES = ("elasticsearch", "aiohttp", "asyncpg", "orjson", "uvicorn")

@@ -18,8 +18,8 @@ from benchmarks.command import command
 from benchmarks.machine import facts
 from benchmarks.page import publish
 from dev.errors import DevError
-from dev.importer.__main__ import positive
 from dev.stores.start import Stores
+from services.events.importer.__main__ import positive
 from services.search.index.upkeep import RebuildError
 from tests.relevance.asking import NotAnsweredError
 from tests.relevance.collection import Collection

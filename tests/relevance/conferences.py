@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from dev.errors import DevError
-from dev.importer.conferences import LineError, read_line
+from services.events.importer.conferences import LineError, read_line
 from tests.relevance.collection import Collection, Query
 from tests.relevance.typing_errors import (
     can_be_mistyped,

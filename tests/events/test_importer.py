@@ -18,9 +18,9 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dev.importer.__main__ import import_lines, main, read_lines
-from dev.importer.conferences import LineError, identity, read_line
-from dev.importer.organizer import ImportStopped, wait_s
+from services.events.importer.__main__ import import_lines, main, read_lines
+from services.events.importer.conferences import LineError, identity, read_line
+from services.events.importer.organizer import ImportStopped, wait_s
 from shared.settings import Settings
 from tests.client import PASSWORD
 

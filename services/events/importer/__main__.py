@@ -13,8 +13,14 @@ from typing import Any
 import httpx
 from tqdm import tqdm
 
-from dev.importer.conferences import LineError, identity, read_line
-from dev.importer.organizer import ImportStopped, Key, Organizer, OutcomeUnknown, reason_of
+from services.events.importer.conferences import LineError, identity, read_line
+from services.events.importer.organizer import (
+    ImportStopped,
+    Key,
+    Organizer,
+    OutcomeUnknown,
+    reason_of,
+)
 
 PLAIN_INTERVAL_S = 10
 SHOWN_AT_ONCE = 20
@@ -175,7 +181,9 @@ def address(text: str) -> str:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    options = argparse.ArgumentParser(prog="python -m dev.importer", description=__doc__)
+    options = argparse.ArgumentParser(
+        prog="python -m services.events.importer", description=__doc__
+    )
     options.add_argument("file", help="JSON lines, or - for standard input")
     options.add_argument(
         "--url", type=address, default="http://127.0.0.1:8000", help="the gateway"

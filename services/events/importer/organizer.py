@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from dev.importer.conferences import identity
+from services.events.importer.conferences import identity
 
 MEDIA_TYPE = "application/vnd.api+json"
 # Statuses after which the same request may succeed later.
