@@ -275,7 +275,7 @@ async def raw_connection(
             **options,
         )
     except asyncpg.PostgresError as error:
-        raise asyncpg.CannotConnectNowError("PostgreSQL refuses the connection") from error
+        raise asyncpg.CannotConnectNowError(str(error)) from error
 
 
 async def _session(request: Request) -> AsyncIterator[AsyncSession]:

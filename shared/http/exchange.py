@@ -34,14 +34,17 @@ class Exchange(RequestResponseCycle):
     async def send(self, message: Message) -> None:  # type: ignore[override]
         if self.flow.write_paused and not self.disconnected:
             await self.flow.drain()
+        # The protocol tells only its newest exchange that the client has left.
+        self.disconnected = self.disconnected or self.transport.is_closing()
         if self.disconnected:
             return
-        if not self.response_started and message["type"] == "http.response.start":
+        kind, started = message["type"], self.response_started
+        if kind == "http.response.start" and not started:
             self._begin(message["status"], message.get("headers", ()))
-        elif self.response_complete or message["type"] != "http.response.body":
-            raise RuntimeError(f"{message['type']} was sent out of order.")
-        else:
+        elif kind == "http.response.body" and started and not self.response_complete:
             self._go_on(message.get("body", b""), message.get("more_body", False))
+        else:
+            raise RuntimeError(f"{kind} was sent out of order.")
 
     def _begin(self, status: int, headers: RawHeaders) -> None:
         self.response_started, self.waiting_for_100_continue = True, False
@@ -121,10 +124,12 @@ def _lines(headers: tuple[tuple[bytes, bytes], ...]) -> list[bytes]:
 def exchange_of(protocol: HttpToolsProtocol, method: bytes, version: str) -> Exchange:
     """Return the exchange for the head that the parser has just read, with its ASGI scope."""
     url, scope = httptools.parse_url(protocol.url), protocol.scope
-    path = url.path.decode("ascii")
+    # A target such as http://example.org has no path, which means / (RFC 9112 §3.2.2).
+    raw_path = url.path or b"/"
+    path = raw_path.decode("ascii")
     scope["method"], scope["http_version"] = method.decode("ascii"), version
     scope["path"] = unquote(path) if "%" in path else path
-    scope["raw_path"], scope["query_string"] = url.path, url.query or b""
+    scope["raw_path"], scope["query_string"] = raw_path, url.query or b""
     return Exchange(
         scope=scope,
         transport=protocol.transport,

@@ -60,7 +60,7 @@ class HTTPProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self.settings = config.settings
         self._in_head = self._in_body = self._is_refused = False
-        self._wire_bytes = self._body_bytes = 0
+        self._wire_bytes = self._body_bytes = self._messages = 0
         self._body_since = 0.0
         self._timer: asyncio.TimerHandle | None = None
         # The address for which the connection counts; None if the peer is a trusted proxy.
@@ -101,6 +101,8 @@ class HTTPProtocol(HttpToolsProtocol):
         if self._is_refused:
             return
         self._unset_keepalive_if_required()
+        # How many messages end in this packet or begin in it, up to the one that goes on after it.
+        self._messages = int(self._in_head or self._in_body)
         rest = data
         while rest and not self._is_refused:
             parsed, rest = rest, b""
@@ -110,7 +112,8 @@ class HTTPProtocol(HttpToolsProtocol):
                 rest = self._ignore_upgrade(parsed[upgrade.args[0] :])
             except httptools.HttpParserError:
                 self._refuse(BadRequest("The request is not valid HTTP/1.1."))
-        self._wire_bytes += len(data)
+        # Of a packet with several messages it is not known how much is of the last.
+        self._wire_bytes += len(data) if self._messages <= 1 else 0
         # Most requests arrive in one piece: then there is nothing to bound and no timer to start.
         if (self._in_head or self._in_body or not self._is_answering) and not self._is_refused:
             self._bound_message()
@@ -166,6 +169,7 @@ class HTTPProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head, self._wire_bytes, self._body_bytes = True, 0, 0
+        self._messages += 1
 
     def on_header(self, name: bytes, value: bytes) -> None:
         # The parser gives the trailers of a chunked body here as well; they are dropped.
@@ -189,8 +193,9 @@ class HTTPProtocol(HttpToolsProtocol):
         if error is not None:
             self._refuse(error)
             return
-        self._in_body = True
+        # If this fails, the exchange before it is still the last.
         earlier, self.cycle = self.cycle, exchange_of(self, method, version)
+        self._in_body = True
         if earlier is None or earlier.response_complete:
             self._start_asgi_task(self.cycle, self.app)
         else:
@@ -243,6 +248,10 @@ class HTTPProtocol(HttpToolsProtocol):
         self._stop_timer()
         request_id = uuid.uuid4().hex
         self._log_end(error.detail, status=error.status, request_id=request_id)
+        if self._in_body and self.cycle.response_complete:
+            # This request has its answer already, which did not wait for the body.
+            self.transport.close()
+            return
         if self._is_answering:
             if self.pipeline or not self._in_body or self.cycle.response_started:
                 # An answer is on its way, to an earlier request or already to this one. A second

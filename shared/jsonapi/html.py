@@ -13,15 +13,22 @@ MAX_TAGS, MAX_TAG_LENGTH, MAX_AMPERSANDS = 5_000, 2_500, 10_000
 # More than any page needs. At each tag a parser looks through all elements that are open.
 MAX_OPEN = 100
 # Elements that are empty, or that end without an end tag where the next of their kind begins.
-ENDING = set("area br col dd dt embed hr img input li link meta option p source wbr".split())
+ENDING = set(
+    "area base br col colgroup dd dt embed hr img input li link meta option p param source tbody "
+    "td tfoot th thead tr track wbr".split()
+)
 NAME = re.compile(r"<(/?)([a-z][a-z0-9]*+)", re.IGNORECASE)
 # A quote has a meaning only after an equals sign. The possessive quantifiers never read a
 # character twice, so this takes linear time.
 TAG = re.compile(r"""<[a-z](?:[^>=]++|=\s*+(?:"[^"]*+"?|'[^']*+'?)?+)*+""", re.IGNORECASE)
 # At each of these tags a parser compares its attributes with those of all that are open.
 FORMATTING = re.compile(
-    r"(<(?:b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u))[\s/][^<>]*+", re.IGNORECASE
+    r"""(<(?:b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u))[\s/]"""
+    r"""(?:[^>=]++|=\s*+(?:"[^"]*+"?|'[^']*+'?)?+)*+""",
+    re.IGNORECASE,
 )
+# The attributes of all <html> are those of the one root, which a parser compares again each time.
+ROOT = re.compile(r"<(/?)html(?=[\s/>])", re.IGNORECASE)
 MAX_COMPARISONS = 1_000_000
 
 
@@ -42,6 +49,8 @@ def clean_html(html: str) -> str:
 
 def sanitised(html: str) -> str:
     """Return the cleaned HTML without checking limits, for texts that are known to be small."""
+    # An unknown element is dropped like this one, but its attributes are not collected.
+    html = ROOT.sub(r"<\1xhtml", html)
     # Once is not enough: tags that must not be nested are taken apart only when a parser reads
     # the first result. After the second time the text does not change any more.
     return nh3.clean(nh3.clean(html, tags=TAGS), tags=TAGS)
