@@ -2,16 +2,13 @@
 
 import asyncio
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from shared.http.forwarded import Networks
 from shared.settings import Settings
-
-if TYPE_CHECKING:
-    from shared.http.slow_readers import AnswerWatch
 
 # How often the speed of a body or of an answer is checked.
 CHECK_S = 5.0
@@ -60,4 +57,4 @@ class Config(uvicorn.Config):
         # How many connections each client address has.
         self.connected: Counter[str] = Counter()
         # How many bytes wait for each slow client; the one that was slow first comes first.
-        self.unsent: dict[AnswerWatch, int] = {}
+        self.unsent: dict[Any, int] = {}
