@@ -1,4 +1,4 @@
-"""Serves the routes of resources before FastAPI's router, which would cost a read a tenth more."""
+"""Serves the routes of resources before FastAPI's router, which would cost a read 5 % more."""
 
 from collections.abc import Sequence
 

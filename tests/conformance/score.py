@@ -48,7 +48,7 @@ def is_without_failure(outcomes: Outcomes) -> bool:
 
 
 def table(scores: Mapping[str, Outcomes]) -> Iterable[str]:
-    """Lines: a row a group, a column a target, then the sums and the other tests."""
+    """Lines: one row per group, one column per target, then the sums and the other tests."""
     rows = [("", [name.split(" / ") for name in scores])]
     heads = max(len(parts) for _, columns in rows for parts in columns)
     width = max(len(part) for _, columns in rows for parts in columns for part in parts) + 2

@@ -155,7 +155,7 @@ async def test_nothing_is_hashed_for_clients_that_are_gone(
 
 @asynccontextmanager
 async def full_queue(hashing: Hashing) -> AsyncIterator[None]:
-    """Whoever wants a hash meanwhile is refused."""
+    """Fill the queue: every hash that is wanted meanwhile is refused."""
     hashing.admitted += hashing.most
     try:
         yield

@@ -74,7 +74,7 @@ class Endpoints:
 
     def _page_plan(self, reader: Reader, text: str, *, by_cursor: bool) -> Plan:
         key = reader.key("page", self.resource, text, by_cursor=by_cursor)
-        plan: Plan | None = self.caches.plans.get(key)
+        plan = self.caches.plans.get(key)
         if plan is None:
             asking = any_viewer(reader.viewer)
             query = parse_query(

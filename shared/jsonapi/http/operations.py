@@ -5,6 +5,7 @@ Each operation is what the endpoint of the same meaning would do, with its error
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 from urllib.parse import unquote
 
@@ -66,12 +67,16 @@ class Operations:
     registry: Registry
     caches: Caches
 
+    @cached_property
+    def by_anyone(self) -> bool:
+        """Whether a type can be created without a token; each operation is checked again."""
+        return any(each.creatable_by_anyone for each in self.registry.by_type.values())
+
     async def run(self, request: Request) -> Response:
         negotiate(request, ATOMIC)
         body = await body_of(request, ATOMIC)
-        by_anyone = any(each.creatable_by_anyone for each in self.registry.by_type.values())
         transaction = Transaction(
-            request, self.registry, body, self._run, is_once=True, by_anyone=by_anyone
+            request, self.registry, body, self._run, is_once=True, by_anyone=self.by_anyone
         )
         return await transaction.run()
 

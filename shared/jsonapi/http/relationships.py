@@ -31,7 +31,6 @@ from shared.jsonapi.read.objects import ids_of, linkage, resource_path
 from shared.jsonapi.read.plans import Plan, item_plan, page_plan, related_to_parent
 from shared.jsonapi.read.reader import Loaded, Reader
 from shared.jsonapi.read.statements import (
-    Statement,
     any_viewer,
     compile_statement,
     item_condition,
@@ -103,7 +102,7 @@ class RelationshipEndpoints:
         """
         reader.parameters = item_parameter(self.resource, row_id)
         key = reader.key("parent", self.resource)
-        statement: Statement | None = self.caches.parents.get(key)
+        statement = self.caches.parents.get(key)
         if statement is None:
             condition = item_condition(self.resource, reader.parameters)
             shown = self.resource.readable(any_viewer(reader.viewer))
@@ -120,7 +119,7 @@ class RelationshipEndpoints:
     def _related_plan(self, reader: Reader, text: str, *, by_cursor: bool) -> Plan:
         registry, link, target = self.registry, self.link, self.registry.target(self.link)
         key = reader.key("page", self.resource, text, link=link, by_cursor=by_cursor)
-        plan: Plan | None = self.caches.plans.get(key)
+        plan = self.caches.plans.get(key)
         if plan is None:
             asking = any_viewer(reader.viewer)
             query = parse_query(
@@ -166,7 +165,7 @@ class RelationshipEndpoints:
     def _linkage_plan(self, reader: Reader, text: str) -> Plan:
         registry, resource, link = self.registry, self.resource, self.link
         key = reader.key("linkage", resource, text, link=link)
-        plan: Plan | None = self.caches.plans.get(key)
+        plan = self.caches.plans.get(key)
         if plan is None:
             asking = any_viewer(reader.viewer)
             query = parse_query(text, registry, resource, asking, linkage=link.to_many)

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
@@ -74,13 +74,11 @@ class Reading:
     async def __aenter__(self) -> Reader:
         user_id = await claimed_id(self.request)
         connection = await self.lease.__aenter__()
-        viewer = None
-        if user_id is not None:
-            try:
-                viewer = await load_viewer(connection, user_id)
-            except BaseException:
-                await self.lease.__aexit__(*sys.exc_info())
-                raise
+        try:
+            viewer = await load_viewer(connection, user_id)
+        except BaseException:
+            await self.lease.__aexit__(*sys.exc_info())
+            raise
         return Reader(connection, self.registry, self.caches, viewer)
 
     async def __aexit__(
@@ -112,6 +110,10 @@ class Transaction:
     work: Work
     is_once: bool = False
     by_anyone: bool = False
+    key: str | None = field(init=False, default=None)
+    user_id: int | None = field(init=False, default=None)
+    # The values of computed columns, None for those that are still to be computed.
+    computed: dict[tuple[Computed, Any], str | None] = field(init=False, default_factory=dict)
 
     async def run(self) -> Response:
         """Run the work and return its answer.
@@ -121,11 +123,11 @@ class Transaction:
         where it found no other reason to refuse; then the value is computed and the work is
         repeated with it.
         """
-        self.key = key_of(self.request) if self.is_once else None
+        if self.is_once:
+            self.key = key_of(self.request)
         self.user_id = await claimed_id(self.request)
         if not self.by_anyone and self.user_id is None:
             require_user(None)
-        self.computed: dict[tuple[Computed, Any], str | None] = {}
         database: Database = self.request.app.state.database
         try:
             return await database.in_transaction(self._attempt)

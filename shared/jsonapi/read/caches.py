@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from shared.auth import Viewer
+from shared.jsonapi.read.plans import Plan
 from shared.jsonapi.read.statements import Statement
 
 T = TypeVar("T")
@@ -107,6 +108,6 @@ class Fragments:
 class Caches:
     """The caches of one app: `parents` are the statements that look for the row of a path."""
 
-    plans: Recent[Any] = field(default_factory=Recent)
+    plans: Recent[Plan] = field(default_factory=Recent)
     parents: Recent[Statement] = field(default_factory=Recent)
     fragments: Fragments = field(default_factory=Fragments)

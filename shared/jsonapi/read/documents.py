@@ -65,7 +65,7 @@ def plan_item(reader: Reader, resource: Resource, row_id: str, text: str) -> Pla
     """
     reader.parameters = item_parameter(resource, row_id)
     key = reader.key("item", resource, text)
-    plan: Plan | None = reader.caches.plans.get(key)
+    plan = reader.caches.plans.get(key)
     if plan is None:
         asking = any_viewer(reader.viewer)
         query = parse_query(text, reader.registry, resource, asking)

@@ -29,7 +29,7 @@ SHA1 = "0123456789abcdef0123456789abcdef01234567"
 
 
 class People(NamedTuple):
-    """Who the whole table is played by, and what is there of theirs."""
+    """The accounts that play the whole table, and the resources that they have."""
 
     owner: Account
     stranger: Account
