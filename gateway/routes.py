@@ -44,7 +44,7 @@ RESOURCE_TYPES = (
 OTHER_ROUTES = (
     (r"/auth/session", "auth"),
     (r"/\.well-known/jwks\.json", "auth"),
-    (rf"/v1/auth{ONE}", "auth"),
+    (rf"/v1/auth{ONE}{REST}", "auth"),
     (rf"/v1/search{ONE}{REST}", "search"),
     (OPERATIONS, "events"),
 )

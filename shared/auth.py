@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import asyncpg
@@ -12,20 +13,29 @@ from starlette.requests import Request
 
 from shared.db import SessionDep, driver_connection
 from shared.errors import Forbidden, Unauthorized
-from shared.tokens import RemoteKeys, bearer, verify
+from shared.settings import Settings
+from shared.tokens import Claims, RemoteKeys, bearer, expired, session_ended, verify
 
-# A token lives for a day, and rights may change in that time, so they are read from the database
-# for each request. The auth service publishes this view; a deleted account has no row in it.
-ACCOUNT = "SELECT is_admin, is_verified FROM auth.accounts WHERE user_id = $1"
+# A session may end and rights may change while a token lives, so they are read from the database
+# for each request. The auth service publishes this view.
+LIVE_SESSION = """
+SELECT user_id, is_admin, is_verified, authenticated_at, has_second_factor
+FROM auth.live_sessions WHERE session_id = $1
+"""
+
+# What could lock a person out of their account needs a sign-in that is not older.
+FRESH_FOR = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
 class User:
-    """The account behind a request."""
+    """The account behind a request, and the session of its token."""
 
     id: int
     is_admin: bool
     is_verified: bool
+    session_id: int | None = None
+    authenticated_at: datetime | None = None
 
 
 Viewer = User | None
@@ -40,33 +50,56 @@ async def keys_lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
 
 
-async def claimed_id(request: Request) -> int | None:
-    """Return the user id of the request's verified token, or None where there is no token.
+async def claims_of(request: Request) -> Claims | None:
+    """Return the claims of the request's token, which may have expired; None without a token.
 
-    It asks no store, so the account may have been deleted since the token was issued.
+    It asks no store, so the session may have ended since the token was issued. Raises Unauthorized
+    for a token that is not ours, and ServiceUnavailable where there are no keys to verify it.
     """
     given = request.headers.get("authorization")
     if given is None:
         return None
     state = request.app.state
-    return (await verify(bearer(given), state.keys, state.settings)).user_id
+    return await verify(bearer(given), state.keys, state.settings)
 
 
-async def load_viewer(connection: asyncpg.Connection, user_id: int | None) -> Viewer:
-    """Return the account with its current rights (None for no id); Unauthorized if deleted."""
-    if user_id is None:
+async def load_viewer(
+    connection: asyncpg.Connection, claims: Claims | None, settings: Settings
+) -> Viewer:
+    """Return the viewer with current rights; raises Unauthorized if the session has ended.
+
+    An expired token has a viewer too, or None if its session has ended, but such a viewer may
+    only be told whether a hidden resource exists: the answer is NotFound or `expired()`.
+    """
+    if claims is None:
         return None
-    row = await connection.fetchrow(ACCOUNT, user_id)
-    if row is None:
-        raise Unauthorized("This account does not exist any more.", code="account-deleted")
-    return User(user_id, row["is_admin"], row["is_verified"])
+    row = await connection.fetchrow(LIVE_SESSION, claims.session_id)
+    if row is None or row["user_id"] != claims.user_id:
+        if claims.is_expired:
+            return None
+        raise session_ended()
+    has_rights = row["has_second_factor"] or not settings.admins_need_second_factor
+    return User(
+        claims.user_id,
+        row["is_admin"] and has_rights,
+        row["is_verified"],
+        claims.session_id,
+        row["authenticated_at"],
+    )
 
 
 async def _optional_user(request: Request, session: SessionDep) -> Viewer:
-    user_id = await claimed_id(request)
-    if user_id is None:
-        return None
-    return await load_viewer(await driver_connection(session), user_id)
+    claims = await claims_of(request)
+    if claims is not None and claims.is_expired:
+        raise expired()
+    settings = request.app.state.settings
+    return await load_viewer(await driver_connection(session), claims, settings)
+
+
+def is_fresh(user: User) -> bool:
+    """Whether the user signed in so recently that the password need not be asked again."""
+    signed_in_at = user.authenticated_at
+    return signed_in_at is not None and datetime.now(UTC) - signed_in_at < FRESH_FOR
 
 
 def require_user(viewer: Viewer) -> User:

@@ -78,8 +78,12 @@ class Settings(BaseSettings):
     jwt_keys_dir: Path = Path("/etc/almanac/jwt")
     jwt_issuer: str = "almanac"
     jwt_audience: str = "almanac"
+    # A token that comes with a refresh token lives shorter than one that comes alone.
     access_token_ttl_s: int = Field(default=24 * 3600, ge=60)
+    refreshed_token_ttl_s: int = Field(default=15 * 60, ge=60)
     verify_on_sign_up: bool = False
+    # Whether an administrator has more rights than others only after signing in with a code.
+    admins_need_second_factor: bool = False
     # How many passwords auth hashes at a time, and how many more requests may wait for that.
     hashing_slots: int = Field(default=1, ge=1)
     hashing_max_waiting: int = Field(default=32, ge=0)

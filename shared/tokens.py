@@ -5,6 +5,7 @@ where the `kid` of a token's header names one.
 """
 
 import logging
+import re
 import time
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -29,15 +30,17 @@ REFETCH_S = 10.0
 MAX_AGE_S = 300.0
 # The largest bigint of PostgreSQL.
 MAX_ID = 2**63 - 1
+# 18 digits always fit into a bigint.
+SESSION_ID = re.compile(r"[0-9]{1,18}")
 
 
 @dataclass(frozen=True)
 class Claims:
-    """The claims of a verified access token."""
+    """The claims of a verified access token, which may have expired."""
 
     user_id: int
-    is_fresh: bool
-    jti: str
+    session_id: int
+    is_expired: bool
 
 
 class Keys(Protocol):
@@ -100,13 +103,12 @@ def bearer(authorization: str) -> str:
     return token.strip()
 
 
-async def verify(
-    token: str, keys: Keys, settings: Settings, *, allow_expired: bool = False
-) -> Claims:
+async def verify(token: str, keys: Keys, settings: Settings) -> Claims:
     """Verify an access token and return its claims.
 
-    `allow_expired` accepts a token after its `exp`, and changes nothing else. Raises
-    Unauthorized, or ServiceUnavailable where there are no keys.
+    A token after its `exp` is verified like any other, and `is_expired` says so: the caller
+    decides what its owner is told. Raises Unauthorized, or ServiceUnavailable where there are no
+    keys.
     """
     try:
         header = jwt.get_unverified_header(token)
@@ -121,18 +123,30 @@ async def verify(
             issuer=settings.jwt_issuer,
             audience=settings.jwt_audience,
             leeway=LEEWAY_S,
-            options={"require": REQUIRED, "verify_exp": not allow_expired},
+            options={"require": REQUIRED, "verify_exp": False},
         )
-    except jwt.ExpiredSignatureError as error:
-        raise _refused("Token has expired", code="token-expired") from error
     except jwt.PyJWTError as error:
         raise _refused("The token is not valid.") from error
-    identity = payload["identity"]
+    identity, expires_at = payload["identity"], payload["exp"]
     # In Python `True` is an int as well, so `isinstance` would accept it as the identity 1.
-    is_id = type(identity) is int and 0 < identity <= MAX_ID
-    if payload["type"] != "access" or not is_id or payload["sub"] != str(identity):
+    is_id = type(identity) is int and 0 < identity <= MAX_ID and payload["sub"] == str(identity)
+    if payload["type"] != "access" or not is_id or type(expires_at) is not int:
         raise _refused("This is not an access token.")
-    return Claims(identity, bool(payload.get("fresh")), payload["jti"])
+    session_id = str(payload.get("sid", ""))
+    # Tokens had no session before there were sessions; a client gets another one by signing in.
+    if not SESSION_ID.fullmatch(session_id):
+        raise expired()
+    return Claims(identity, int(session_id), expires_at + LEEWAY_S <= time.time())
+
+
+def expired() -> Unauthorized:
+    """Make the 401 for a token after its `exp`, which tells a client to refresh it."""
+    return _refused("Token has expired", code="token-expired")
+
+
+def session_ended() -> Unauthorized:
+    """Make the 401 for a token whose session, or whose account, has come to an end."""
+    return _refused("The session has ended; sign in again.", code="session-ended")
 
 
 def _refused(detail: str, *, code: str = "unauthorized") -> Unauthorized:

@@ -5,10 +5,11 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
+from services.auth.accounts.me import describe_me, me_route
+from services.auth.accounts.resources import user_resource
 from services.auth.keys import SigningKeys
 from services.auth.passwords import hashing_lifespan
-from services.auth.resources import user_resource
-from services.auth.routes import describe_me, me_route, router
+from services.auth.sessions.routes import router as sessions_router
 from shared.app import create_app
 from shared.db import database_lifespan
 from shared.jsonapi.http.routes import resource_routes
@@ -33,7 +34,7 @@ def build_app(settings: Settings | None = None) -> FastAPI:
     return create_app(
         "auth",
         settings=settings,
-        routers=[router],
+        routers=[sessions_router],
         routes=[me_route(registry, caches), *resource_routes(registry, caches)],
         describe=lambda: describe_me(describe(registry, etag=settings.etag)),
         checkers=lambda app: database_checks(app, "services.auth"),

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
+import precis_i18n
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from fastapi import FastAPI
@@ -22,6 +23,7 @@ from shared.errors import ServiceUnavailable
 
 T = TypeVar("T")
 
+_profile = precis_i18n.get_profile("OpaqueString")
 _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
 
@@ -81,7 +83,8 @@ def _give_way() -> None:
 
 
 def _verify(password: str, password_hash: str | None) -> tuple[bool, str | None]:
-    if password_hash is None:
+    # An emptied account has an empty hash.
+    if not password_hash:
         # An unknown address must take as long as a wrong password.
         _hasher.hash(password)
         return False, None
@@ -115,4 +118,18 @@ async def hashing_lifespan(app: FastAPI) -> AsyncIterator[None]:
 async def hash_password(request: Request, password: str) -> str:
     """Hash the password that a request sets."""
     hashing: Hashing = request.app.state.hashing
-    return await hashing.hash(request, password)
+    return await hashing.hash(request, spellings(password)[0])
+
+
+def spellings(password: str) -> list[str]:
+    """Return the forms in which a password may have been hashed, each once.
+
+    The first is OpaqueString (RFC 8265 §4.2), which is the same however a keyboard composes its
+    letters. The other is the password as it was typed, as old hashes have it.
+    """
+    try:
+        enforced = str(_profile.enforce(password))
+    except UnicodeEncodeError:
+        # It has characters that no new password may have.
+        return [password]
+    return list(dict.fromkeys([enforced, password]))

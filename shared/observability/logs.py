@@ -81,6 +81,16 @@ def current_request() -> dict[str, str]:
     return request if (route := route_of(scope)) is None else {**request, "route": route}
 
 
+def current_client() -> tuple[str | None, str | None]:
+    """Return (address, User-Agent) of the client of the current request, None where unknown."""
+    scope = request_var.get()
+    if scope is None:
+        return None, None
+    client = scope.get("client")
+    user_agent = dict(scope["headers"]).get(b"user-agent", b"").decode("latin-1")
+    return client[0] if client else None, user_agent or None
+
+
 def route_of(scope: Scope) -> str | None:
     """Return the path's template, such as `/v1/events/{id}`, or None if no route has matched."""
     return getattr(scope.get("route"), "path", None)

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from gateway.operations import service_of_operations
-from services.auth.resources import user_resource
+from services.auth.accounts.resources import user_resource
 from services.events.resources import EVENT, USER
 from services.faq.resources import EVENT as EVENT_VIEW
 from services.faq.resources import FAQ, FAQ_TYPE

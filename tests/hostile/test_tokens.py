@@ -81,7 +81,7 @@ async def test_every_service_refuses_an_identity_that_is_no_id(
     largest = {**claims_of(user), "identity": 2**63 - 1, "sub": str(2**63 - 1)}
     token = signed(keys, {}, json.dumps(largest).encode())
     answer = await api.get("/v1/users/me", headers={"Authorization": f"Bearer {token}"})
-    assert answer.json()["errors"][0]["code"] == "account-deleted"
+    assert answer.json()["errors"][0]["code"] == "session-ended"
 
 
 @pytest.mark.parametrize("kid", [None, 1, True, [], {}, "", "../x", "x" * 5000])

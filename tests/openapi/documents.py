@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from services.auth.resources import user_resource
+from services.auth.accounts.resources import user_resource
 from services.events import app as events
 from services.faq import app as faq
 from services.search.api.openapi import describe_search

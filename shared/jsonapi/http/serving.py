@@ -11,14 +11,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from shared.auth import claimed_id, load_viewer, require_user
+from shared.auth import claims_of, load_viewer, require_user
 from shared.db import Database, driver_connection
-from shared.errors import MethodNotAllowed, NotFound
+from shared.errors import ErrorGroup, JSONAPIError, MethodNotAllowed, NotFound
 from shared.jsonapi.read.caches import Caches
 from shared.jsonapi.read.reader import Reader
 from shared.jsonapi.resource import Computed, Registry, Resource
 from shared.jsonapi.write.idempotency import KeptAnswer, key_of
 from shared.jsonapi.write.rows import Precondition, Writer
+from shared.tokens import Claims, expired
 
 Handler = Callable[[Request], Awaitable[Response]]
 # What a transaction does; it is repeated after a deadlock.
@@ -62,20 +63,25 @@ class Endpoint:
 class Reading:
     """`async with Reading(request, registry, caches) as reader`: reads for the viewer.
 
-    It leases a connection of the pool for reads. It is a class because a generator as context
-    manager costs a read 2 % of its time.
+    It leases a connection of the pool for reads. An expired token is answered 401 at the end, but
+    NotFound for a row that is hidden from its owner: a stranger must not learn from a 401 that
+    the row exists. It is a class because a generator as context manager costs a read 2 % of its
+    time.
     """
 
     def __init__(self, request: Request, registry: Registry, caches: Caches) -> None:
         self.request, self.registry, self.caches = request, registry, caches
+        self.is_expired = False
         database: Database = request.app.state.database
         self.lease = database.reading()
 
     async def __aenter__(self) -> Reader:
-        user_id = await claimed_id(self.request)
+        claims = await claims_for(self.request)
+        self.is_expired = claims is not None and claims.is_expired
         connection = await self.lease.__aenter__()
         try:
-            viewer = await load_viewer(connection, user_id)
+            settings = self.request.app.state.settings
+            viewer = await load_viewer(connection, claims, settings)
         except BaseException:
             await self.lease.__aexit__(*sys.exc_info())
             raise
@@ -88,6 +94,26 @@ class Reading:
         traceback: TracebackType | None,
     ) -> None:
         await self.lease.__aexit__(kind, error, traceback)
+        if self.is_expired and not _may_be_told(error):
+            raise expired() from None
+
+
+def _may_be_told(error: BaseException | None) -> bool:
+    """Whether the answer to a request with an expired token is this error, not that it expired."""
+    if isinstance(error, JSONAPIError):
+        return error.status == 404 or error.status >= 500
+    return error is not None and not isinstance(error, ErrorGroup)
+
+
+async def claims_for(request: Request) -> Claims | None:
+    """Return the claims of a request, None without a token; Unauthorized if it is refused.
+
+    Claims that have expired are returned only if the path names a row, which may be hidden.
+    """
+    claims = await claims_of(request)
+    if claims is not None and claims.is_expired and not request.path_params:
+        raise expired()
+    return claims
 
 
 async def writing_reader(writer: Writer, caches: Caches) -> Reader:
@@ -111,7 +137,7 @@ class Transaction:
     is_once: bool = False
     by_anyone: bool = False
     key: str | None = field(init=False, default=None)
-    user_id: int | None = field(init=False, default=None)
+    claims: Claims | None = field(init=False, default=None)
     # The values of computed columns, None for those that are still to be computed.
     computed: dict[tuple[Computed, Any], str | None] = field(init=False, default_factory=dict)
 
@@ -125,8 +151,8 @@ class Transaction:
         """
         if self.is_once:
             self.key = key_of(self.request)
-        self.user_id = await claimed_id(self.request)
-        if not self.by_anyone and self.user_id is None:
+        self.claims = await claims_for(self.request)
+        if not self.by_anyone and self.claims is None:
             require_user(None)
         database: Database = self.request.app.state.database
         try:
@@ -137,12 +163,27 @@ class Transaction:
         return await database.in_transaction(self._attempt)
 
     async def _attempt(self, session: AsyncSession) -> Response:
-        viewer = await load_viewer(await driver_connection(session), self.user_id)
+        connection, settings = await driver_connection(session), self.request.app.state.settings
+        viewer = await load_viewer(connection, self.claims, settings)
         writer = Writer(session, self.registry, viewer, self.computed)
+        if self.claims is not None and self.claims.is_expired:
+            await self._refuse(writer)
         response = await self._once(writer)
         if None in self.computed.values():
             raise _NotComputed
         return response
+
+    async def _refuse(self, writer: Writer) -> None:
+        """Raise that the token has expired, or NotFound for a row that is hidden from its owner.
+
+        The work is done to find out which, and is rolled back.
+        """
+        try:
+            await self.work(self.request, self.body, writer)
+        except (JSONAPIError, ErrorGroup) as error:
+            if _may_be_told(error):
+                raise
+        raise expired()
 
     async def _once(self, writer: Writer) -> Response:
         if self.key is None:

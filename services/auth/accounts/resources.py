@@ -1,12 +1,14 @@
 """The type `user` in the API. Users cannot make themselves administrators or verified."""
 
+from datetime import timedelta
 from typing import Annotated
 
 from pydantic import BaseModel, StringConstraints
-from sqlalchemy import ColumnElement, false, true
+from sqlalchemy import ColumnElement, false, func, true
 
 from services.auth.models import User as Account
 from services.auth.passwords import hash_password
+from shared.addresses import address_key
 from shared.auth import User, Viewer
 from shared.jsonapi.fields import URL, Instant
 from shared.jsonapi.resource import (
@@ -30,6 +32,9 @@ Email = Annotated[
 ]
 Password = Annotated[str, StringConstraints(min_length=8, max_length=128)]
 Name = Annotated[str, StringConstraints(max_length=200)]
+TAKEN = "There is already an account with this address."
+# An account that is not verified by then loses its address.
+VERIFY_WITHIN = timedelta(days=7)
 
 
 class UserAttributes(BaseModel):
@@ -58,9 +63,13 @@ def user_resource(*, verify_on_sign_up: bool) -> Resource:
     """Declare the type `user`. A changed email address must be verified again."""
 
     def to_columns(current: Row, values: Values) -> Values:
-        # Addresses are compared as the database does, whatever their case (CITEXT).
-        if "email" in values and values["email"].lower() != current.get("email", "").lower():
-            values.setdefault("is_verified", verify_on_sign_up)
+        if "email" in values:
+            key = address_key(values["email"])
+            if key != current.get("email_key"):
+                values.setdefault("is_verified", verify_on_sign_up)
+            values["email_key"] = key
+        if not current and not values.get("is_verified"):
+            values["verify_by"] = func.now() + VERIFY_WITHIN
         return values
 
     return Resource(
@@ -74,5 +83,5 @@ def user_resource(*, verify_on_sign_up: bool) -> Resource:
         soft_delete=True,
         to_columns=to_columns,
         computed={"password": Computed("password_hash", hash_password)},
-        violations={"uq_users_email": ("email", "There is already an account with this address.")},
+        violations={"uq_users_email_key": ("email", TAKEN)},
     )

@@ -1,0 +1,98 @@
+"""Proving who somebody is: by address and password. Other ways would end in the same Account."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Executable, and_, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.requests import Request
+
+from services.auth.audit import record
+from services.auth.models import User
+from services.auth.passwords import Hashing, spellings
+from shared.addresses import address_key
+from shared.db import Database, outage_as_503
+from shared.errors import Unauthorized
+
+
+@dataclass(frozen=True)
+class Account:
+    """An account whose owner has given the password, which was stored as `password_hash`."""
+
+    id: int
+    email: str
+    password_hash: str
+
+
+async def authenticate(request: Request, address: str, password: str) -> Account:
+    """Return the account of these credentials.
+
+    Raises Unauthorized; an unknown address and a wrong password have the same answer, take the
+    same time and leave the same trace.
+    """
+    database: Database = request.app.state.database
+    # No connection is held while the hash is computed.
+    with outage_as_503():
+        async with database.session() as session:
+            found = (await session.execute(_by_address(address))).one_or_none()
+    kept = found.password_hash if found else None
+    is_right, renewed = await _verified(request, password, kept)
+    if found is None or kept is None or not is_right:
+        user_id = found.id if found else None
+        await database.in_transaction(lambda session: record(session, user_id, "sign-in-refused"))
+        raise Unauthorized("The email address or the password is wrong.")
+    if found.blocked_at is not None:
+        raise Unauthorized("An administrator has blocked this account.", code="account-blocked")
+    if renewed is not None:
+        kept = await _renew(database, found.id, kept, renewed)
+    return Account(found.id, found.email, kept)
+
+
+async def verify_password(request: Request, user_id: int, password: str) -> bool:
+    """Return whether this is the password of the account; a wrong one leaves a trace."""
+    database: Database = request.app.state.database
+    with outage_as_503():
+        async with database.session() as session:
+            kept = await session.scalar(select(User.password_hash).where(User.id == user_id))
+    is_right, _ = await _verified(request, password, kept)
+    if not is_right:
+        await database.in_transaction(lambda session: record(session, user_id, "password-refused"))
+    return is_right
+
+
+def _by_address(address: str) -> Executable:
+    """The account that signs in with an address.
+
+    An old account whose address became equal to another's signs in by its own spelling only. Of
+    several accounts that claim the address, none of them verified, it is the newest.
+    """
+    own_spelling = and_(User.email_key.is_(None), User.email == address.strip())
+    return (
+        select(User.id, User.email, User.password_hash, User.blocked_at)
+        .where(
+            User.deleted_at.is_(None), or_(own_spelling, User.email_key == address_key(address))
+        )
+        .order_by(own_spelling.desc(), User.is_verified.desc(), User.id.desc())
+        .limit(1)
+    )
+
+
+async def _verified(request: Request, password: str, kept: str | None) -> tuple[bool, str | None]:
+    hashing: Hashing = request.app.state.hashing
+    given, *as_typed = spellings(password)
+    is_right, renewed = await hashing.verify(request, given, kept)
+    for spelling in as_typed:
+        if not is_right and (await hashing.verify(request, spelling, kept))[0]:
+            # An old account's hash is of the password as it was typed.
+            return True, await hashing.hash(request, given)
+    return is_right, renewed
+
+
+async def _renew(database: Database, user_id: int, kept: str | None, renewed: str) -> str:
+    """Store a hash with the present parameters, unless the password was changed meanwhile."""
+    same = (User.id == user_id) & (User.password_hash == kept)
+
+    async def store(session: AsyncSession) -> None:
+        await session.execute(update(User).where(same).values(password_hash=renewed))
+
+    await database.in_transaction(store)
+    return renewed
