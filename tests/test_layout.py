@@ -22,10 +22,11 @@ def sources() -> Iterator[Path]:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_every_service_has_the_same_shape(service: str) -> None:
-    names = {path.name for path in (ROOT / "services" / service).iterdir()}
+    folder = ROOT / "services" / service
+    names = {path.name for path in folder.iterdir()}
     assert {"app.py", "models.py"} <= names
-    # Where it is large, `api` is a room.
-    assert names & {"resources.py", "routes.py", "api"}
+    # Where it is large, they are in its rooms.
+    assert [*folder.rglob("resources.py"), *folder.rglob("routes.py")]
 
 
 def test_alembic_does_not_shadow_its_library() -> None:

@@ -1,0 +1,70 @@
+"""One-time tokens of mailed links, of which the database has only the SHA-256."""
+
+import hashlib
+import re
+import secrets
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import delete, func, insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.auth.models import OneTimeToken
+
+SHAPE = re.compile(r"[A-Za-z0-9_-]{43}")
+
+
+class Purpose(StrEnum):
+    """What the owner of a token may do with it, once."""
+
+    VERIFY = "verify"
+    RESET = "reset"
+    CHANGE_ADDRESS = "change-address"
+    RESTORE_ADDRESS = "restore-address"
+
+
+VALID_FOR = {
+    Purpose.VERIFY: timedelta(days=7),
+    Purpose.RESET: timedelta(minutes=30),
+    Purpose.CHANGE_ADDRESS: timedelta(hours=24),
+    Purpose.RESTORE_ADDRESS: timedelta(hours=72),
+}
+
+
+async def make_token(session: AsyncSession, user_id: int, purpose: Purpose, address: str) -> str:
+    """Return a new token that is mailed to `address`; its hash is stored with the transaction."""
+    token = secrets.token_urlsafe(32)
+    values = {
+        "hash": _hash(token),
+        "user_id": user_id,
+        "purpose": purpose,
+        "address": address,
+        "expires_at": func.now() + VALID_FOR[purpose],
+    }
+    await session.execute(insert(OneTimeToken).values(**values))
+    return token
+
+
+async def use_token(session: AsyncSession, token: str, *purposes: Purpose) -> Any:
+    """Use a token up and return its row (user_id, purpose, address).
+
+    None if it is unknown, used, expired or for another purpose: these look the same. Of two
+    requests at once the second waits for the first, and then finds the token used.
+    """
+    if not SHAPE.fullmatch(token):
+        return None
+    used = (
+        delete(OneTimeToken)
+        .where(
+            OneTimeToken.hash == _hash(token),
+            OneTimeToken.purpose.in_(purposes),
+            OneTimeToken.expires_at > func.clock_timestamp(),
+        )
+        .returning(OneTimeToken.user_id, OneTimeToken.purpose, OneTimeToken.address)
+    )
+    return (await session.execute(used)).one_or_none()
+
+
+def _hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
