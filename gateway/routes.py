@@ -38,6 +38,7 @@ RESOURCE_TYPES = (
     ResourceType("faq", "faqs", "faq", of_event=True),
     ResourceType("faq-type", "faq-types", "faq", of_event=True),
     ResourceType("user", "users", "auth"),
+    ResourceType("session", "sessions", "auth"),
 )
 
 # The operations of a POST may go to another service (gateway/operations.py).

@@ -9,6 +9,7 @@ from services.auth.accounts.me import describe_me, me_route
 from services.auth.accounts.resources import user_resource
 from services.auth.keys import SigningKeys
 from services.auth.passwords import hashing_lifespan
+from services.auth.sessions.resources import SESSION, describe_current, session_routes
 from services.auth.sessions.routes import router as sessions_router
 from shared.app import create_app
 from shared.db import database_lifespan
@@ -30,13 +31,17 @@ def build_app(settings: Settings | None = None) -> FastAPI:
     """Build the app of one process."""
     settings = settings or get_settings()
     user = user_resource(verify_on_sign_up=settings.verify_on_sign_up)
-    registry, caches = Registry([user], dasherize=settings.dasherize_api), Caches()
+    registry, caches = Registry([user, SESSION], dasherize=settings.dasherize_api), Caches()
     return create_app(
         "auth",
         settings=settings,
         routers=[sessions_router],
-        routes=[me_route(registry, caches), *resource_routes(registry, caches)],
-        describe=lambda: describe_me(describe(registry, etag=settings.etag)),
+        routes=[
+            me_route(registry, caches),
+            *session_routes(registry, caches),
+            *resource_routes(registry, caches),
+        ],
+        describe=lambda: describe_current(describe_me(describe(registry, etag=settings.etag))),
         checkers=lambda app: database_checks(app, "services.auth"),
         lifespans=[database_lifespan("almanac_auth"), _keys_lifespan, hashing_lifespan],
     )

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp
 from shared.http.forwarded import Networks
 from shared.settings import Settings
 
-# How often the speed of a body or of an answer is checked.
+# How often the speed of an answer is checked. That of a body is checked a little less often.
 CHECK_S = 5.0
 # They tell browsers not to guess another media type than the declared one, not to tell other sites
 # the URL of an answer, and not to show it in a frame.

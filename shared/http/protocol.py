@@ -7,6 +7,7 @@ HTTP still allows an answer. Then the connection is closed and the log says why 
 
 import asyncio
 import logging
+import random
 import uuid
 from typing import Any
 
@@ -137,7 +138,9 @@ class HTTPProtocol(HttpToolsProtocol):
         self._timer = self.loop.call_later(self.settings.header_timeout_s, self._head_is_late)
 
     def _time_body(self, left_s: float) -> None:
-        self._timer = self.loop.call_later(min(CHECK_S, left_s), self._check_body)
+        # Spread, so that uploads that stall together are not all refused in the same moment.
+        check_s = CHECK_S * random.uniform(1, 2)  # noqa: S311 - nobody gains by guessing it
+        self._timer = self.loop.call_later(min(check_s, left_s), self._check_body)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

@@ -119,7 +119,8 @@ async def test_racing_refreshes_with_lost_answers_sign_nobody_out(
     """32 clients share one session; a client keeps its token where an answer is lost."""
     chance = random.Random(7)  # noqa: S311 - which answers are lost need not be a secret
     first = (await sign_in(api, user, **{"remember-me": True})).json()["refresh_token"]
-    held, successors = [first] * 32, {}
+    held = [first] * 32
+    successors: dict[str, str] = {}
 
     async def refresh_once(client: int) -> None:
         given = held[client]
@@ -193,3 +194,19 @@ async def test_what_needs_a_fresh_sign_in_takes_the_password_again(
     assert claims(answer.json()["access_token"])["fresh"] is True
     wrong = await api.request("POST", "/v1/auth/fresh-login", {"password": "wrong"}, by=user)
     assert wrong.status_code == 401
+
+
+async def test_a_person_sees_where_they_are_signed_in_and_ends_one_of_the_sessions(
+    api: Client, user: Account, stranger: Account
+) -> None:
+    other = (await sign_in(api, user)).json()["access_token"]
+    current = (await api.get("/v1/sessions/current", by=user)).json()["data"]
+    assert current["id"] == claims(user.token)["sid"]
+    listed = (await api.get("/v1/sessions", by=user)).json()["data"]
+    assert [each["id"] for each in listed] == [current["id"], claims(other)["sid"]]
+    path = listed[1]["links"]["self"]
+    assert (await api.get(path, by=stranger)).status_code == 404
+    assert (await api.delete(path, by=stranger)).status_code == 404
+    assert (await api.delete(path, by=user)).status_code == 204
+    assert [await status_of(api, token) for token in (other, user.token)] == [401, 200]
+    assert (await api.get(path, by=user)).status_code == 404
