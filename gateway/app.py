@@ -35,6 +35,8 @@ def build_app(settings: Settings | None = None) -> FastAPI:
                 allow_origins=settings.cors_origins,
                 allow_methods=["GET", "HEAD", "POST", "PATCH", "DELETE"],
                 allow_headers=["*"],
+                # Cookies, which carry refresh tokens, are for origins that are named.
+                allow_credentials="*" not in settings.cors_origins,
                 expose_headers=EXPOSED,
             ),
         ],

@@ -192,3 +192,25 @@ async def test_the_documentation_needs_no_internet(gateway: httpx.AsyncClient) -
     assert "https://" not in page.text
     document = (await gateway.get("/openapi.json")).json()
     assert "auth" in document["info"]["description"]
+
+
+@pytest.mark.parametrize(
+    ("origins", "origin", "allowed"),
+    [
+        (["*"], "https://app.example.org", None),
+        (["https://app.example.org"], "https://app.example.org", "true"),
+        (["https://app.example.org"], "https://other.example.org", None),
+    ],
+)
+async def test_only_scripts_of_named_origins_may_send_cookies(
+    origins: list[str], origin: str, allowed: str | None
+) -> None:
+    app = build_app(Settings(environment="test", cors_origins=origins, log_level="ERROR"))
+    asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://almanac") as client:
+        preflight = await client.options("/v1/auth/token/refresh", headers=asked)
+    found = preflight.headers
+    credentials = found.get("access-control-allow-credentials")
+    is_named = found.get("access-control-allow-origin") == origin
+    assert (credentials if is_named else None) == allowed
