@@ -8,8 +8,8 @@ of a collection is the hash of its bytes alone.
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -32,8 +32,7 @@ class Document(bytes):
         return hashlib.sha1(self, usedforsecurity=False).hexdigest()
 
 
-@dataclass(frozen=True)
-class Tag:
+class Tag(NamedTuple):
     """One entity tag of If-Match or If-None-Match, without its quotes."""
 
     opaque: str

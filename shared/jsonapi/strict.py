@@ -7,7 +7,7 @@ from typing import Any
 
 # A hundred operations, the most of a request, with a thousand identifiers between them have a
 # tenth of these values. Nesting of this depth is far beyond any document of JSON:API.
-MAX_DEPTH, MAX_VALUES = 32, 120_000
+MAX_DEPTH, MAX_VALUES = 32, 110_000
 STRING = re.compile(rb'"[^"\\]*+(?:(?:\\.)++[^"\\]*+)*+"')
 TOO_DEEP = f"The body is nested more than {MAX_DEPTH} deep."
 TOO_MANY = f"The body has more than {MAX_VALUES} values."
