@@ -6,6 +6,8 @@ PYTHON ?= python3
 UV := .venv/bin/uv
 UV_VERSION := 0.13.9
 BIN := .venv/bin
+# Two processes share the tests, each with its own stores; ARGS='-n 0' runs them in one.
+SIDE_BY_SIDE := -n auto --dist loadfile
 
 help: ## List the targets
 	@grep -hE '^[a-z.-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -46,7 +48,7 @@ admin: .venv/.installed ## Make an account an administrator in the running syste
 	@$(BIN)/python -m dev.inside services.auth make-admin "$(EMAIL)"
 
 test: .venv/.installed ## Run the tests on real stores; ARGS='-k faq' for a part
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 .PHONY: test-fast
 test-fast: .venv/.installed ## Run the tests that need no store, process or port, in seconds
@@ -64,10 +66,14 @@ tests/clients/node_modules/.package-lock.json: tests/clients/package-lock.json t
 	@touch $@
 
 check: .venv/.installed lint types imports ## Run everything that CI checks; changes nothing
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q $(SIDE_BY_SIDE)
 	@$(MAKE) --silent conformance
 	@if [ "$$CI" = true ] || command -v node >/dev/null; then $(MAKE) --silent test-clients; else \
 	  echo "THE NODE CLIENTS DID NOT RUN: install Node 20 or newer with npm, then say make test-clients"; fi
+
+.PHONY: permissions
+permissions: .venv/.installed ## Write docs/permissions.md from the rules in the code
+	@WRITE=true $(BIN)/python -m pytest -q tests/permissions
 
 .PHONY: conformance
 conformance: .venv/.installed ## Print the JSON:API score, then run schemathesis; ARGS='-k test_040' for a part of the score

@@ -29,7 +29,12 @@ from tests.databases import new_database
 # They take long: `make test-faults`.
 collect_ignore = ["faults"]
 pytest_plugins = ["tests.fast"]
-not_run: list[str] = []
+NEEDS_ELASTICSEARCH = "needs Elasticsearch."
+# Two processes share the tests, file by file, because most tests wait rather than compute. Each
+# has stores of its own, in its own folder; stores that were given are for one process alone.
+WORKERS = 2
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
+STORES = ("DATABASE_URL", "REDIS_URL", "ELASTICSEARCH_URL")
 # Elasticsearch serves a run for minutes, which the second compiler takes longer to earn back.
 JVM_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:-UseG1GC -XX:+UseSerialGC"
 # No test of this PostgreSQL pulls the plug, so that nothing waits for the disk.
@@ -47,7 +52,7 @@ def pytest_configure() -> None:
 @pytest.fixture(scope="session")
 def stores() -> Iterator[Stores]:
     os.environ.setdefault("ES_JAVA_OPTS", JVM_OPTIONS)
-    with start_stores(ROOT / ".local" / "test", dict(os.environ)) as stores:
+    with start_stores(ROOT / ".local" / f"test{WORKER}", dict(os.environ)) as stores:
         if "DATABASE_URL" not in os.environ:
             asyncio.run(_hurry(stores.database_url))
         yield stores
@@ -69,15 +74,22 @@ def _elasticsearch(request: pytest.FixtureRequest) -> None:
     if stores.elasticsearch_url is None:
         if os.environ.get("CI") == "true":
             pytest.fail(f"This test needs Elasticsearch. {stores.reason}")
-        not_run.append(stores.reason)
-        pytest.skip("needs Elasticsearch")
+        pytest.skip(f"{NEEDS_ELASTICSEARCH} {stores.reason}")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", ())]
+    not_run = [text for text in skipped if NEEDS_ELASTICSEARCH in text]
     if not_run:
+        reason = not_run[0].partition(NEEDS_ELASTICSEARCH)[2].rstrip("')")
         terminalreporter.write_line(
-            f"{len(not_run)} TESTS DID NOT RUN: they need Elasticsearch. {not_run[0]}", red=True
+            f"{len(not_run)} TESTS DID NOT RUN: they need Elasticsearch.{reason}", red=True
         )
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """How many processes `-n auto` means, unless stores were given to this run."""
+    return 1 if any(map(os.environ.get, STORES)) else WORKERS
 
 
 @pytest.fixture(scope="session")
