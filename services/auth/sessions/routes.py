@@ -13,6 +13,7 @@ from services.auth.keys import SigningKeys
 from services.auth.mail.outbox import queue_mail
 from services.auth.models import Session, User
 from services.auth.plain import Body, answer, described, read_plain
+from services.auth.refresh_tokens import SHAPE
 from services.auth.sessions.authenticate import Account, authenticate
 from services.auth.sessions.cookies import (
     CSRF_HEADER,
@@ -180,8 +181,10 @@ async def refresh_token(request: Request) -> Response:
 
 async def _given_token(request: Request) -> tuple[str, str]:
     """Return the refresh token, and where it was: in the header, the body or a cookie."""
-    if authorization := request.headers.get("authorization"):
-        return bearer(authorization), "header"
+    authorization = request.headers.get("authorization")
+    # Many clients send their access token with every request, which is not meant here.
+    if authorization is not None and SHAPE.fullmatch(given := bearer(authorization)):
+        return given, "header"
     if await request.body() and (token := (await read_plain(request, Refresh)).refresh_token):
         return token, "body"
     if token := request.cookies.get(REFRESH):

@@ -129,7 +129,7 @@ def _search(components: Components) -> Schema:
     parameters = [*_parameters(components, SEARCH), *preconditions(components)]
     summary = "Search published, public events"
     # Searching needs no token, but an invalid one is refused.
-    more = {"parameters": parameters, "security": [{}, {"bearer": []}]}
+    more = {"parameters": parameters, "security": []}
     return _operation(components, "searchEvents", summary, responses, 412, **more)
 
 
@@ -153,7 +153,7 @@ def _suggestions(components: Components) -> Schema:
         "304": not_modified(components, "PageETag"),
     }
     parameters = [*_parameters(components, SUGGESTIONS), *preconditions(components)]
-    more = {"parameters": parameters, "security": [{}, {"bearer": []}]}
+    more = {"parameters": parameters, "security": []}
     summary = "Suggest names of events while a user types"
     return _operation(components, "suggestEvents", summary, responses, 412, **more)
 
