@@ -4,7 +4,9 @@ One class holds them all, so that compose, manifests and `make run` use the same
 that may hold a password are SecretStr, which only `get_secret_value()` reveals.
 """
 
+import re
 import sys
+from email.utils import parseaddr
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
+    AnyUrl,
     BeforeValidator,
     Field,
     HttpUrl,
@@ -33,7 +36,13 @@ URLS = {
     "database_url": TypeAdapter[object](Annotated[MultiHostUrl, _POSTGRESQL]),
     "redis_url": TypeAdapter[object](RedisDsn),
     "elasticsearch_url": TypeAdapter[object](HttpUrl),
+    "smtp_url": TypeAdapter[object](
+        Annotated[AnyUrl, UrlConstraints(allowed_schemes=["smtp", "smtps"], host_required=True)]
+    ),
+    "frontend_url": TypeAdapter[object](HttpUrl),
 }
+TLS = ("tls=starttls", "tls=none")
+SENDER = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+")
 # A key for HMAC should be as long as the hash (RFC 2104 §3), which is 32 bytes for SHA-256.
 MIN_SECRET_LENGTH = 32
 
@@ -88,6 +97,13 @@ class Settings(BaseSettings):
     hashing_slots: int = Field(default=1, ge=1)
     hashing_max_waiting: int = Field(default=32, ge=0)
 
+    # Mail. Without SMTP_URL and MAIL_DIR mails wait in the database. MAIL_DIR is for development:
+    # each mail becomes a file there. Links lead to FRONTEND_URL.
+    smtp_url: SecretStr | None = None
+    mail_dir: Path | None = None
+    mail_from: str = "Almanac <almanac@localhost>"
+    frontend_url: str = "http://127.0.0.1:4200"
+
     # Keys for the cursors of search, made by `python -m services.search new-key` and separated by
     # commas. The first one signs; all of them verify, so that a key can be replaced.
     cursor_secrets: Annotated[list[SecretStr], NoDecode] = []
@@ -124,13 +140,44 @@ class Settings(BaseSettings):
 
     @field_validator(*URLS)
     @classmethod
-    def _url(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+    def _url(cls, value: SecretStr | str | None, info: ValidationInfo) -> SecretStr | str | None:
         if value is not None:
+            text = value if isinstance(value, str) else value.get_secret_value()
             try:
-                URLS[str(info.field_name)].validate_python(value.get_secret_value())
+                URLS[str(info.field_name)].validate_python(text)
             except ValidationError as error:
                 raise ValueError(error.errors()[0]["msg"]) from None
         return value
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _tls(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            url = urlsplit(value.get_secret_value())
+            if url.query not in ("", *TLS) or (url.query and url.scheme == "smtps"):
+                raise ValueError("URL should be smtps://… or smtp://… with ?tls=starttls or none")
+        return value
+
+    @field_validator("mail_dir")
+    @classmethod
+    def _one_way_out(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is not None and info.data.get("smtp_url") is not None:
+            raise ValueError("Only one of SMTP_URL and MAIL_DIR should be set")
+        return value
+
+    @field_validator("mail_from")
+    @classmethod
+    def _sender(cls, value: str) -> str:
+        if not SENDER.fullmatch(parseaddr(value)[1]) or not value.isprintable():
+            raise ValueError("Input should be an address such as Almanac <almanac@example.org>")
+        return value
+
+    @field_validator("frontend_url")
+    @classmethod
+    def _base(cls, value: str) -> str:
+        if "?" in value or "#" in value:
+            raise ValueError("URL should have neither a query nor a fragment")
+        return value.rstrip("/")
 
     @field_validator("elasticsearch_url")
     @classmethod

@@ -8,6 +8,8 @@ from fastapi import FastAPI
 from services.auth.accounts.me import describe_me, me_route
 from services.auth.accounts.resources import user_resource
 from services.auth.keys import SigningKeys
+from services.auth.mail.health import mail_check
+from services.auth.mail.sender import mail_lifespan
 from services.auth.passwords import hashing_lifespan
 from services.auth.sessions.resources import SESSION, describe_current, session_routes
 from services.auth.sessions.routes import router as sessions_router
@@ -42,6 +44,11 @@ def build_app(settings: Settings | None = None) -> FastAPI:
             *resource_routes(registry, caches),
         ],
         describe=lambda: describe_current(describe_me(describe(registry, etag=settings.etag))),
-        checkers=lambda app: database_checks(app, "services.auth"),
-        lifespans=[database_lifespan("almanac_auth"), _keys_lifespan, hashing_lifespan],
+        checkers=lambda app: [*database_checks(app, "services.auth"), mail_check(app)],
+        lifespans=[
+            database_lifespan("almanac_auth"),
+            _keys_lifespan,
+            hashing_lifespan,
+            mail_lifespan,
+        ],
     )

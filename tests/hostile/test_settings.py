@@ -19,6 +19,7 @@ GIVEN = {
     "database_url": f"postgresql://me:{SECRET}@127.0.0.1:5432/x",
     "redis_url": f"redis://:{SECRET}@127.0.0.1:6379/0",
     "elasticsearch_url": f"http://me:{SECRET}@127.0.0.1:9200",
+    "smtp_url": f"smtps://me:{SECRET}@127.0.0.1",
     "sentry_dsn": f"https://{SECRET}@sentry.example.org/1",
     "cursor_secrets": [LONG, f"{LONG}2"],
 }
@@ -30,6 +31,13 @@ WRONG = [
     ("REDIS_URL", f"http://:{SECRET}@127.0.0.1"),
     ("ELASTICSEARCH_URL", f"http://me:{SECRET}@127.0.0.1"),
     ("ELASTICSEARCH_URL", f"{SECRET}:9200"),
+    ("SMTP_URL", f"http://me:{SECRET}@127.0.0.1"),
+    ("SMTP_URL", f"smtp://me:{SECRET}@127.0.0.1?tls=maybe"),
+    ("SMTP_URL", f"smtps://me:{SECRET}@127.0.0.1?tls=none"),
+    ("MAIL_FROM", f"{SECRET} <{SECRET}>"),
+    ("MAIL_FROM", f"{SECRET}\r\nBcc: eve@example.org <me@example.org>"),
+    ("FRONTEND_URL", f"ftp://{SECRET}.example.org"),
+    ("FRONTEND_URL", f"https://example.org/?{SECRET}"),
     ("SENTRY_DSN", f"https://127.0.0.1/{SECRET}"),
     ("SENTRY_DSN", f"https://{SECRET}@127.0.0.1:port/1"),
     ("CURSOR_SECRETS", SECRET),
@@ -57,7 +65,7 @@ def test_nothing_shows_a_secret_of_the_settings() -> None:
     settings = Settings(**GIVEN)  # type: ignore[arg-type]
     shown = [repr(settings), str(settings), str(settings.model_dump()), settings.model_dump_json()]
     assert SECRET not in "".join(shown)
-    for name in ("database_url", "redis_url", "elasticsearch_url", "sentry_dsn"):
+    for name in ("database_url", "redis_url", "elasticsearch_url", "smtp_url", "sentry_dsn"):
         assert getattr(settings, name).get_secret_value() == GIVEN[name]
         assert f"{getattr(settings, name)}" == "**********"
 
