@@ -7,6 +7,7 @@ from fastapi import FastAPI
 
 from services.auth.accounts.me import describe_me, me_route
 from services.auth.accounts.resources import user_resource
+from services.auth.housekeeping import housekeeping_lifespan
 from services.auth.keys import SigningKeys
 from services.auth.mail.health import mail_check
 from services.auth.mail.sender import mail_lifespan
@@ -50,5 +51,6 @@ def build_app(settings: Settings | None = None) -> FastAPI:
             _keys_lifespan,
             hashing_lifespan,
             mail_lifespan,
+            housekeeping_lifespan,
         ],
     )

@@ -29,6 +29,7 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from services.auth import housekeeping
 from services.auth.app import build_app
 from services.auth.mail.health import mail_check
 from services.auth.mail.outbox import queue_mail
@@ -395,3 +396,58 @@ async def test_the_health_check_says_what_keeps_mails_waiting(
     (tmp_path / "file").touch()
     app.state.mail_transport = Folder(tmp_path / "file")
     assert not (await mail_check(app).result())["passed"]
+
+
+async def test_housekeeping_deletes_what_is_too_old_and_nothing_else(
+    database: Database, user: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(housekeeping, "BATCH", 2)
+    for days in (29, 31, 31, 31):
+        await queue(database, "x@example.org", "reset")
+        await execute(
+            database,
+            "UPDATE auth.mails SET failed_at = now() - make_interval(days => :days) "
+            "WHERE failed_at IS NULL",
+            days=days,
+        )
+    await queue(database, "waits@example.org", "reset")
+    for hours in (-1, 1):
+        await execute(
+            database,
+            "INSERT INTO auth.one_time_tokens (hash, user_id, purpose, address, expires_at) "
+            "VALUES (:hash, :user, 'reset', 'x', now() + make_interval(hours => :hours))",
+            hash=f"{user.id} {hours}".encode(),
+            user=user.id,
+            hours=hours,
+        )
+    for ended, expires in ((None, 1), (31, 29), (None, 31), (29, 29)):
+        await execute(
+            database,
+            "INSERT INTO auth.sessions "
+            "(user_id, has_second_factor, is_remembered, ended_at, expires_at) VALUES (:user, "
+            "false, false, now() - make_interval(days => :ended), "
+            "now() - make_interval(days => :expires))",
+            user=user.id,
+            ended=ended,
+            expires=expires,
+        )
+    for days in (399, 401):
+        await execute(
+            database,
+            "INSERT INTO auth.audit (user_id, action, created_at) VALUES (:user, 'housekeeping', "
+            "now() - make_interval(days => :days))",
+            user=user.id,
+            days=days,
+        )
+    one, other = await asyncio.gather(housekeeping.tidy(database), housekeeping.tidy(database))
+    assert one + other + await housekeeping.tidy(database) == 3 + 1 + 2 + 1
+    kept = {
+        "mails": "true",
+        "one_time_tokens": "user_id = :user",
+        "sessions": "user_id = :user AND expires_at < now()",
+        "audit": "user_id = :user AND action = 'housekeeping'",
+    }
+    for table, condition in kept.items():
+        left = f"SELECT 1 FROM auth.{table} WHERE {condition}"  # noqa: S608
+        rows = await execute(database, left, user=user.id)
+        assert len(rows) == {"mails": 2, "sessions": 2}.get(table, 1), table
