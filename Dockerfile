@@ -5,8 +5,8 @@ RUN python -m venv /opt/almanac \
     && /opt/almanac/bin/pip install --no-cache-dir --require-hashes -r /tmp/requirements.txt
 
 FROM python:3.13-slim
-# An empty folder of the user, so that a new volume on it can be written to.
-RUN install -d -m 0700 -o 10001 -g 10001 /keys
+# Empty folders of the user, so that new volumes on them can be written to.
+RUN install -d -m 0700 -o 10001 -g 10001 /keys /mail
 COPY --from=packages /opt/almanac /opt/almanac
 WORKDIR /srv/almanac
 COPY alembic alembic

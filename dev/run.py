@@ -23,6 +23,7 @@ from dev.errors import DevError
 from dev.folders import ROOT
 from dev.inside import environment_file
 from dev.logs import Tail, show_new_lines
+from dev.mails import NewMails
 from dev.processes import PROCESSES, Process
 from dev.readiness import wait_until_ready
 from dev.servers import Server, is_listening, start, wait_until
@@ -99,7 +100,9 @@ def environment(stores: Stores, data: Path, offset: int) -> dict[str, str]:
         for process in PROCESSES
         if process.port is not None and process.name != "gateway"
     }
-    defaults = {"ENVIRONMENT": "development", "VERIFY_ON_SIGN_UP": "true", "GIT_SHA": git_sha()}
+    defaults = {"ENVIRONMENT": "development", "GIT_SHA": git_sha()}
+    if not os.environ.get("SMTP_URL"):
+        defaults["MAIL_DIR"] = str(data / "mail")
     # What the developer has set wins, except for the addresses of what we start ourselves.
     return {**os.environ, **{k: os.environ.get(k, v) for k, v in defaults.items()}} | {
         **urls,
@@ -150,7 +153,7 @@ def start_process(process: Process, env: dict[str, str], data: Path, offset: int
     return server
 
 
-def show(stores: Stores, data: Path, offset: int) -> None:
+def show(stores: Stores, mails: NewMails | None, data: Path, offset: int) -> None:
     """Print the table of processes, and some first requests to try."""
     say("\nAlmanac runs. Ctrl-C stops it.\n")
     rows = [(server.name, "") for server in stores.servers]
@@ -161,7 +164,9 @@ def show(stores: Stores, data: Path, offset: int) -> None:
         say(f"  {name:<14} {url or urls.get(name, '(no port)')}")
     if not stores.elasticsearch_url:
         say(f"\nWithout Elasticsearch, PostgreSQL answers searches. {stores.reason}")
-    say(f"\nLogs: {data / 'log'}. Warnings are shown here, and everything with --verbose.")
+    where = f"{mails.folder}. The link of each new one is shown here" if mails else "by SMTP_URL"
+    say(f"\nMails: {where}.")
+    say(f"Logs: {data / 'log'}. Warnings are shown here, and everything with --verbose.")
     gateway = f"http://127.0.0.1:{8000 + offset}"
     body = (
         '{"data": {"type": "user", "attributes": {"email": "me@example.org", '
@@ -171,16 +176,19 @@ def show(stores: Stores, data: Path, offset: int) -> None:
 Try:
   curl {gateway}/health-check
   curl {gateway}/v1/users -H 'Content-Type: application/vnd.api+json' -d '{body}'
+  curl {gateway}/v1/auth/verify-email -d '{{"data": {{"token": "THE TOKEN OF THE LINK"}}}}'
   curl -g '{gateway}/v1/search/events?filter[query]=conference'
 """)
 
 
-def watch(servers: list[Server], stores: Stores, *, verbose: bool) -> None:
-    """Show logs until a process or store ends by itself, which raises DevError."""
+def watch(servers: list[Server], stores: Stores, mails: NewMails | None, *, verbose: bool) -> None:
+    """Show logs and mails until a process or store ends by itself, which raises DevError."""
     shown = [*servers, *(stores.servers if verbose else [])]
     tails = [Tail(server, server.log_start) for server in shown]
     while True:
         show_new_lines(tails, verbose=verbose)
+        for line in mails.lines() if mails else ():
+            say(f"{'mail':<14} {line}")
         for server in [*servers, *stores.servers]:
             if server.process.poll() is not None:
                 raise DevError(
@@ -212,13 +220,14 @@ def run(data: Path, offset: int, *, verbose: bool) -> None:
         key = f"deploy:{env['GIT_SHA']}"
         request = ["services.search", "request-rebuild", "--key", key]
         run_once("Asking for a rebuild", request, env)
+        mails = NewMails(Path(env["MAIL_DIR"])) if env.get("MAIL_DIR") else None
         say("Starting the processes …")
         servers: list[Server] = []
         for process in PROCESSES:
             servers.append(start_process(process, env, data, offset))
             stack.callback(servers[-1].stop)
-        show(stores, data, offset)
-        watch(servers, stores, verbose=verbose)
+        show(stores, mails, data, offset)
+        watch(servers, stores, mails, verbose=verbose)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

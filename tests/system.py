@@ -95,6 +95,7 @@ def running_system(
     processes = [replace(p, port=free_port()) for p in PROCESSES if p.name in names]
     urls = {p.name: f"http://127.0.0.1:{p.port}" for p in processes}
     told = {f"{name.upper()}_URL": url for name, url in urls.items()}
+    told["VERIFY_ON_SIGN_UP"] = "true"
     env = {**environment(stores, data, 0), **told, **settings}
     if "auth" in names:
         run_once("The signing key", ["services.auth", "new-key", str(data / "jwt")], env)

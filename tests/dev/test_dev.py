@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from email.message import EmailMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -17,9 +18,11 @@ import pytest
 from dev.errors import DevError
 from dev.folders import ROOT
 from dev.logs import Tail, show_new_lines
+from dev.mails import NewMails
 from dev.readiness import wait_until_ready
 from dev.servers import start
 from dev.stores.postgres import start_postgres
+from services.auth.mail.transports import Folder
 
 pytestmark = pytest.mark.processes
 
@@ -174,3 +177,18 @@ def test_the_terminal_shows_warnings_and_tracebacks_in_whole_lines(
         output.flush()
         show_new_lines(tails, verbose=True)
         assert capsys.readouterr().out.split() == ["faq", '{"level":"ERROR"}']
+
+
+async def test_the_terminal_shows_the_link_of_each_new_mail_once(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "mail")
+    for number in (1, 2):
+        message = EmailMessage()
+        message["Subject"], message["To"] = f"Number {number}", "me@example.org"
+        message.set_content(f"http://127.0.0.1/verify?token={number}\n\nhttp://127.0.0.1\n")
+        await folder.send(message, "me@example.org", timeout_s=1)
+        if number == 1:
+            mails = NewMails(folder.path)
+            assert list(mails.lines()) == []
+    link = "http://127.0.0.1/verify?token=2"
+    assert list(mails.lines()) == [f"Number 2, to me@example.org: {link}"]
+    assert list(mails.lines()) == []

@@ -111,8 +111,10 @@ def is_rebuilt(data: str) -> bool:
 def test_conferences_travel_the_whole_road(running: dict[str, str], tmp_path: Path) -> None:
     file = conferences(tmp_path)
     name = json.loads(file.read_text().splitlines()[100])["name"]
-    assert "200 created" in run("services.events.importer", str(file), "--url", GATEWAY)
-    assert "200 there already" in run("services.events.importer", str(file), "--url", GATEWAY)
+    mails = str(ROOT / ".local" / "end-to-end" / "mail")
+    importing = ("services.events.importer", str(file), "--url", GATEWAY, "--mail-dir", mails)
+    assert "200 created" in run(*importing)
+    assert "200 there already" in run(*importing)
     wait_for(lambda: is_indexed(200))
     assert search(query=name)["data"][0]["attributes"]["name"] == name
 

@@ -64,7 +64,7 @@ def without_hashes(value: Any) -> Any:
     if isinstance(value, list):
         return [without_hashes(each) for each in value]
     if isinstance(value, str):
-        return re.sub(r"^(almanac(-migrate)?)-[a-z0-9]{10}$", r"\1", value)
+        return re.sub(r"^(almanac(-migrate|-mail)?)-[a-z0-9]{10}$", r"\1", value)
     return value
 
 
@@ -110,7 +110,8 @@ def test_environment_names_are_settings(objects: list[Object]) -> None:
         assert set(SERVICES[name]["environment"]) <= SETTINGS
     for each in (*objects, *load(OVERLAYS["prod"] / "secrets.example.yaml")):
         if (
-            each["metadata"]["name"] in {"almanac", "almanac-migrate", "almanac-cursors"}
+            each["metadata"]["name"]
+            in {"almanac", "almanac-migrate", "almanac-mail", "almanac-cursors"}
             and "kind" in each
         ):
             assert set(each.get("data", {})) | set(each.get("stringData", {})) <= SETTINGS
@@ -121,7 +122,7 @@ def test_environment_names_are_settings(objects: list[Object]) -> None:
 def test_what_pods_are_given_is_defined(overlay: str, objects: list[Object]) -> None:
     examples = load(OVERLAYS["prod"] / "secrets.example.yaml")
     # Keys and the secret of cursors are made by hand in both overlays, the rest in production.
-    by_hand = examples if overlay == "prod" else examples[2:]
+    by_hand = examples if overlay == "prod" else examples[3:]
     secrets = {*of_kind(objects, "Secret"), *of_kind(by_hand, "Secret")}
     for workload in processes(objects).values():
         for source in container(workload)["envFrom"]:
@@ -140,13 +141,14 @@ def test_no_secret_is_kept_here() -> None:
 
 
 def test_secrets_are_given_to_the_process_that_signs_with_them(objects: list[Object]) -> None:
-    for secret, process in (("almanac-jwt", "auth"), ("almanac-cursors", "search")):
+    secrets = {"almanac-jwt": "auth", "almanac-mail": "auth", "almanac-cursors": "search"}
+    for secret, process in secrets.items():
         given = [name for name, each in processes(objects).items() if secret in str(each)]
         assert given == [process]
     has_secret = [n for n in NAMES if "CURSOR_SECRETS" in SERVICES[n].get("environment", {})]
     assert has_secret == ["search"]
     mounts = {name: s["volumes"] for name, s in SERVICES.items() if "volumes" in s}
-    assert mounts["auth"] == ["keys:/keys:ro"]
+    assert mounts["auth"] == ["keys:/keys:ro", "mail:/mail"]
     assert [name for name, each in mounts.items() if "keys:" in str(each)] == ["keys", "auth"]
 
 

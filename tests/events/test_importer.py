@@ -7,6 +7,7 @@ import socket
 import sys
 from argparse import Namespace
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,9 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.auth.mail.outbox import queue_mail
+from services.auth.mail.sender import Sender
+from services.auth.mail.transports import Folder
 from services.events.importer.__main__ import import_lines, main, read_lines
 from services.events.importer.conferences import LineError, identity, read_line
 from services.events.importer.organizer import ImportStopped, wait_s
@@ -77,7 +81,8 @@ async def gateway(apps: dict[str, FastAPI]) -> AsyncIterator[Trouble]:
 
 async def run(gateway: Trouble, email: str, *lines: bytes, **options: Any) -> int:
     defaults = {"url": gateway.url, "email": email, "password": PASSWORD, "concurrency": 4}
-    return await import_lines(Namespace(**{**defaults, **options}), list(lines))
+    given = {**defaults, "verify": "mail_dir" in options, **options}
+    return await import_lines(Namespace(**given), list(lines))
 
 
 async def names(gateway: Trouble, name: str) -> int:
@@ -115,20 +120,51 @@ async def test_an_event_is_created_once_whatever_becomes_of_the_answer(
     assert await names(gateway, name) == 1
 
 
+async def unverify(settings: Settings, email: str) -> int:
+    """Let an account be as if it had just signed up; return its id."""
+    connection = await asyncpg.connect(settings.database_url.get_secret_value())
+    found = await connection.fetchval(
+        "UPDATE auth.users SET is_verified = false WHERE email = $1 RETURNING id", email
+    )
+    await connection.close()
+    return int(found)
+
+
 async def test_an_unverified_account_is_told_what_to_do_at_once(
     gateway: Trouble, settings: Settings
 ) -> None:
     assert await run(gateway, "new@example.org") == 0
-    connection = await asyncpg.connect(settings.database_url.get_secret_value())
-    await connection.execute(
-        "UPDATE auth.users SET is_verified = false WHERE email = 'new@example.org'"
-    )
-    await connection.close()
+    await unverify(settings, "new@example.org")
     before = gateway.creations
     lines = [line(name=f"Unverified {n}") for n in range(20)]
     with pytest.raises(ImportStopped, match="services.auth verify new@example.org") as stopped:
         await run(gateway, "new@example.org", *lines, concurrency=1)
     assert (stopped.value.exit_code, gateway.creations - before) == (1, 1)
+
+
+async def test_an_unverified_account_without_a_mail_is_told_where_mails_are_looked_for(
+    gateway: Trouble, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.events.importer.mails.WAIT_S", 0.2)
+    assert await run(gateway, "unmailed@example.org") == 0
+    await unverify(settings, "unmailed@example.org")
+    with pytest.raises(ImportStopped, match=f"{tmp_path} has no mail to it.*--mail-dir"):
+        await run(gateway, "unmailed@example.org", mail_dir=tmp_path)
+
+
+async def test_a_new_account_is_verified_by_the_link_that_was_mailed_to_it(
+    gateway: Trouble, settings: Settings, apps: dict[str, FastAPI], tmp_path: Path
+) -> None:
+    email, database = "mailed@example.org", apps["auth"].state.database
+    assert await run(gateway, email) == 0
+    data = {"user_id": await unverify(settings, email)}
+    queueing = partial(queue_mail, address=email, template="verify", data=data)
+    await database.in_transaction(queueing)
+    sender = Sender(settings, database, Folder(tmp_path))
+    while await sender.send_next():
+        pass
+    assert await run(gateway, email, line(name="Verified"), mail_dir=tmp_path) == 0
+    assert await names(gateway, "Verified") == 1
 
 
 async def test_a_wrong_password_is_named(gateway: Trouble) -> None:

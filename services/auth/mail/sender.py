@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 ROLE, CHANNEL = "almanac_auth", "auth_mails"
 WORKERS = 4
 # How long a process that ends waits for the mails that it is sending.
-FAREWELL_S = 10.0
+FAREWELL_S = 8.0
 
 
 @dataclass(frozen=True)

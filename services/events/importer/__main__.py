@@ -14,6 +14,7 @@ import httpx
 from tqdm import tqdm
 
 from services.events.importer.conferences import LineError, identity, read_line
+from services.events.importer.mails import MailFolder
 from services.events.importer.organizer import (
     ImportStopped,
     Key,
@@ -152,6 +153,8 @@ async def import_lines(arguments: argparse.Namespace, lines: list[bytes]) -> int
         await client.get("/livez")
         organizer = Organizer(client, arguments.email, arguments.password)
         await organizer.sign_in()
+        if arguments.verify:
+            await organizer.verify(MailFolder(arguments.mail_dir))
         importer = Importer(organizer, len(lines))
         try:
             await importer.run(lines, arguments.concurrency)
@@ -192,6 +195,18 @@ def parser() -> argparse.ArgumentParser:
         "--email", default="organizer@example.org", help="the account that imports"
     )
     options.add_argument("--password", default="correct horse battery", help="its password")
+    options.add_argument(
+        "--mail-dir",
+        type=Path,
+        default=Path(".local/mail"),
+        help="where the mail with the link that verifies a new account is",
+    )
+    options.add_argument(
+        "--no-verify",
+        dest="verify",
+        action="store_false",
+        help="do not follow that link, since the account is verified otherwise",
+    )
     options.add_argument("--concurrency", type=positive, default=8, help="requests at once")
     options.add_argument("--limit", type=positive, help="import only the first LIMIT lines")
     return options

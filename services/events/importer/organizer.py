@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from services.events.importer.conferences import identity
+from services.events.importer.mails import MailFolder
 
 MEDIA_TYPE = "application/vnd.api+json"
 # Statuses after which the same request may succeed later.
@@ -41,6 +42,7 @@ class Organizer:
         self.client = client
         self.credentials = {"email": email, "password": password}
         self.token = self.id = ""
+        self.is_verified = False
         self.signing_in = asyncio.Lock()
 
     async def sign_in(self) -> None:
@@ -61,9 +63,23 @@ class Organizer:
         self.token = document_of(answer, "sign in").get("access_token", "")
         if not self.token:
             raise ImportStopped("Could not sign in: the answer has no access_token")
-        self.id = document_of(await self.send("GET", "/v1/users/me"), "read the account")["data"][
-            "id"
-        ]
+        account = document_of(await self.send("GET", "/v1/users/me"), "read the account")["data"]
+        self.id, self.is_verified = account["id"], account["attributes"]["is-verified"]
+
+    async def verify(self, mails: MailFolder) -> None:
+        """Follow the link that was mailed to the account, unless it is verified already."""
+        if self.is_verified:
+            return
+        email = self.credentials["email"]
+        token = await mails.wait_for_token(email)
+        if token is None:
+            raise ImportStopped(
+                f"{email} is not verified, and {mails.folder} has no mail to it: give the folder "
+                "of MAIL_DIR as --mail-dir, or verify the account otherwise and say --no-verify."
+            )
+        answer = await self._send("POST", "/v1/auth/verify-email", {"data": {"token": token}})
+        document_of(answer, f"verify {email}")
+        self.is_verified = True
 
     async def send(
         self, method: str, path: str, document: Any = None, *, repeatable: bool = True
