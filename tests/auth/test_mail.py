@@ -37,7 +37,7 @@ from services.auth.mail.sender import Pace, Sender
 from services.auth.mail.templates import TEMPLATES
 from services.auth.mail.transports import MAIL, AwayError, Folder, transport_of
 from services.auth.one_time_tokens import Purpose, use_token
-from shared.db import Database
+from shared.db import POSTGRESQL, Database
 from shared.observability.logs import JSONFormatter
 from shared.settings import Settings
 from tests.auth.smtp import MailServer
@@ -53,10 +53,10 @@ async def database(apps: dict[str, FastAPI]) -> AsyncIterator[Database]:
     """The database of auth, with an empty outbox."""
     database: Database = apps["auth"].state.database
     await execute(database, "DELETE FROM auth.mails")
-    MAIL.is_open = False
+    MAIL.is_open = POSTGRESQL.is_open = False
     yield database
     await execute(database, "DELETE FROM auth.mails")
-    MAIL.is_open = False
+    MAIL.is_open = POSTGRESQL.is_open = False
 
 
 @pytest.fixture
@@ -279,6 +279,27 @@ async def test_a_sender_that_dies_loses_no_mail_and_repeats_only_what_the_server
         await until_empty(database)
     assert Counter(to for to, _ in server.taken) == {"twice@example.org": 2, "once@example.org": 1}
     assert len({message["Message-ID"] for _, message in server.taken}) == 2
+
+
+async def test_a_mail_whose_row_could_not_be_deleted_in_time_is_not_sent_again(
+    database: Database, settings: Settings, server: MailServer
+) -> None:
+    impatient = settings.model_copy(update={"database_timeout_s": 0.5})
+    own = Database(impatient, "almanac_auth")
+    async with database.session() as session:
+
+        async def lock() -> None:
+            await session.execute(text("SELECT 1 FROM auth.mails FOR UPDATE"))
+
+        server.before_answer = lock
+        await queue(database, "locked@example.org", "password-changed")
+        pace = Pace(poll_s=0.1, send_s=0.3, lease_s=0.4)
+        async with sending(sender_to(impatient, own, server.url, pace)):
+            await until(lambda: POSTGRESQL.is_open)
+            await session.rollback()
+            await until_empty(database)
+    await own.engine.dispose()
+    assert len(server.taken) == 1
 
 
 async def test_a_server_that_is_too_slow_is_left_and_others_are_served_meanwhile(
