@@ -45,12 +45,14 @@ SECRETS = {
             "database-password",
             "redis-password",
             "elasticsearch-password",
+            "smtp-password",
             "cursor-secret-of-an-operator",
             "sentry-key",
             "authorization",
             "cookie",
             "password",
             "address",
+            "mailed-address",
             "first-name",
             "member",
             "parameter",
@@ -70,8 +72,12 @@ SEARCHED = """
 INSERT INTO search.generations (index_name, write_alias, mapping_hash, git_sha, state, phase)
 VALUES ('events-g1-1', 'events-w-g1-1', '', '', 'active', 'done')
 """
+MAILED = f"""
+SELECT auth.queue_mail('{SECRETS["mailed-address"]}@example.org', 'password-changed', '{{}}'),
+       auth.queue_mail('{SECRETS["mailed-address"]}@example.org', 'account-deleted', '{{}}')
+"""
 BREAK = """
-ALTER VIEW auth.accounts RENAME COLUMN is_admin TO is_gone;
+ALTER VIEW auth.live_sessions RENAME COLUMN is_admin TO is_gone;
 CREATE FUNCTION public.fail() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN RAISE EXCEPTION 'It is %', NEW; END $$;
 CREATE TRIGGER fail BEFORE INSERT ON auth.users FOR EACH ROW
@@ -247,6 +253,8 @@ def environment_of(stores: Stores, sentry: int) -> dict[str, str]:
         "JWT_KEYS_DIR": str(DATA / "jwt"),
         "LOG_LEVEL": "DEBUG",
         "SENTRY_DSN": dsn,
+        "MAIL_DIR": "",
+        "SMTP_URL": f"smtp://operator:{SECRETS['smtp-password']}@127.0.0.1:{free_port()}",
         "VERIFY_ON_SIGN_UP": "true",
     }
     return {**environment(stores, DATA, 0), **told}
@@ -287,6 +295,8 @@ def played() -> Iterator[Played]:
         by = sign_in(played)
         plant_keys(played)
         execute(played.postgres, SEARCHED)
+        execute(played.postgres, MAILED)
+        played.wait_for("auth", store="mail")
         make_event(played, by)
         played.wait_for("search-sync", store="elasticsearch")
         execute(played.postgres, BREAK)
@@ -396,6 +406,7 @@ def test_an_outage_is_one_event_of_each_process(played: Played) -> None:
     assert found == Counter(
         [
             *((service, "postgresql") for service in services),
+            ("auth", "mail"),
             ("search", "elasticsearch"),
             ("search-sync", "elasticsearch"),
             ("search", "redis"),
