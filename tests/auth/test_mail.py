@@ -224,7 +224,7 @@ async def test_a_refusal_for_good_fails_one_mail_and_a_refusal_for_now_is_tried_
     assert {row.address: row.error for row in failed} == {
         "gone@example.org": "550 5.1.1",
         "x@example.org": "there is no such template",
-        "@": "the address is none that mail can be sent to",
+        "@": "mail cannot be sent to this address",
     }
     assert max(row.attempts for row in failed) == 1
 

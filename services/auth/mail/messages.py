@@ -17,7 +17,7 @@ from services.auth.mail.templates import TEMPLATES, render
 from shared.observability.failures import PlainError
 from shared.settings import Settings
 
-# An address without quotes, comments and lists. An old account may have one that is none.
+# An address without quotes, comments and lists. An old account may have another one.
 ADDRESS = re.compile(
     r"[^\s<>()\[\]:;,\"\\@\x00-\x1f\x7f]{1,64}@[^\s<>()\[\]:;,\"\\@\x00-\x1f\x7f]+"
 )
@@ -71,7 +71,7 @@ def make_message(mail: Claimed, settings: Settings) -> EmailMessage:
 def deliverable(address: str) -> str:
     """Return the address with its domain in ASCII; raises UnmakeableError if it is not one."""
     if not ADDRESS.fullmatch(address):
-        raise UnmakeableError("the address is none that mail can be sent to")
+        raise UnmakeableError("mail cannot be sent to this address")
     local, _, domain = address.rpartition("@")
     try:
         return f"{local}@{idna.encode(domain, uts46=True).decode()}"
@@ -79,7 +79,7 @@ def deliverable(address: str) -> str:
         # ASCII that IDNA refuses, such as a label with two hyphens, is still a name in the DNS.
         if domain.isascii():
             return address
-        raise UnmakeableError("the domain of the address is none") from error
+        raise UnmakeableError("the domain of this address has no name in ASCII") from error
 
 
 def _message_id(mail: Claimed, sender: str) -> str:

@@ -236,7 +236,7 @@ async def mail_lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
     finally:
         sender.stop()
-        # Longer than that a server would have to be slow: the mail is tried again elsewhere.
+        # After that a mail is left to another process, once its lease has ended.
         done, _ = await asyncio.wait([sending], timeout=FAREWELL_S)
         if not done:
             sending.cancel()
