@@ -46,7 +46,7 @@ async def statuses(api: Client, draft: dict[str, Any], by: Account) -> set[int]:
         path = f"/v1/{data['type']}s/{data['id']}"
         answers.append(await api.request("PATCH", path, {"data": change}, by=by))
         answers.append(await api.delete(path, by=by))
-    nobody = {"data": []}
+    nobody: dict[str, Any] = {"data": []}
     linkage = f"{paths[0]}/relationships/organizers"
     answers.append(await api.request("POST", linkage, nobody, by=by))
     for answer in answers:
