@@ -19,7 +19,7 @@ $$
 # The address that an account has proved, for the invitations that were sent to it.
 ADDRESSES = """
 CREATE VIEW auth.addresses AS
-SELECT id AS user_id, email_key FROM auth.users
+SELECT id AS user_id, email_key, email::text AS email FROM auth.users
 WHERE is_verified AND email_key IS NOT NULL AND deleted_at IS NULL AND blocked_at IS NULL
 """
 

@@ -1,4 +1,4 @@
-"""Tables of events and of the roles of users, and the view of accounts that documents show."""
+"""Tables of events, of the roles of users and of invitations to them, and the views of accounts."""
 
 from datetime import datetime
 
@@ -22,7 +22,11 @@ idempotency_table("events")
 
 
 class Event(Base):
-    """An event. A trigger sets `search_version` when something changes that search shows."""
+    """An event. A trigger sets `search_version` when something changes that search shows.
+
+    `created_by` stays as it is when the event gets another owner. It is None for an event whose
+    creator is not known.
+    """
 
     __tablename__ = "events"
     __table_args__ = (
@@ -78,6 +82,7 @@ class Event(Base):
         DateTime(timezone=True), server_default=text("now()")
     )
     deleted_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    created_by: Mapped[int | None] = mapped_column(BigInteger, ForeignKey("auth.users.id"))
     version: Mapped[int] = mapped_column(BigInteger, server_default=text("1"))
     search_version: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
 
@@ -100,6 +105,62 @@ class Role(Base):
         BigInteger, ForeignKey("auth.users.id"), primary_key=True, index=True
     )
     role: Mapped[str] = mapped_column(primary_key=True)
+
+
+class Invitation(Base):
+    """A role in an event, offered to whoever proves that `email` is theirs.
+
+    `email` is as it was typed and `email_key` as it is compared (shared/addresses.py).
+    `event_name` is the name that the mail showed, for people who may not read the event yet. A
+    trigger withdraws what is pending for another owner when the event gets one.
+    """
+
+    __tablename__ = "invitations"
+    __table_args__ = (
+        CheckConstraint("role IN ('owner', 'organizer', 'coorganizer')", "role"),
+        CheckConstraint("state IN ('pending', 'accepted', 'declined', 'withdrawn')", "state"),
+        Index(
+            "uq_invitations_pending",
+            "event_id",
+            "email_key",
+            "role",
+            unique=True,
+            postgresql_where=text("state = 'pending'"),
+        ),
+        Index("ix_invitations_event_id", "event_id"),
+        Index("ix_invitations_email_key", "email_key"),
+        {"schema": "events"},
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    event_id: Mapped[int] = mapped_column(ForeignKey("events.events.id", ondelete="CASCADE"))
+    event_name: Mapped[str]
+    email: Mapped[str]
+    email_key: Mapped[str]
+    role: Mapped[str]
+    state: Mapped[str] = mapped_column(server_default=text("'pending'"))
+    invited_by: Mapped[int] = mapped_column(BigInteger, ForeignKey("auth.users.id"))
+    created_at: Mapped[datetime] = mapped_column(
+        DateTime(timezone=True), server_default=text("now()")
+    )
+    updated_at: Mapped[datetime] = mapped_column(
+        DateTime(timezone=True), server_default=text("now()")
+    )
+    expires_at: Mapped[datetime] = mapped_column(
+        DateTime(timezone=True), server_default=text("now() + interval '14 days'")
+    )
+    version: Mapped[int] = mapped_column(BigInteger, server_default=text("1"))
+
+
+class Address(Base):
+    """The view `auth.addresses`: the address that an account has proved."""
+
+    __tablename__ = "addresses"
+    __table_args__ = {"schema": "auth", "info": {"is_view": True}}
+
+    user_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    email_key: Mapped[str]
+    email: Mapped[str]
 
 
 class Profile(Base):
