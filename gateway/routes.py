@@ -37,6 +37,7 @@ RESOURCE_TYPES = (
     ResourceType("event", "events", "events"),
     ResourceType("faq", "faqs", "faq", of_event=True),
     ResourceType("faq-type", "faq-types", "faq", of_event=True),
+    ResourceType("invitation", "invitations", "events", of_event=True),
     ResourceType("user", "users", "auth"),
     ResourceType("session", "sessions", "auth"),
 )

@@ -27,11 +27,11 @@ BEGIN
 END $$
 """
 
-# Gives a role to an account, as an invitation says that it accepted. The lock of the account is
-# that of release_account, so that an account that is being deleted gets no role. The version of
-# the event is raised by its trigger.
+# Gives a role to an account that accepted an invitation, and returns whether event and account
+# are still there. The lock of the account is that of release_account, so that an account that is
+# being deleted gets no role. The UPDATE locks the event, and a trigger raises its version.
 GIVE_ROLE = """
-CREATE FUNCTION events.give_role(to_event bigint, to_user bigint, given text) RETURNS void
+CREATE FUNCTION events.give_role(to_event bigint, to_user bigint, given text) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE
     former bigint;
@@ -39,11 +39,15 @@ BEGIN
     PERFORM pg_advisory_xact_lock_shared(hashtextextended('roles of account ' || to_user, 0));
     PERFORM FROM auth.addresses WHERE user_id = to_user;
     IF NOT FOUND THEN
-        RETURN;
+        RETURN false;
     END IF;
-    UPDATE events.events SET version = version WHERE id = to_event;
+    UPDATE events.events SET version = version WHERE id = to_event AND deleted_at IS NULL;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
     IF given = 'owner' THEN
-        DELETE FROM events.roles WHERE event_id = to_event AND role = 'owner' AND user_id <> to_user
+        DELETE FROM events.roles
+        WHERE event_id = to_event AND role = 'owner' AND user_id <> to_user
         RETURNING user_id INTO former;
         INSERT INTO events.roles (event_id, user_id, role)
         SELECT to_event, former, 'organizer' WHERE former IS NOT NULL
@@ -54,6 +58,7 @@ BEGIN
     END IF;
     INSERT INTO events.roles (event_id, user_id, role) VALUES (to_event, to_user, given)
     ON CONFLICT DO NOTHING;
+    RETURN true;
 END $$
 """
 
@@ -116,7 +121,11 @@ BEGIN
     WHERE e.id IN (SELECT gone.event_id FROM gone);
 END $$
 """
-FOR_AUTH = ("accept_invitations(bigint, text)", "release_account(bigint, boolean)")
+FUNCTIONS = {
+    "give_role(bigint, bigint, text)": "events",
+    "accept_invitations(bigint, text)": "auth",
+    "release_account(bigint, boolean)": "auth",
+}
 
 
 def upgrade() -> None:
@@ -145,9 +154,9 @@ def upgrade() -> None:
     op.execute(ACCEPT_INVITATIONS)
     op.execute(RELEASE_ACCOUNT)
     op.execute("GRANT USAGE ON SCHEMA events TO almanac_auth")
-    for function in FOR_AUTH:
+    for function, service in FUNCTIONS.items():
         op.execute(f"REVOKE ALL ON FUNCTION events.{function} FROM PUBLIC")
-        op.execute(f"GRANT EXECUTE ON FUNCTION events.{function} TO almanac_auth")
+        op.execute(f"GRANT EXECUTE ON FUNCTION events.{function} TO almanac_{service}")
 
 
 def _create_invitations() -> None:
@@ -198,7 +207,7 @@ def _create_invitations() -> None:
         schema="events",
         postgresql_where=sa.text("state = 'pending'"),
     )
-    for column in ("event_id", "email_key"):
+    for column in ("event_id", "email_key", "invited_by"):
         op.create_index(f"ix_invitations_{column}", "invitations", [column], schema="events")
     for trigger in ("raise_version", "touch_updated_at"):
         op.execute(
@@ -210,7 +219,7 @@ def _create_invitations() -> None:
 def downgrade() -> None:
     op.execute("REVOKE USAGE ON SCHEMA events FROM almanac_auth")
     op.execute("DROP TRIGGER withdraw_offers ON events.roles")
-    for function in (*FOR_AUTH, "give_role(bigint, bigint, text)", "withdraw_offers()"):
+    for function in (*FUNCTIONS, "withdraw_offers()"):
         op.execute(f"DROP FUNCTION events.{function}")
     op.drop_table("invitations", schema="events")
     op.drop_constraint("fk_events_created_by_users", "events", schema="events")

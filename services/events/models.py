@@ -1,4 +1,4 @@
-"""Tables of events, of the roles of users and of invitations to them, and the views of accounts."""
+"""Tables of events, of roles in them and of invitations to roles, and the views of accounts."""
 
 from datetime import datetime
 
@@ -129,6 +129,7 @@ class Invitation(Base):
         ),
         Index("ix_invitations_event_id", "event_id"),
         Index("ix_invitations_email_key", "email_key"),
+        Index("ix_invitations_invited_by", "invited_by"),
         {"schema": "events"},
     )
 

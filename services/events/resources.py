@@ -9,19 +9,13 @@ from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 from sqlalchemy import ColumnElement, insert, literal, or_, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.events.models import Event, Profile, Role
+from services.events.mails import mail_roles
+from services.events.models import Event, Invitation, Profile, Role
 from shared.auth import User, Viewer
 from shared.errors import Forbidden
 from shared.jsonapi.fields import HTML, URL, Documented, Instant
-from shared.jsonapi.resource import (
-    AdminOnly,
-    ReadOnly,
-    Relationship,
-    Resource,
-    Row,
-    Values,
-    Violation,
-)
+from shared.jsonapi.relationship import Relationship
+from shared.jsonapi.resource import AdminOnly, ReadOnly, Resource, Row, Values, Violation
 
 
 @cache
@@ -81,7 +75,7 @@ class ProfileAttributes(BaseModel):
     avatar_url: ReadOnly[str | None]
 
 
-def _has_role(user: User, *roles: str) -> ColumnElement[bool]:
+def has_role(user: User, *roles: str) -> ColumnElement[bool]:
     if user.is_admin:
         return true()
     mine = select(literal(1)).where(Role.event_id == Event.id, Role.user_id == user.id)
@@ -90,7 +84,7 @@ def _has_role(user: User, *roles: str) -> ColumnElement[bool]:
 
 def _readable(viewer: Viewer) -> ColumnElement[bool]:
     public = (Event.state == "published") & (Event.privacy == "public")
-    seen = public if viewer is None else or_(public, _has_role(viewer))
+    seen = public if viewer is None else or_(public, has_role(viewer))
     return Event.deleted_at.is_(None) & seen
 
 
@@ -100,7 +94,7 @@ def _opened(identifier: ColumnElement[str]) -> ColumnElement[bool]:
 
 
 def _owned(user: User) -> ColumnElement[bool]:
-    return _has_role(user, "owner")
+    return has_role(user, "owner")
 
 
 def _check(current: Row, changes: Values, user: Viewer) -> Iterable[Violation]:
@@ -124,6 +118,15 @@ async def _make_owner(session: AsyncSession, event_id: int, user: Viewer) -> Non
     await session.execute(insert(Role).values(event_id=event_id, user_id=user.id, role="owner"))
 
 
+async def _tell_people(
+    session: AsyncSession, before: Row, changes: Values, linked: frozenset[int], user: Viewer
+) -> None:
+    """Tell those whose roles somebody else changed."""
+    others = linked - {user.id} if user else linked
+    if others:
+        await mail_roles(session, before["id"], others)
+
+
 def _people(name: str, role: str, *, to_many: bool) -> Relationship:
     return Relationship(
         name=name,
@@ -136,6 +139,7 @@ def _people(name: str, role: str, *, to_many: bool) -> Relationship:
         parent="event_id",
         child="user_id",
         fixed={"role": role},
+        by_invitation="invitations",
     )
 
 
@@ -158,16 +162,21 @@ EVENT = Resource(
         _people("owner", "owner", to_many=False),
         _people("organizers", "organizer", to_many=True),
         _people("coorganizers", "coorganizer", to_many=True),
+        Relationship(
+            name="invitations", target="invitation", to_many=True, inverse=Invitation.event_id
+        ),
         # The faq service answers these; documents of events only link to them.
         Relationship(name="faqs", target="faq", to_many=True),
         Relationship(name="faq_types", target="faq-type", to_many=True),
     ),
     readable=_readable,
     opened=_opened,
-    changeable=_has_role,
+    changeable=has_role,
     deletable=_owned,
     soft_delete=True,
     check=_check,
+    creator=Event.created_by,
     after_create=_make_owner,
+    after_change=_tell_people,
     violations={"ck_events_dates": ("ends_at", "An event must end after it starts.")},
 )

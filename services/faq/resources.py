@@ -9,14 +9,8 @@ from sqlalchemy.orm import InstrumentedAttribute
 from services.faq.models import EventView, Faq, FaqType, access
 from shared.auth import User, Viewer
 from shared.jsonapi.fields import HTML, Instant, Int32
-from shared.jsonapi.resource import (
-    OpenedPredicate,
-    Predicate,
-    ReadOnly,
-    Relationship,
-    Resource,
-    UserPredicate,
-)
+from shared.jsonapi.relationship import Relationship
+from shared.jsonapi.resource import OpenedPredicate, Predicate, ReadOnly, Resource, UserPredicate
 
 Line = Annotated[str, StringConstraints(min_length=1, max_length=500, strip_whitespace=True)]
 

@@ -18,6 +18,7 @@ from shared.auth import User, Viewer
 from shared.db import Base
 from shared.errors import Forbidden, UnprocessableContent
 from shared.jsonapi.names import Names, check_names
+from shared.jsonapi.relationship import Relationship
 
 T = TypeVar("T")
 Predicate = Callable[[Viewer], ColumnElement[bool]]
@@ -71,53 +72,6 @@ class Attribute:
         return READ_ONLY not in self.markers
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Relationship:
-    """A relationship of this type to `target`, another type of the same service.
-
-    `owner_only`: a change needs the right to delete the row, not just the right to change it.
-    `implied`: a viewer who may read a row may read what its column refers to as well, so this is
-    not checked for each row and viewer.
-    One of three says where it is kept: `column` of this model (to-one), `inverse`, a column of
-    the target's model (to-many), or `table`, with its columns `parent` and `child` and the values
-    `fixed` that its rows share (`{"role": "owner"}`). With none of them another service keeps it,
-    and documents have only its links.
-    """
-
-    name: str
-    target: str
-    to_many: bool = False
-    required: bool = False
-    writable: bool = False
-    owner_only: bool = False
-    implied: bool = False
-    column: InstrumentedAttribute[Any] | None = None
-    inverse: InstrumentedAttribute[Any] | None = None
-    table: Table | None = None
-    parent: str = ""
-    child: str = ""
-    fixed: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def is_column(self) -> bool:
-        """Whether a column of the row itself holds the linkage."""
-        return self.column is not None
-
-    @property
-    def is_of_row(self) -> bool:
-        """Whether every viewer of the row is shown the same linkage, that of its column."""
-        return self.is_column and self.implied
-
-    @property
-    def is_nullable(self) -> bool:
-        """Whether a to-one may be shown as null, being empty or hidden from the viewer."""
-        return not self.required or (self.is_column and not self.implied)
-
-    @property
-    def is_local(self) -> bool:
-        return not (self.column is None and self.inverse is None and self.table is None)
-
-
 @dataclass(frozen=True)
 class Computed:
     """A column of text that is computed from an attribute, too slowly to do it in a transaction.
@@ -151,6 +105,12 @@ async def _nothing_to_add(session: AsyncSession, row_id: int, user: Viewer) -> N
     return None
 
 
+async def _nothing_to_follow(
+    session: AsyncSession, before: Row, changes: Values, linked: frozenset[int], user: Viewer
+) -> None:
+    return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Resource:
     """A resource type.
@@ -162,8 +122,10 @@ class Resource:
     `check` yields the violations of the row as it would become. `to_columns` maps validated
     attributes to columns, given the current row, or `{}` for a new one. `computed` has, by name,
     the attributes of which only the result of a slow function is stored, such as a hash.
-    `after_create` adds other rows in the same transaction. `violations` has the field and detail
-    for a constraint: `{"uq_users_email": ("email", "…")}`.
+    `creator` is the column that keeps which account created a row. `after_create` adds other rows
+    in the same transaction. So does `after_change`, which is given the row as it was, the values
+    of its attributes that were set, and the ids of targets that were linked or unlinked in tables.
+    `violations` has the field and detail for a constraint: `{"uq_users_email": ("email", "…")}`.
     `identifier` is a column that may stand for the id in URLs; its values are never all digits.
     `precondition` tells which writes need an If-Match, and are answered 428 without one.
     A type without a `path` has no URLs and appears only in documents of other types.
@@ -188,7 +150,11 @@ class Resource:
     check: Callable[[Row, Values, Viewer], Iterable[Violation]] = _nothing_to_check
     to_columns: Callable[[Row, Values], Values] = _as_they_are
     computed: Mapping[str, Computed] = field(default_factory=dict)
+    creator: InstrumentedAttribute[Any] | None = None
     after_create: Callable[[AsyncSession, int, Viewer], Awaitable[None]] = _nothing_to_add
+    after_change: Callable[
+        [AsyncSession, Row, Values, frozenset[int], Viewer], Awaitable[None]
+    ] = _nothing_to_follow
 
     @cached_property
     def table(self) -> Table:

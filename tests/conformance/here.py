@@ -10,7 +10,8 @@ from sqlalchemy import true
 
 from services.faq.models import EventView
 from shared.app import create_app
-from shared.jsonapi.resource import Relationship, Resource
+from shared.jsonapi.relationship import Relationship
+from shared.jsonapi.resource import Resource
 from shared.settings import Settings
 
 

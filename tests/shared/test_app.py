@@ -16,7 +16,8 @@ from services.events.models import Profile
 from shared.app import create_app
 from shared.errors import JSONAPIError
 from shared.health import Check
-from shared.jsonapi.resource import Registry, Relationship, Resource
+from shared.jsonapi.relationship import Relationship
+from shared.jsonapi.resource import Registry, Resource
 from shared.settings import Settings
 from tests.client import Account, Client
 

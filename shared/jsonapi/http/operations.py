@@ -29,7 +29,8 @@ from shared.jsonapi.query.parser import refuse_parameters
 from shared.jsonapi.read.caches import Caches
 from shared.jsonapi.read.documents import member, plan_item
 from shared.jsonapi.read.objects import PREFIX
-from shared.jsonapi.resource import Registry, Relationship, Resource
+from shared.jsonapi.relationship import Relationship
+from shared.jsonapi.resource import Registry, Resource
 from shared.jsonapi.sizes import MAX_ANSWER_BYTES, too_many_results
 from shared.jsonapi.write.bodies import operations_of
 from shared.jsonapi.write.changes import change, change_linkage, create

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from shared.errors import Conflict, MethodNotAllowed
 from shared.etag import tagged_response
 from shared.jsonapi.http.endpoints import page_response
 from shared.jsonapi.http.serving import (
@@ -37,9 +38,10 @@ from shared.jsonapi.read.statements import (
     item_parameter,
     not_found,
 )
-from shared.jsonapi.resource import Registry, Relationship, Resource
-from shared.jsonapi.write.changes import change_linkage
-from shared.jsonapi.write.rows import Writer
+from shared.jsonapi.relationship import Relationship
+from shared.jsonapi.resource import Registry, Resource
+from shared.jsonapi.write.changes import change_linkage, names_viewer
+from shared.jsonapi.write.rows import Writer, lock_row
 
 
 def relationship_routes(registry: Registry, resource: Resource, caches: Caches) -> list[BaseRoute]:
@@ -61,7 +63,9 @@ def relationship_routes(registry: Registry, resource: Resource, caches: Caches) 
             for method in ("PATCH", "POST", "DELETE") if link.to_many else ("PATCH",):
                 handlers[method] = endpoints.write_linkage
         related = Endpoint({"GET": endpoints.read_related}, opened_related)
-        itself = Endpoint(handlers, opened_linkage)
+        is_left = link.by_invitation and not link.to_many
+        refusals: dict[str, Handler] = {"DELETE": endpoints.leave} if is_left else {}
+        itself = Endpoint(handlers, opened_linkage, refusals)
         routes += [
             Route(f"{path}/{name}", related),
             Route(f"{path}/relationships/{name}", itself),
@@ -149,6 +153,22 @@ class RelationshipEndpoints:
         changed = await change_linkage(writer, resource, link, row_id, method, body, precondition)
         reader = await writing_reader(writer, self.caches)
         return await self._linkage(request, reader, str(changed))
+
+    async def leave(self, request: Request) -> Response:
+        """Tell the target of a to-one, which cannot be empty, that another must follow first."""
+        negotiate(request)
+        body = await body_of(request)
+        return await Transaction(request, self.registry, body, self._leave).run()
+
+    async def _leave(self, request: Request, body: bytes, writer: Writer) -> Response:
+        row = await lock_row(writer, self.resource, request.path_params["id"], delete=True)
+        if names_viewer(writer, self.link, body):
+            path = f"{resource_path(self.resource, row['id'])}/"
+            path += self.registry.names.wire(self.link.by_invitation)
+            detail = f"Hand over first, to somebody who accepts: invite them by POST {path}."
+            raise Conflict(detail, source={"pointer": "/data"}, links={"about": path})
+        detail = "DELETE is not allowed here; allowed: GET, HEAD, PATCH."
+        raise MethodNotAllowed(detail, headers={"Allow": "GET, HEAD, PATCH"})
 
     async def _linkage(self, request: Request, reader: Reader, row_id: str) -> Response:
         """The linkage of a row, or a page of it; its ETag is of the row's version."""

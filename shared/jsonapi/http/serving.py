@@ -33,17 +33,23 @@ class _NotComputed(Exception):
 class Endpoint:
     """An ASGI app: one handler for each method of a path. HEAD is as GET.
 
+    `refusals` are handlers of methods that are not allowed, which say more than that.
     A read of an identifier is first served like a read of an id. Only where the viewer finds
     nothing that way, `opened` serves it: it shows what the identifier opens to everybody.
     """
 
-    def __init__(self, handlers: Mapping[str, Handler], opened: Handler | None = None) -> None:
-        self.handlers, self.opened = dict(handlers), opened
+    def __init__(
+        self,
+        handlers: Mapping[str, Handler],
+        opened: Handler | None = None,
+        refusals: Mapping[str, Handler] | None = None,
+    ) -> None:
+        self.handlers, self.opened, self.refusals = dict(handlers), opened, refusals or {}
         if "GET" in self.handlers:
             self.handlers["HEAD"] = self.handlers["GET"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        handler = self.handlers.get(scope["method"])
+        handler = self.handlers.get(scope["method"]) or self.refusals.get(scope["method"])
         if handler is None:
             allow = ", ".join(sorted(self.handlers))
             detail = f"{scope['method']} is not allowed here; allowed: {allow}."

@@ -15,7 +15,8 @@ from shared.jsonapi.openapi.resources import (
     type_of,
 )
 from shared.jsonapi.read.objects import PREFIX
-from shared.jsonapi.resource import Relationship, Resource
+from shared.jsonapi.relationship import Relationship
+from shared.jsonapi.resource import Resource
 
 META: Schema = {"type": "object", "properties": {"if-match": TAGS}}
 LINK_OPS = {"post": "add", "patch": "update", "delete": "remove"}

@@ -27,7 +27,8 @@ from shared.jsonapi.openapi.parameters import (
 from shared.jsonapi.openapi.resources import item_path, linkage, sent_identifier, sent_resource
 from shared.jsonapi.query.parser import MAX_LINKAGE
 from shared.jsonapi.read.objects import PREFIX
-from shared.jsonapi.resource import Registry, Relationship, Resource
+from shared.jsonapi.relationship import Relationship
+from shared.jsonapi.resource import Registry, Resource
 
 # Statuses that every operation may have, the gateway's included; and those of one with a body.
 ALWAYS = (400, 401, 406, 414, 429, 431, 500, 502, 503, 504)

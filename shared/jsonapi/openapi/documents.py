@@ -13,7 +13,8 @@ from shared.jsonapi.openapi.answers import (
 from shared.jsonapi.openapi.components import Components, Schema, array, closed, pascal
 from shared.jsonapi.openapi.parameters import include_paths
 from shared.jsonapi.openapi.resources import identifier, linkage, shown_resource
-from shared.jsonapi.resource import Relationship, Resource
+from shared.jsonapi.relationship import Relationship
+from shared.jsonapi.resource import Resource
 
 NULLABLE_URI: Schema = {"type": ["string", "null"], "minLength": 1}
 

@@ -16,7 +16,8 @@ from shared.jsonapi.query.parser import (
     MAX_SORT_KEYS,
 )
 from shared.jsonapi.query.scope import MAX_POINTS
-from shared.jsonapi.resource import Relationship, Resource
+from shared.jsonapi.relationship import Relationship
+from shared.jsonapi.resource import Resource
 
 TAG = r'(W/)?"[!#-~]*"'
 # `*`, or a list that may have empty elements (RFC 9110 §5.6.1.2, §13.1).

@@ -4,7 +4,8 @@ from shared.jsonapi.openapi.answers import NON_EMPTY, STRING
 from shared.jsonapi.openapi.attributes import sent_attributes, shown_attributes
 from shared.jsonapi.openapi.components import NEVER, Components, Schema, array, closed
 from shared.jsonapi.read.objects import PREFIX
-from shared.jsonapi.resource import Relationship, Resource
+from shared.jsonapi.relationship import Relationship
+from shared.jsonapi.resource import Resource
 
 # Ids are bigint. No resource that exists has a longer id than these.
 ID: Schema = {"type": "string", "pattern": "^[1-9][0-9]{0,17}$"}

@@ -13,7 +13,8 @@ from sqlalchemy.sql.util import ClauseAdapter
 
 from shared.auth import Viewer
 from shared.errors import BadRequest
-from shared.jsonapi.resource import Registry, Relationship, Resource
+from shared.jsonapi.relationship import Relationship
+from shared.jsonapi.resource import Registry, Resource
 
 Condition = ColumnElement[bool]
 

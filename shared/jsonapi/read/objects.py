@@ -28,7 +28,8 @@ from sqlalchemy.sql.elements import Grouping
 from shared.auth import Viewer
 from shared.jsonapi.query.scope import Scope
 from shared.jsonapi.read.statements import BIGINTS, Statement, compile_statement
-from shared.jsonapi.resource import Registry, Relationship, Resource
+from shared.jsonapi.relationship import Relationship
+from shared.jsonapi.resource import Registry, Resource
 from shared.jsonapi.sizes import LONG_AT_ONCE, LONG_TEXT_BYTES
 
 PREFIX = "/v1"

@@ -16,7 +16,8 @@ from shared.jsonapi.query.parser import Query, SortKey
 from shared.jsonapi.query.scope import Condition, related
 from shared.jsonapi.read.objects import MAX_INCLUDED, Objects
 from shared.jsonapi.read.statements import BIGINTS, Statement, any_viewer, compile_statement
-from shared.jsonapi.resource import Registry, Relationship, Resource
+from shared.jsonapi.relationship import Relationship
+from shared.jsonapi.resource import Registry, Resource
 
 MAX_COUNT = 10_000
 

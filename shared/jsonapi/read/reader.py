@@ -13,7 +13,8 @@ from shared.jsonapi.read.caches import Caches, PlanKey, View, viewer_kind
 from shared.jsonapi.read.objects import MAX_INCLUDED, Objects, RowChanged, ids_of, resource_path
 from shared.jsonapi.read.plans import Plan
 from shared.jsonapi.read.statements import Statement
-from shared.jsonapi.resource import Registry, Relationship, Resource
+from shared.jsonapi.relationship import Relationship
+from shared.jsonapi.resource import Registry, Resource
 from shared.jsonapi.sizes import MAX_ANSWER_BYTES, too_large
 
 Loaded = dict[int, tuple[asyncpg.Record, bytes]]

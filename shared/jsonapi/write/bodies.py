@@ -18,7 +18,8 @@ from shared.errors import (
     UnprocessableContent,
 )
 from shared.jsonapi.href import MAX_OPERATIONS
-from shared.jsonapi.resource import ADMIN_ONLY, Attribute, Registry, Relationship, Resource
+from shared.jsonapi.relationship import Relationship
+from shared.jsonapi.resource import ADMIN_ONLY, Attribute, Registry, Resource
 from shared.jsonapi.strict import escape
 
 # The most identifiers in one linkage.

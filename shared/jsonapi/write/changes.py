@@ -4,11 +4,12 @@ from typing import Any
 
 from sqlalchemy import update
 
-from shared.errors import BadRequest
+from shared.errors import BadRequest, JSONAPIError
 from shared.jsonapi.negotiation import parse_object
-from shared.jsonapi.resource import Relationship, Resource
+from shared.jsonapi.relationship import Relationship
+from shared.jsonapi.resource import Resource
 from shared.jsonapi.write.bodies import BodyReader, Changes, linked_ids
-from shared.jsonapi.write.linkage import write_links
+from shared.jsonapi.write.linkage import Linkage, write_links
 from shared.jsonapi.write.rows import (
     Precondition,
     Writer,
@@ -33,11 +34,19 @@ async def create(writer: Writer, resource: Resource, document: Body) -> int:
     changes = reader.read(_parsed(document), row_id=None)
     row_id = await insert_row(writer, resource, changes)
     # These are kept in other rows, which need the id of the new one.
-    for name, ids in changes.other_links.items():
-        link = resource.links[name]
-        pointer = f"/data/relationships/{writer.registry.names.wire(name)}/data"
-        await write_links(writer, link, row_id, "PATCH", ids, pointer)
+    given = _linkage(writer, resource, changes)
+    linked = await write_links(writer, resource, row_id, "PATCH", given, is_new=True)
+    if linked:
+        await resource.after_change(writer.session, {"id": row_id}, {}, linked, writer.viewer)
     return row_id
+
+
+def _linkage(writer: Writer, resource: Resource, changes: Changes) -> list[Linkage]:
+    wire = writer.registry.names.wire
+    return [
+        Linkage(resource.links[name], ids, f"/data/relationships/{wire(name)}/data")
+        for name, ids in changes.other_links.items()
+    ]
 
 
 async def change(
@@ -65,9 +74,9 @@ async def change(
             source = {"pointer": f"/data/relationships/{writer.registry.names.wire(name)}"}
             await lock_row(writer, resource, row_id, delete=True, source=source)
     await update_row(writer, resource, row, changes, expected)
-    for name, ids in changes.other_links.items():
-        pointer = f"/data/relationships/{writer.registry.names.wire(name)}/data"
-        await write_links(writer, resource.links[name], row["id"], "PATCH", ids, pointer)
+    given = _linkage(writer, resource, changes)
+    linked = await write_links(writer, resource, row["id"], "PATCH", given)
+    await resource.after_change(writer.session, row, changes.values, linked, writer.viewer)
     return int(row["id"])
 
 
@@ -81,7 +90,8 @@ async def change_linkage(  # noqa: PLR0913 - what changes how, where
     precondition: Precondition,
 ) -> int:
     """Replace (PATCH), add to (POST) or take from (DELETE) linkage; return the id of the row."""
-    row = await lock_row(writer, resource, row_id, delete=link.owner_only)
+    is_leaving = method == "DELETE" and names_viewer(writer, link, document)
+    row = await lock_row(writer, resource, row_id, delete=link.owner_only and not is_leaving)
     expected = precondition.check(row["version"])
     given = _parsed(document)
     if "data" not in given:
@@ -97,5 +107,20 @@ async def change_linkage(  # noqa: PLR0913 - what changes how, where
     touch = update(resource.table).where(resource.table.c.id == row["id"])
     touch = touch.values(version=resource.table.c.version)
     await write_version(writer, resource, touch, row, expected)
-    await write_links(writer, link, row["id"], method, ids, "/data")
+    given_ids = [Linkage(link, ids, "/data")]
+    linked = await write_links(writer, resource, row["id"], method, given_ids)
+    await resource.after_change(writer.session, row, {}, linked, writer.viewer)
     return int(row["id"])
+
+
+def names_viewer(writer: Writer, link: Relationship, document: Body) -> bool:
+    """Whether the linkage is the viewer alone, who needs no right to the others to leave them."""
+    if not link.by_invitation or writer.viewer is None:
+        return False
+    try:
+        given = _parsed(document).get("data")
+        ids = linked_ids(writer.registry, link, given, "")
+    except JSONAPIError:
+        # The caller finds the same mistake once the rights to the row are known.
+        return False
+    return ids == [writer.viewer.id]

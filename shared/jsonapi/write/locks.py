@@ -13,7 +13,8 @@ from sqlalchemy import ColumnElement, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.jsonapi.read.statements import item_condition
-from shared.jsonapi.resource import Relationship, Resource
+from shared.jsonapi.relationship import Relationship
+from shared.jsonapi.resource import Resource
 
 
 async def lock_item(session: AsyncSession, resource: Resource, parameter: dict[str, Any]) -> None:

@@ -22,7 +22,8 @@ from shared.errors import (
 )
 from shared.etag import check_version, stale
 from shared.jsonapi.read.statements import item_condition, item_parameter, not_found
-from shared.jsonapi.resource import Computed, Registry, Relationship, Resource, Row
+from shared.jsonapi.relationship import Relationship
+from shared.jsonapi.resource import Computed, Registry, Resource, Row
 from shared.jsonapi.write.bodies import Changes
 from shared.jsonapi.write.locks import lock_family, lock_item
 
@@ -113,6 +114,8 @@ async def insert_row(writer: Writer, resource: Resource, changes: Changes) -> in
     await check_targets(writer, resource, changes)
     check_rules(registry, resource, {}, changes, writer.viewer)
     columns = _columns(writer, resource, {}, changes) | _keys(resource, changes)
+    if resource.creator is not None and writer.viewer is not None:
+        columns[resource.creator.key] = writer.viewer.id
     statement = insert(resource.table).values(**columns).returning(resource.table.c.id)
     try:
         row_id = int((await session.execute(statement)).scalar_one())

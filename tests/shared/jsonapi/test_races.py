@@ -81,11 +81,11 @@ def check_history(
 
 
 async def test_no_change_of_organizers_by_32_clients_is_lost(
-    api: Client, user: Account, settings: Settings
+    api: Client, admin: Account, settings: Settings
 ) -> None:
-    event = await api.event(user)
+    event = await api.event(admin)
     path = f"{event['links']['self']}/relationships/organizers"
-    await change_linkage_at_once(api, user, path, "user", await accounts(settings, CLIENTS))
+    await change_linkage_at_once(api, admin, path, "user", await accounts(settings, CLIENTS))
 
 
 async def test_no_change_of_the_faqs_of_a_type_by_32_clients_is_lost(
