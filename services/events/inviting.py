@@ -36,6 +36,7 @@ from shared.jsonapi.write.bodies import BodyReader
 from shared.jsonapi.write.rows import Writer, lock_row
 
 PATH = "/v1/events/{id}/invitations"
+PLAIN_TYPE = "application/json"
 MAX_PENDING = 50
 # Each invitation is a mail to somebody who may not want it.
 MAX_A_DAY = 100
@@ -72,8 +73,8 @@ class Inviting:
 
     async def create(self, request: Request) -> Response:
         negotiate(request)
-        is_plain = request.headers.get("content-type", "").startswith("application/json")
-        body = await (read_body(request) if is_plain else body_of(request))
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        body = await (read_body(request) if kind == PLAIN_TYPE else body_of(request))
         return await Transaction(request, self.registry, body, self._create, is_once=True).run()
 
     async def _create(self, request: Request, body: bytes, writer: Writer) -> Response:
@@ -162,7 +163,8 @@ def describe_inviting(described: dict[str, Any], registry: Registry) -> dict[str
         for name in ("Location", "Idempotency-Replayed")
     }
     create = paths["/v1/events"]["post"]
-    content = {MEDIA_TYPE: {"schema": {"anyOf": [document, plain]}}}
+    either = {"schema": {"anyOf": [document, plain]}}
+    content = {MEDIA_TYPE: either, PLAIN_TYPE: either}
     operation = {
         "operationId": "inviteToEvent",
         "summary": "Invite an e-mail address to a role in one of events",

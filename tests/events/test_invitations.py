@@ -97,6 +97,12 @@ async def test_an_invitation_gives_its_role_once_it_is_accepted(
     for by, count in ((user, 1), (stranger, 1), (outsider, 0)):
         assert len((await api.get(listed, by=by)).json()["data"]) == count
     assert len((await api.get(of_event, by=user)).json()["data"]) == 1
+    has, include = (f"/v1/events?{q}" for q in ("filter=has(invitations)", "include=invitations"))
+    included = (await api.get(f"{include}&filter[id]={event['id']}", by=user)).json()["included"]
+    assert [each["id"] for each in included] == [invitation["id"]]
+    for by in (outsider, None):
+        assert (await api.get(has, by=by)).json()["data"] == []
+        assert (await api.get(include, by=by)).json()["included"] == []
     shown = (await api.get(f"{path}?include=event", by=stranger)).json()
     assert shown["data"]["relationships"]["event"]["data"] is None
     assert shown["data"]["attributes"]["event-name"] == "Geese"
@@ -336,7 +342,9 @@ async def test_bad_invitations_are_refused_by_name(
         user.id,
     )
     document = {"data": {"type": "invitation", "attributes": right}}
-    assert (await api.request("POST", path, document, by=user)).status_code == 201
+    headers = {"Content-Type": "application/json"}
+    made = await api.request("POST", path, document, by=user, headers=headers)
+    assert made.status_code == 201
     assert (await invite(api, event, user, "one@more.org")).status_code == 409
 
 

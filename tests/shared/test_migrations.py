@@ -28,6 +28,35 @@ def test_models_are_what_the_single_head_creates_and_every_step_can_be_undone(
     run_command(empty, "check")
 
 
+async def fetch(settings: Settings, sql: str) -> list[asyncpg.Record]:
+    connection = await asyncpg.connect(plain(settings.database_url))
+    try:
+        rows: list[asyncpg.Record] = await connection.fetch(sql)
+        return rows
+    finally:
+        await connection.close()
+
+
+def test_the_owners_of_old_events_are_their_creators_and_search_is_told_nothing(
+    empty: Settings,
+) -> None:
+    run_command(empty, "upgrade")
+    run_command(empty, "downgrade", "0012")
+    made = """
+        WITH made AS (INSERT INTO auth.users (email, password_hash) VALUES ('a@b.org', '')
+                      RETURNING id),
+             event AS (INSERT INTO events.events (state) VALUES ('published') RETURNING id)
+        INSERT INTO events.roles (user_id, event_id, role)
+        SELECT made.id, event.id, 'owner' FROM made, event RETURNING user_id
+    """
+    (made_by,) = asyncio.run(fetch(empty, made))[0]
+    state = "SELECT version, updated_at, (SELECT count(*) FROM search.outbox) FROM events.events"
+    before = asyncio.run(fetch(empty, state))
+    run_command(empty, "upgrade")
+    assert asyncio.run(fetch(empty, state)) == before
+    assert asyncio.run(fetch(empty, "SELECT created_by FROM events.events"))[0][0] == made_by
+
+
 async def versioned_tables(connection: asyncpg.Connection) -> list[str]:
     rows = await connection.fetch(
         """SELECT table_schema || '.' || table_name AS name FROM information_schema.columns
