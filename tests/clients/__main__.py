@@ -8,17 +8,17 @@ from pathlib import Path
 
 from dev.errors import DevError
 from dev.folders import ROOT
-from tests.system import migrated_stores, running_system
+from tests.system import administrator, migrated_stores, running_system
 
 HERE = Path(__file__).resolve().parent
 NODE_TESTS = ("records", "relationships")
 OUTSIDE = ("PATH", "HOME", "TMPDIR", "NO_COLOR", "FORCE_COLOR", "CI")
 
 
-def run_clients(gateway: str) -> bool:
+def run_clients(gateway: str, admin_token: str) -> bool:
     """Whether every client is content; all are run, also after one has failed."""
     env = {name: os.environ[name] for name in OUTSIDE if name in os.environ}
-    env["ALMANAC_URL"] = gateway
+    env |= {"ALMANAC_URL": gateway, "ALMANAC_ADMIN": admin_token}
     node = shutil.which("node")
     if node is None:
         sys.exit("Node is not installed: `make test-clients` says how to get it.")
@@ -36,7 +36,7 @@ def main() -> None:
     data = ROOT / ".local" / "clients"
     try:
         with migrated_stores(data) as stores, running_system(data, stores) as system:
-            content = run_clients(system.urls["gateway"])
+            content = run_clients(system.urls["gateway"], administrator(system))
     except DevError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:

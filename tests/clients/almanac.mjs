@@ -15,6 +15,20 @@ export function address() {
   return `${unique("client")}@example.org`;
 }
 
+// Makes somebody an administrator, who may add people to an event without inviting them.
+export async function makeAdmin(id) {
+  const data = { type: "user", id, attributes: { "is-admin": true } };
+  const answer = await fetch(`${ALMANAC}/v1/users/${id}`, {
+    method: "PATCH",
+    headers: {
+      "Content-Type": "application/vnd.api+json",
+      Authorization: `Bearer ${process.env.ALMANAC_ADMIN}`,
+    },
+    body: JSON.stringify({ data }),
+  });
+  if (!answer.ok) throw new Error(`${id} is no administrator: ${await answer.text()}`);
+}
+
 export async function signIn(email) {
   const answer = await fetch(`${ALMANAC}/auth/session`, {
     method: "POST",

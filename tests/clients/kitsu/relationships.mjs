@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
 
+import { makeAdmin } from "../almanac.mjs";
 import { ids, newEvent, refusal, signUp, to, toOne } from "./api.mjs";
 
 let ada, api, grace;
@@ -11,6 +12,7 @@ before(async () => {
   ada = await signUp();
   grace = { type: "user", ...(await signUp()) };
   api = ada.api;
+  await makeAdmin(ada.id);
 });
 
 async function newFaqs(event, ...questions) {

@@ -3,12 +3,14 @@
 import assert from "node:assert/strict";
 import { before, beforeEach, test } from "node:test";
 
+import { makeAdmin } from "../almanac.mjs";
 import { connect, guardedBy, ids, known, newEvent, refusal, signUp } from "./source.mjs";
 
 let ada, source, first, second;
 
 before(async () => {
   ada = { ...(await signUp()), friends: [await signUp(), await signUp()] };
+  await makeAdmin(ada.remoteId);
 });
 
 beforeEach(() => {

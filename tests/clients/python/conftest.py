@@ -2,12 +2,14 @@
 
 import pytest
 
-from tests.clients.python.sessions import Account, sign_up
+from tests.clients.python.sessions import Account, make_admin, sign_up
 
 
 @pytest.fixture(scope="session")
 def ada() -> Account:
-    return sign_up()
+    account = sign_up()
+    make_admin(account)
+    return account
 
 
 @pytest.fixture(scope="session")
