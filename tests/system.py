@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -16,7 +17,9 @@ from dev.stores.postgres import start_postgres
 from dev.stores.start import Stores
 from dev.stores.valkey import start_valkey
 from shared.settings import Settings
+from tests.client import PASSWORD
 from tests.databases import new_database, plain
+from tests.openapi.seeds import post
 
 SERVICES = ("auth", "events", "faq")
 START = {
@@ -101,6 +104,16 @@ def running_system(
         run_once("The signing key", ["services.auth", "new-key", str(data / "jwt")], env)
     with running_processes(data, processes, env) as servers:
         yield System(urls, servers, env)
+
+
+def administrator(system: System) -> str:
+    """The token of somebody new who may do everything."""
+    auth = system.urls["auth"]
+    attributes = {"email": f"admin-{secrets.token_hex(6)}@example.org", "password": PASSWORD}
+    post(f"{auth}/v1/users", {"data": {"type": "user", "attributes": attributes}})
+    command = ["services.auth", "make-admin", attributes["email"]]
+    run_once("An administrator", command, system.environment)
+    return str(post(f"{auth}/auth/session", attributes)["access_token"])
 
 
 @contextmanager

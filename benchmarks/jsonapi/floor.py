@@ -24,7 +24,7 @@ ATTRIBUTES = """
 PROFILE = ("first_name", "last_name", "avatar_url")
 WIRE = tuple(name.replace("_", "-") for name in ATTRIBUTES)
 PROFILE_WIRE = tuple(name.replace("_", "-") for name in PROFILE)
-RELATIONSHIPS = ("owner", "organizers", "coorganizers", "faqs", "faq-types")
+RELATIONSHIPS = ("owner", "organizers", "coorganizers", "invitations", "faqs", "faq-types")
 JSONAPI = {"version": "1.1"}
 HEADERS = [(b"content-type", b"application/vnd.api+json")]
 

@@ -32,6 +32,9 @@ def parse() -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--base-url", help="a running service or gateway")
     parser.add_argument("--target", choices=sorted(SERVICES), default="events")
     parser.add_argument("--snake-case", action="store_true", help="it runs without DASHERIZE_API")
+    parser.add_argument(
+        "--admin-token", default="", help="of an administrator, whom the events service needs"
+    )
     for name in ("auth", "events", "faq"):
         parser.add_argument(f"--{name}-url", help=f"the {name} service, if it is elsewhere")
     return parser.parse_known_args()
@@ -43,6 +46,7 @@ def given_target(arguments: argparse.Namespace) -> Target:
         f"{name}_url": (getattr(arguments, f"{name}_url") or base).rstrip("/")
         for name in ("auth", "events", "faq")
     }
+    others["admin_token"] = arguments.admin_token
     name = f"{arguments.target} / {base}"
     return Target(name, arguments.target, not arguments.snake_case, base, **others)
 

@@ -83,6 +83,8 @@ class Service:
     forbidden: Callable[["World"], tuple[str, str, dict[str, Any], Resource]]
     # The URL of a document that would include more than 1,000 resources, where one can be made.
     crowd: Callable[["World"], str] | None = None
+    # Whether only administrators may add members without asking them.
+    needs_admin: bool = False
 
     @property
     def collection(self) -> str:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from dev.folders import ROOT
 from tests.conformance.target import Target
-from tests.system import SERVICES, System, migrated_stores, running_system
+from tests.system import SERVICES, System, administrator, migrated_stores, running_system
 
 DATA = ROOT / ".local" / "conformance"
 
@@ -26,6 +26,7 @@ def _targets(system: System, *, dasherize: bool) -> list[Target]:
     mode = "dasherized" if dasherize else "snake_case"
     direct = {f"{name}_url": system.urls[name] for name in SERVICES}
     behind = dict.fromkeys(direct, system.urls["gateway"])
+    direct["admin_token"] = behind["admin_token"] = administrator(system)
     return [
         Target(f"{name} / direct / {mode}", name, dasherize, system.urls[name], **direct)
         for name in ("events", "faq")

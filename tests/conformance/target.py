@@ -21,7 +21,10 @@ OF_EVENTS = re.compile(r"/v1/events\b")
 
 @dataclass(frozen=True)
 class Target:
-    """A service at an address, and the addresses of those that its links lead to."""
+    """A service at an address, and the addresses of those that its links lead to.
+
+    `admin_token` is that of an administrator, for services that need one.
+    """
 
     name: str
     service_name: str
@@ -30,6 +33,7 @@ class Target:
     auth_url: str
     events_url: str
     faq_url: str
+    admin_token: str = ""
 
     @property
     def service(self) -> Service:

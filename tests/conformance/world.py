@@ -17,16 +17,19 @@ FIRST_NAMES = {"ada": "Ada", "bob": "Bob", "cleo": None, "dora": "Dora"}
 SAMPLES = 24
 MISSING = "987654321987"
 # Accounts by the address of the service that keeps them: targets of one system share them.
-_accounts: dict[tuple[str, str], tuple[str, str]] = {}
+_accounts: dict[tuple[str, str, bool], tuple[str, str]] = {}
 
 
 class World:
-    """Ada makes nearly everything; Dora has no part in any of it."""
+    """Ada makes nearly everything, as an administrator where the service needs one.
+
+    Dora has no part in any of it.
+    """
 
     def __init__(self, target: Target, http: httpx.Client) -> None:
         self.target, self.service, self.http = target, target.service, http
         self.nobody = Person(target, http)
-        self.ada: Person = self._person("ada")
+        self.ada: Person = self._person("ada", is_admin=self.service.needs_admin)
         self.bob: Person = self._person("bob")
         self.cleo: Person = self._person("cleo")
         self.dora: Person = self._person("dora")
@@ -34,11 +37,19 @@ class World:
         self._kept: dict[str, Resource] = {}
         self.mark = secrets.token_hex(4)
 
-    def _person(self, name: str) -> Person:
-        key = (self.target.auth_url, name)
+    def _person(self, name: str, *, is_admin: bool = False) -> Person:
+        key = (self.target.auth_url, name, is_admin)
         if key not in _accounts:
             _accounts[key] = self._sign_up(name)
+            if is_admin:
+                self._make_admin(_accounts[key][0])
         return Person(self.target, self.http, *_accounts[key])
+
+    def _make_admin(self, id_: str) -> None:
+        admin = Person(self.target, self.http, token=self.target.admin_token)
+        data = {"type": self.wire("user"), "id": id_, "attributes": {self.wire("is_admin"): True}}
+        changed = admin.patch(f"/v1/users/{id_}", {"data": data})
+        assert changed.status_code == 200, changed.text
 
     def _sign_up(self, name: str) -> tuple[str, str]:
         """(id, token) of a new account."""

@@ -18,15 +18,13 @@ import asyncpg
 
 from dev.errors import DevError
 from dev.folders import ROOT
-from dev.run import run_once
-from tests.client import PASSWORD
-from tests.openapi.seeds import FIRST_ID, TABLES, Seeds, post
-from tests.system import SERVICES, System, migrated_stores, running_system
+from tests.openapi.seeds import FIRST_ID, TABLES, Seeds
+from tests.system import SERVICES, administrator, migrated_stores, running_system
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 DATA = ROOT / ".local" / "openapi"
 FUZZED = (*SERVICES, "search")
-KEPT = {"user": 3, "event": 3, "faq-type": 3, "faq": 3}
+KEPT = {"user": 3, "event": 3, "faq-type": 3, "faq": 3, "invitation": 3}
 SEED = 4
 MAX_EXAMPLES = 3
 
@@ -58,7 +56,7 @@ def seeded_system() -> Iterator[Seeds]:
     with migrated_stores(DATA) as stores:
         asyncio.run(_begin_ids(stores.database_url))
         with running_system(DATA, stores, FUZZED) as system:
-            seeds = Seeds(system.urls, _administrator(system), {})
+            seeds = Seeds(system.urls, administrator(system), {})
             for kind, number in KEPT.items():
                 for _ in range(number):
                     seeds.keep(kind)
@@ -74,18 +72,6 @@ async def _begin_ids(url: str) -> None:
             )
     finally:
         await connection.close()
-
-
-def _administrator(system: System) -> str:
-    """The token of somebody new who may do everything."""
-    attributes = {"email": "openapi@example.org", "password": PASSWORD}
-    post(f"{system.urls['auth']}/v1/users", {"data": {"type": "user", "attributes": attributes}})
-    run_once(
-        "An administrator",
-        ["services.auth", "make-admin", attributes["email"]],
-        system.environment,
-    )
-    return str(post(f"{system.urls['auth']}/auth/session", attributes)["access_token"])
 
 
 def fuzz(services: Sequence[str], *, seed: int, max_examples: int) -> bool:

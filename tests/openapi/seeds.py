@@ -17,8 +17,15 @@ TABLES = {
     "event": "events.events",
     "faq": "faq.faqs",
     "faq-type": "faq.faq_types",
+    "invitation": "events.invitations",
 }
-SERVICES = {"user": "auth", "event": "events", "faq": "faq", "faq-type": "faq"}
+SERVICES = {
+    "user": "auth",
+    "event": "events",
+    "faq": "faq",
+    "faq-type": "faq",
+    "invitation": "events",
+}
 _numbers = count(1)
 
 
@@ -32,17 +39,23 @@ class Seeds:
 
     def make(self, kind: str) -> str:
         """A new resource of a type; what it belongs to is made before."""
+        url = f"{self.urls[SERVICES[kind]]}/v1"
+        if kind == "invitation":
+            given = {"email": f"{uuid4()}@example.org", "role": "organizer"}
+            path = f"{url}/events/{self._event()}/invitations"
+            return str(post(path, given, self.token)["data"]["id"])
         attributes, relationships = self._content(kind, next(_numbers))
         data = {"type": kind, "attributes": attributes, "relationships": relationships}
-        url = self.urls[SERVICES[kind]]
-        made = post(f"{url}/v1/{kind}s", {"data": data}, self.token)["data"]["id"]
-        return str(made)
+        return str(post(f"{url}/{kind}s", {"data": data}, self.token)["data"]["id"])
 
     def keep(self, kind: str) -> str:
         """Make one that stays for the whole run."""
         made = self.make(kind)
         self.ids.setdefault(kind, []).append(made)
         return made
+
+    def _event(self) -> str:
+        return (self.ids.get("event") or [self.keep("event")])[-1]
 
     def _content(self, kind: str, number: int) -> tuple[Any, Any]:
         if kind == "user":
@@ -51,8 +64,7 @@ class Seeds:
         if kind == "event":
             dates = {"starts-at": "2027-05-01T09:00:00Z", "ends-at": "2027-05-02T17:00:00Z"}
             return {"name": f"Event {number}", "state": "published", **dates}, {}
-        event = (self.ids.get("event") or [self.keep("event")])[-1]
-        belongs = {"event": {"data": {"type": "event", "id": event}}}
+        belongs = {"event": {"data": {"type": "event", "id": self._event()}}}
         if kind == "faq-type":
             return {"name": f"Type {number}"}, belongs
         return {"question": "Is there coffee?", "answer": "Yes."}, belongs

@@ -65,4 +65,5 @@ EVENTS = Service(
     one=lambda world: {"type": world.wire("user"), "id": world.bob.id},
     sample=_sample,
     forbidden=_forbidden,
+    needs_admin=True,
 )
