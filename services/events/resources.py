@@ -75,7 +75,7 @@ class ProfileAttributes(BaseModel):
     avatar_url: ReadOnly[str | None]
 
 
-def has_role(user: User, *roles: str) -> ColumnElement[bool]:
+def _has_role(user: User, *roles: str) -> ColumnElement[bool]:
     if user.is_admin:
         return true()
     mine = select(literal(1)).where(Role.event_id == Event.id, Role.user_id == user.id)
@@ -84,7 +84,7 @@ def has_role(user: User, *roles: str) -> ColumnElement[bool]:
 
 def _readable(viewer: Viewer) -> ColumnElement[bool]:
     public = (Event.state == "published") & (Event.privacy == "public")
-    seen = public if viewer is None else or_(public, has_role(viewer))
+    seen = public if viewer is None else or_(public, _has_role(viewer))
     return Event.deleted_at.is_(None) & seen
 
 
@@ -94,7 +94,7 @@ def _opened(identifier: ColumnElement[str]) -> ColumnElement[bool]:
 
 
 def _owned(user: User) -> ColumnElement[bool]:
-    return has_role(user, "owner")
+    return _has_role(user, "owner")
 
 
 def _check(current: Row, changes: Values, user: Viewer) -> Iterable[Violation]:
@@ -171,7 +171,7 @@ EVENT = Resource(
     ),
     readable=_readable,
     opened=_opened,
-    changeable=has_role,
+    changeable=_has_role,
     deletable=_owned,
     soft_delete=True,
     check=_check,
