@@ -44,9 +44,10 @@ Viewer = User | None
 @asynccontextmanager
 async def keys_lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Open `app.state.keys`, the public keys of auth."""
-    url = f"{app.state.settings.auth_url}/.well-known/jwks.json"
+    settings: Settings = app.state.settings
+    url = f"{settings.auth_url}/.well-known/jwks.json"
     async with httpx.AsyncClient(timeout=2.0) as client:
-        app.state.keys = RemoteKeys(url, client)
+        app.state.keys = RemoteKeys(url, client, max_age_s=settings.jwks_max_age_s)
         yield
 
 

@@ -43,6 +43,8 @@ URLS = {
 }
 TLS = ("tls=starttls", "tls=none")
 SENDER = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+")
+# How long caches on the way to a service may keep the public keys, in parts of JWKS_MAX_AGE_S.
+JWKS_CACHED_PART = 0.2
 # A key for HMAC should be as long as the hash (RFC 2104 §3), which is 32 bytes for SHA-256.
 MIN_SECRET_LENGTH = 32
 
@@ -83,13 +85,19 @@ class Settings(BaseSettings):
     faq_url: str = "http://127.0.0.1:8002"
     search_url: str = "http://127.0.0.1:8003"
 
-    # Identity. The folder holds Ed25519 keys as <kid>.pem; the last by name signs.
+    # Identity. The folder holds signing keys as <kid>.pem and keys of refresh tokens as
+    # <time>.refresh; auth reads it again every JWT_KEYS_READ_S seconds.
     jwt_keys_dir: Path = Path("/etc/almanac/jwt")
+    jwt_keys_read_s: float = Field(default=30.0, gt=0)
+    # How long services keep the public keys, so that a key that auth withdrew is gone there too.
+    jwks_max_age_s: float = Field(default=300.0, gt=0)
+    # A new key signs when it is so old, and so known to every service.
+    jwt_key_signs_after_s: float = Field(default=600.0, gt=0, validate_default=True)
     jwt_issuer: str = "almanac"
     jwt_audience: str = "almanac"
     # A token that comes with a refresh token lives shorter than one that comes alone.
-    access_token_ttl_s: int = Field(default=24 * 3600, ge=60)
-    refreshed_token_ttl_s: int = Field(default=15 * 60, ge=60)
+    access_token_ttl_s: int = Field(default=24 * 3600, ge=1)
+    refreshed_token_ttl_s: int = Field(default=15 * 60, ge=1)
     verify_on_sign_up: bool = False
     # Whether an administrator has more rights than others only after signing in with a code.
     admins_need_second_factor: bool = False
@@ -193,6 +201,16 @@ class Settings(BaseSettings):
             Dsn(value.get_secret_value() if value else "https://key@example.org/1")
         except (BadDsn, ValueError):
             raise ValueError("Input should be a DSN as Sentry shows it") from None
+        return value
+
+    @field_validator("jwt_key_signs_after_s")
+    @classmethod
+    def _later_than_caches(cls, value: float, info: ValidationInfo) -> float:
+        # Auth may have read its folder before the key was there, a proxy may have kept the answer
+        # for its max-age, and a service keeps it from then on.
+        read_s, kept_s = (info.data.get(n, 0.0) for n in ("jwt_keys_read_s", "jwks_max_age_s"))
+        if value <= read_s + kept_s * (1 + JWKS_CACHED_PART):
+            raise ValueError("Input should be longer than any cache of the public keys")
         return value
 
     @field_validator("cursor_secrets", mode="before")

@@ -4,7 +4,9 @@ There is one algorithm, Ed25519 (RFC 8037). The public keys come from the JWKS o
 where the `kid` of a token's header names one.
 """
 
+import asyncio
 import logging
+import math
 import re
 import time
 from dataclasses import dataclass
@@ -26,8 +28,6 @@ LEEWAY_S = 10
 # An unknown `kid` may be that of a new key, so the keys are fetched again; at most once in so many
 # seconds, since anybody can send a token with an invented `kid`.
 REFETCH_S = 10.0
-# The keys are fetched again when they are so old: then a key that auth withdrew is gone here too.
-MAX_AGE_S = 300.0
 # The largest bigint of PostgreSQL.
 MAX_ID = 2**63 - 1
 # 18 digits always fit into a bigint.
@@ -51,22 +51,31 @@ class Keys(Protocol):
 
 
 class RemoteKeys:
-    """The public keys of auth, fetched by HTTP and kept for MAX_AGE_S seconds.
+    """The public keys of auth, fetched by HTTP and kept for `max_age_s` seconds.
 
-    While auth does not answer the old ones stay in use.
+    While auth does not answer the old ones stay in use. A key that is not known yet is asked for
+    at once, unless auth was asked in the last REFETCH_S seconds.
     """
 
-    def __init__(self, url: str, client: httpx.AsyncClient) -> None:
+    def __init__(self, url: str, client: httpx.AsyncClient, *, max_age_s: float) -> None:
         self.url = url
         self.client = client
+        self.max_age_s = max_age_s
         self._keys: dict[str, jwt.PyJWK] = {}
-        self._asked_at = -MAX_AGE_S
+        self._asked_at = -math.inf
         self._failed = False
+        self._fetching: asyncio.Task[None] | None = None
 
     async def get(self, kid: str) -> jwt.PyJWK | None:
-        age_s = time.monotonic() - self._asked_at
-        if age_s > MAX_AGE_S or (age_s > REFETCH_S and (kid not in self._keys or self._failed)):
-            await self._fetch()
+        is_known = kid in self._keys
+        is_due = self._fetching is None and self._is_due(is_known=is_known)
+        if is_due:
+            # Noted before the answer, so that requests that come meanwhile do not ask as well.
+            self._asked_at = time.monotonic()
+            # Its own task: other requests wait for it, even if the client of this one leaves.
+            self._fetching = asyncio.create_task(self._fetch())
+        if self._fetching is not None and (is_due or not is_known):
+            await asyncio.shield(self._fetching)
         if not self._keys:
             raise ServiceUnavailable(
                 "No keys to verify tokens with: the auth service does not answer.",
@@ -74,9 +83,12 @@ class RemoteKeys:
             )
         return self._keys.get(kid)
 
+    def _is_due(self, *, is_known: bool) -> bool:
+        age_s = time.monotonic() - self._asked_at
+        is_wanted = not is_known or self._failed
+        return age_s > self.max_age_s or (is_wanted and age_s > REFETCH_S)
+
     async def _fetch(self) -> None:
-        # Noted before the answer, so that requests that come meanwhile do not fetch them as well.
-        self._asked_at = time.monotonic()
         try:
             response = await self.client.get(self.url)
             response.raise_for_status()
@@ -86,10 +98,12 @@ class RemoteKeys:
             self._failed = True
             # Without any key no request can be answered, so the next one asks again at once.
             if not self._keys:
-                self._asked_at = -MAX_AGE_S
+                self._asked_at = -math.inf
             logger.warning(
                 "could not fetch keys", extra={"url": self.url, "error": describe(error)}
             )
+        finally:
+            self._fetching = None
 
 
 def bearer(authorization: str) -> str:
@@ -110,6 +124,8 @@ async def verify(token: str, keys: Keys, settings: Settings) -> Claims:
     decides what its owner is told. Raises Unauthorized, or ServiceUnavailable where there are no
     keys.
     """
+    # Some clients pad the base64 of the parts, which RFC 7515 §2 leaves out and signs without.
+    token = token.replace("=", "")
     try:
         header = jwt.get_unverified_header(token)
         key = await keys.get(str(header.get("kid")))

@@ -1,5 +1,6 @@
 """The auth service: accounts, signing in, and the public keys that verify its tokens."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -26,8 +27,13 @@ from shared.settings import Settings, get_settings
 
 @asynccontextmanager
 async def _keys_lifespan(app: FastAPI) -> AsyncIterator[None]:
-    app.state.keys = SigningKeys(app.state.settings)
-    yield
+    keys = app.state.keys = SigningKeys(app.state.settings)
+    reading = asyncio.create_task(keys.keep_reading())
+    try:
+        yield
+    finally:
+        reading.cancel()
+        await asyncio.wait([reading])
 
 
 def build_app(settings: Settings | None = None) -> FastAPI:

@@ -28,7 +28,7 @@ from shared.auth import CurrentUser, claims_of
 from shared.db import Database, SessionDep
 from shared.errors import Unauthorized
 from shared.observability.logs import current_client
-from shared.settings import Settings
+from shared.settings import JWKS_CACHED_PART, Settings
 from shared.tokens import bearer, session_ended
 
 router = APIRouter(tags=["auth"])
@@ -246,5 +246,6 @@ async def read_jwks(request: Request) -> Response:
     """The public keys that verify access tokens (RFC 7517)."""
     keys: SigningKeys = request.app.state.keys
     response = answer(keys.jwks)
-    response.headers["Cache-Control"] = "public, max-age=60"
+    max_age_s = int(keys.settings.jwks_max_age_s * JWKS_CACHED_PART)
+    response.headers["Cache-Control"] = f"public, max-age={max_age_s}"
     return response

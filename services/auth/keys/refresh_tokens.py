@@ -1,7 +1,7 @@
 """Refresh tokens: `<session>.<generation>.<mac>`, of which the database knows the generation only.
 
 The MAC is HMAC-SHA256 by a key of auth, which lies beside the signing keys as `<time>.refresh`.
-The last key by name signs and all verify, so that a key can be replaced.
+One key signs and all verify, so that a key can be replaced.
 """
 
 import base64
@@ -10,18 +10,20 @@ import hmac
 import re
 from collections.abc import Sequence
 
-SHAPE = re.compile(r"([0-9]{1,18})\.([0-9]{1,18})\.([A-Za-z0-9_-]{43})")
+# Some clients pad what looks like base64 to them.
+SHAPE = re.compile(r"([0-9]{1,18})\.([0-9]{1,18})\.([A-Za-z0-9_-]{43})=?")
 
 
 class RefreshTokens:
-    """Makes and reads refresh tokens and the CSRF tokens beside them; `keys` are oldest first."""
+    """Makes refresh tokens and the CSRF tokens beside them with one key; reads those of all."""
 
-    def __init__(self, keys: Sequence[bytes]) -> None:
+    def __init__(self, signing: bytes, keys: Sequence[bytes]) -> None:
+        self.signing = signing
         self.keys = keys
 
     def make(self, session_id: int, generation: int) -> str:
         text = f"{session_id}.{generation}"
-        return f"{text}.{self._mac(self.keys[-1], text)}"
+        return f"{text}.{self._mac(self.signing, text)}"
 
     def read(self, token: str) -> tuple[int, int] | None:
         """Return (session id, generation) of a token that we made, or None."""
@@ -39,7 +41,7 @@ class RefreshTokens:
         Only a script of an allowed origin can read it. It is a MAC, so that another site that
         can set cookies cannot choose it (OWASP, signed double-submit cookie).
         """
-        return self._mac(self.keys[-1], f"csrf {session_id}")
+        return self._mac(self.signing, f"csrf {session_id}")
 
     def is_csrf_token(self, given: str, session_id: int) -> bool:
         return self._is_ours(given, f"csrf {session_id}")
