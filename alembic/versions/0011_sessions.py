@@ -1,6 +1,9 @@
 """Sessions with the view that the tokens of all services are checked against, and the columns of
 accounts that live by mail.
 
+It locks auth.users and its views against all reads and writes while it changes rows, about twelve
+seconds for 100,000 accounts (docs/operations.md, "Upgrading"). Memory does not grow with them.
+
 Accounts are emptied where they were deleted before. `email_key` is the address as addresses are
 compared (shared/addresses.py): of accounts whose addresses become equal the verified one, else
 the oldest, owns it. The others keep their spelling (`python -m services.auth duplicates`).
@@ -15,25 +18,40 @@ revision = "0011"
 down_revision = "0010"
 
 BATCH = 1000
+# Keys are computed in Python, for the most part before the table is locked.
+KEYS = """
+CREATE TEMPORARY TABLE keys (id bigint PRIMARY KEY, email text, key text) ON COMMIT DROP
+"""
+PAGE = """
+SELECT u.id, u.email::text
+FROM auth.users u LEFT JOIN keys k ON k.id = u.id AND k.email = u.email::text
+WHERE u.deleted_at IS NULL AND k.id IS NULL AND u.id > :last ORDER BY u.id LIMIT :size
+"""
+PUT = """
+INSERT INTO keys
+SELECT * FROM unnest(cast(:ids AS bigint[]), cast(:emails AS text[]), cast(:keys AS text[]))
+ON CONFLICT (id) DO UPDATE SET email = excluded.email, key = excluded.key
+"""
+SET_KEYS = """
+UPDATE auth.users u SET email_key = ranked.key FROM (
+    SELECT id, key, row_number() OVER (
+        PARTITION BY key ORDER BY is_verified DESC, created_at, id) AS place
+    FROM keys JOIN auth.users USING (id) WHERE deleted_at IS NULL) AS ranked
+WHERE u.id = ranked.id AND ranked.place = 1
+"""
 EMPTY_DELETED = """
 UPDATE auth.users SET email = NULL, password_hash = '', first_name = NULL, last_name = NULL,
                       avatar_url = NULL, is_verified = false, is_admin = false
 WHERE deleted_at IS NOT NULL
 """
-PAGE = """
-SELECT id, email::text FROM auth.users
-WHERE id > :last AND email IS NOT NULL ORDER BY id LIMIT :size
-"""
-SET_KEYS = """
-UPDATE auth.users u SET email_key = given.key
-FROM unnest(cast(:ids AS bigint[]), cast(:keys AS text[])) AS given (id, key) WHERE u.id = given.id
-"""
-DROP_KEYS_OF_OTHERS = """
-UPDATE auth.users u SET email_key = NULL FROM (
+# The release before needs an address, which only one account may have: the verified one, else the
+# oldest. Emptied accounts get one that nobody has.
+NAME_NOBODY = """
+UPDATE auth.users u SET email = 'nobody-' || u.id || '@invalid' FROM (
     SELECT id, row_number() OVER (
-        PARTITION BY email_key ORDER BY is_verified DESC, created_at, id) AS place
-    FROM auth.users WHERE email_key IS NOT NULL) AS ranked
-WHERE u.id = ranked.id AND ranked.place > 1
+        PARTITION BY email ORDER BY is_verified DESC, created_at, id) AS place
+    FROM auth.users) AS ranked
+WHERE u.id = ranked.id AND (u.email IS NULL OR ranked.place > 1)
 """
 
 # For the tokens of every service: a session that was ended, or whose account is blocked or
@@ -60,18 +78,27 @@ SELECT id, first_name, last_name, avatar_url, version FROM auth.users{living}
 
 
 def upgrade() -> None:
+    op.execute(KEYS)
+    _compute_keys()
+    # Requests lock the views before the table, which they read through them. A migration that
+    # began with the table would end some of them, or itself, in a deadlock. Replacing a view
+    # locks it until the transaction ends.
+    op.execute(ACCOUNTS.format(blocked=""))
+    op.execute(PROFILES.format(living=""))
     op.add_column("users", sa.Column("email_key", sa.String()), schema="auth")
     op.add_column("users", sa.Column("verify_by", sa.DateTime(True)), schema="auth")
     op.add_column("users", sa.Column("blocked_at", sa.DateTime(True)), schema="auth")
     op.alter_column("users", "email", nullable=True, schema="auth")
-    # No client sees a change of these rows, so neither their version nor `updated_at` changes.
-    op.execute("ALTER TABLE auth.users DISABLE TRIGGER USER")
-    op.execute(EMPTY_DELETED)
-    _set_keys()
-    op.execute("ALTER TABLE auth.users ENABLE TRIGGER USER")
     # Only a verified address belongs to one account. Others may be claimed by several, of which
     # the first to prove it gets it.
     op.drop_constraint("uq_users_email", "users", schema="auth")
+    # No client sees a change of these rows, so neither their version nor `updated_at` changes.
+    op.execute("ALTER TABLE auth.users DISABLE TRIGGER USER")
+    # Of accounts that came or changed meanwhile.
+    _compute_keys()
+    op.execute(SET_KEYS)
+    op.execute(EMPTY_DELETED)
+    op.execute("ALTER TABLE auth.users ENABLE TRIGGER USER")
     op.create_index("ix_users_email", "users", ["email"], schema="auth")
     op.create_index("ix_users_email_key", "users", ["email_key"], schema="auth")
     op.create_index(
@@ -92,21 +119,21 @@ def upgrade() -> None:
     _create_sessions()
     op.execute(LIVE_SESSIONS)
     op.execute(ACCOUNTS.format(blocked=" AND blocked_at IS NULL"))
-    op.execute(PROFILES.format(living=""))
     for service in ("events", "faq", "search"):
         op.execute(f"GRANT SELECT ON auth.live_sessions TO almanac_{service}")
 
 
-def _set_keys() -> None:
+def _compute_keys() -> None:
+    """Put the keys of accounts that have none yet, or another address by now, into `keys`."""
     connection, last = op.get_bind(), 0
-    while True:
-        found = connection.execute(sa.text(PAGE), {"last": last, "size": BATCH}).all()
-        if not found:
-            break
-        keys = [address_key(row.email) for row in found]
-        connection.execute(sa.text(SET_KEYS), {"ids": [row.id for row in found], "keys": keys})
+    while found := connection.execute(sa.text(PAGE), {"last": last, "size": BATCH}).all():
+        given = {
+            "ids": [row.id for row in found],
+            "emails": [row.email for row in found],
+            "keys": [address_key(row.email) for row in found],
+        }
+        connection.execute(sa.text(PUT), given)
         last = found[-1].id
-    op.execute(DROP_KEYS_OF_OTHERS)
 
 
 def _create_sessions() -> None:
@@ -136,6 +163,7 @@ def _create_sessions() -> None:
 
 
 def downgrade() -> None:
+    # The release before knows no blocked accounts: their owners can sign in there.
     op.execute("DROP VIEW auth.live_sessions")
     op.execute(ACCOUNTS.format(blocked=""))
     op.execute(PROFILES.format(living=" WHERE deleted_at IS NULL"))
@@ -143,11 +171,7 @@ def downgrade() -> None:
     for index in ("ix_users_verify_by", "uq_users_email_key", "ix_users_email_key"):
         op.drop_index(index, "users", schema="auth")
     op.drop_index("ix_users_email", "users", schema="auth")
-    # Emptied accounts, and all but one of those that claim the same address, get another one.
-    op.execute(
-        "UPDATE auth.users u SET email = 'nobody-' || id || '@invalid' WHERE email IS NULL OR "
-        "EXISTS (SELECT FROM auth.users o WHERE o.email = u.email AND o.id < u.id)"
-    )
+    op.execute(NAME_NOBODY)
     op.alter_column("users", "email", nullable=False, schema="auth")
     op.create_unique_constraint("uq_users_email", "users", ["email"], schema="auth")
     for column in ("blocked_at", "verify_by", "email_key"):

@@ -4,6 +4,7 @@ They sign in by their exact old spelling: `python -m services.auth duplicates` l
 """
 
 from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.auth.models import User
@@ -54,7 +55,7 @@ async def _owners(session: AsyncSession, keys: list[str]) -> dict[str, str]:
     statement = (
         select(User.id, User.email, User.email_key)
         .where(User.email_key.in_(keys), User.deleted_at.is_(None))
-        .distinct(User.email_key)
+        .ext(distinct_on(User.email_key))
         .order_by(User.email_key, User.is_verified.desc(), User.created_at, User.id)
     )
     found = await session.execute(statement)
