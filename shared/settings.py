@@ -88,7 +88,7 @@ class Settings(BaseSettings):
     # Identity. The folder holds signing keys as <kid>.pem and keys of refresh tokens as
     # <time>.refresh; auth reads it again every JWT_KEYS_READ_S seconds.
     jwt_keys_dir: Path = Path("/etc/almanac/jwt")
-    jwt_keys_read_s: float = Field(default=30.0, gt=0)
+    jwt_keys_read_s: float = Field(default=30.0, gt=0, le=60)
     # How long services keep the public keys, so that a key that auth withdrew is gone there too.
     jwks_max_age_s: float = Field(default=300.0, gt=0)
     # A new key signs when it is so old, and so known to every service.

@@ -4,6 +4,7 @@ import base64
 import re
 import shutil
 import subprocess
+from pathlib import PurePath
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ import yaml
 
 from dev.folders import ROOT
 from dev.processes import PROCESSES
+from services.auth.keys.files import REFRESH, SIGNING
+from services.auth.keys.ring import made_at
 from shared.settings import Settings
 from tests.dev.kustomize import Object, load, pod_spec, render
 
@@ -132,6 +135,21 @@ def test_what_pods_are_given_is_defined(overlay: str, objects: list[Object]) -> 
                 assert source["configMapRef"]["name"] in of_kind(objects, "ConfigMap")
         for volume in pod_spec(workload)["volumes"]:
             assert volume.get("secret", {}).get("secretName", "almanac") in secrets
+
+
+def test_auth_has_both_kinds_of_keys_in_a_folder_that_can_change(objects: list[Object]) -> None:
+    examples = of_kind(load(OVERLAYS["prod"] / "secrets.example.yaml"), "Secret")
+    names = [PurePath(name) for name in examples["almanac-jwt"]["stringData"]]
+    assert {name.suffix for name in names} == {SIGNING, REFRESH}
+    assert all(made_at(name.stem) > 0 for name in names)
+    auth = processes(objects)["auth"]
+    (mount,) = container(auth)["volumeMounts"][-1:]
+    # A file of a subPath never changes in a running pod.
+    assert "subPath" not in mount
+    assert mount["mountPath"] == str(Settings.model_fields["jwt_keys_dir"].default)
+    (volume,) = [v for v in pod_spec(auth)["volumes"] if v["name"] == mount["name"]]
+    assert "items" not in volume["secret"]
+    assert not examples["almanac-jwt"].get("immutable")
 
 
 def test_no_secret_is_kept_here() -> None:

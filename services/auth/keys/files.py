@@ -148,8 +148,10 @@ def retire_keys(folder: Path, signs_after_s: float, kept_s: dict[str, float]) ->
     """Remove the keys whose last token has expired; return a line about each key.
 
     `kept_s` says by suffix how long a token may live after it was signed. A key that signs, or
-    may do so on a machine that got its successor late, stays. Nothing happens by doing it twice.
+    may do so on a machine that got its successor late, stays. Raises UnusableKeys and removes
+    nothing if a file is not a key, since processes then go on with the keys that they had.
     """
+    read_keys(folder)
     return [
         _retire(folder, suffix, name, names, signs_after_s=signs_after_s, kept_s=kept_s[suffix])
         for suffix in (SIGNING, REFRESH)
