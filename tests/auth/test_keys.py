@@ -4,15 +4,12 @@ import asyncio
 import base64
 import logging
 import os
-import random
 import sys
 import time
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import httpx
 import jwt
@@ -29,13 +26,12 @@ from services.auth.keys.files import UnusableKeys, read_keys, retire_keys, rotat
 from services.auth.keys.ring import FORMAT, made_at, signer, superseded_at
 from services.auth.sessions.rows import LONGEST
 from shared.settings import Settings
-from shared.tokens import LEEWAY_S, REFETCH_S, RemoteKeys, verify
-from tests.client import MEDIA_TYPE, PASSWORD
+from shared.tokens import LEEWAY_S, verify
+from tests.auth.traffic import Alternator, Traffic, sign_up
 from tests.databases import plain
-from tests.serving import serve, whole_body
+from tests.serving import serve
 from tests.system import fresh_folder
 
-EMAIL = "keys@example.org"
 NOW = 1_800_000_000.0
 SIGNS_AFTER_S = 600.0
 KEPT_S = {".pem": 86_410.0, ".refresh": LONGEST.total_seconds()}
@@ -240,123 +236,6 @@ async def test_the_padding_of_a_token_is_neither_needed_nor_refused(tmp_path: Pa
             assert (await verify(given, keys, keys.settings)).user_id == user_id
 
 
-class Auth(httpx.AsyncBaseTransport):
-    """Auth with keys that a test chooses; while it is away every request fails."""
-
-    def __init__(self) -> None:
-        self.kids, self.asked, self.is_away = ["a"], 0, False
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        self.asked += 1
-        kids, is_away = list(self.kids), self.is_away
-        await asyncio.sleep(0)
-        if is_away:
-            raise httpx.ConnectError("away")
-        x = base64.urlsafe_b64encode(bytes(32)).rstrip(b"=").decode()
-        one = {"kty": "OKP", "crv": "Ed25519", "x": x, "alg": "EdDSA"}
-        return httpx.Response(200, json={"keys": [{**one, "kid": kid} for kid in kids]})
-
-
-async def test_services_ask_for_keys_when_they_must_and_wait_for_one_answer() -> None:
-    auth = Auth()
-    async with httpx.AsyncClient(transport=auth) as client:
-        keys = RemoteKeys("http://auth/jwks", client, max_age_s=300)
-        assert None not in await asyncio.gather(*(keys.get("a") for _ in range(9)))
-        auth.kids = ["a", "b"]
-        assert await keys.get("b") is None
-        assert auth.asked == 1
-        keys._asked_at -= REFETCH_S
-        # A client that leaves takes nobody's answer along.
-        first = asyncio.create_task(keys.get("b"))
-        await asyncio.sleep(0)
-        others = [asyncio.create_task(keys.get("b")) for _ in range(9)]
-        first.cancel()
-        assert None not in await asyncio.gather(*others)
-        assert auth.asked == 2
-        auth.kids = ["b"]
-        keys._asked_at -= 300
-        assert await keys.get("a") is None
-        auth.is_away = True
-        keys._asked_at -= 300
-        assert await keys.get("b") is not None
-        assert auth.asked == 4
-        auth.is_away, auth.kids = False, ["b", "c"]
-        keys._asked_at -= REFETCH_S
-        assert await keys.get("c") is not None
-
-
-class Alternator:
-    """An ASGI app that sends each request to the next of some servers."""
-
-    def __init__(self, client: httpx.AsyncClient, urls: list[str]) -> None:
-        self.client, self.urls, self.count = client, urls, 0
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            return
-        self.count += 1
-        answer = await self.client.request(
-            scope["method"],
-            self.urls[self.count % len(self.urls)] + scope["path"],
-            headers=scope["headers"],
-            content=await whole_body(receive),
-        )
-        start = {"type": "http.response.start", "status": answer.status_code}
-        await send({**start, "headers": answer.headers.raw})
-        await send({"type": "http.response.body", "body": answer.content})
-
-
-class Traffic:
-    """Signs in, refreshes and reads without end, and counts the answers by status."""
-
-    def __init__(self, client: httpx.AsyncClient, auth: str, events: str) -> None:
-        self.client, self.auth, self.events = client, auth, events
-        self.statuses: Counter[int] = Counter()
-        self.kids: list[str] = []
-        self.tokens: list[tuple[float, str]] = []
-        self.first_refresh_token = ""
-        self.has_begun = asyncio.Event()
-
-    async def _ask(self, method: str, url: str, **options: Any) -> dict[str, Any]:
-        answer = await self.client.request(method, url, **options)
-        self.statuses[answer.status_code] += 1
-        document: dict[str, Any] = answer.json()
-        if token := document.get("access_token"):
-            self.kids.append(jwt.get_unverified_header(token)["kid"])
-            expires_at = jwt.decode(token, options={"verify_signature": False})["exp"]
-            self.tokens.append((expires_at + LEEWAY_S - 1, token))
-        return document
-
-    async def write(self) -> None:
-        """Sign in and refresh, and read with each new token at once."""
-        body = {"email": EMAIL, "password": PASSWORD, "remember-me": True}
-        while True:
-            document = await self._ask("POST", f"{self.auth}/auth/session", json=body)
-            self.first_refresh_token = self.first_refresh_token or document["refresh_token"]
-            path = f"{self.auth}/v1/auth/token/refresh"
-            for _ in range(20):
-                await self._read_with(document["access_token"])
-                given = {"refresh_token": document["refresh_token"]}
-                document = await self._ask("POST", path, json=given)
-            kept = {"Authorization": f"Bearer {self.first_refresh_token}"}
-            await self._ask("POST", path, headers=kept)
-            self.has_begun.set()
-
-    async def read(self) -> None:
-        """Read with any token that has not expired, the oldest ones included."""
-        chance = random.Random(7)  # noqa: S311 - which token is used need not be a secret
-        while True:
-            self.tokens = [each for each in self.tokens if each[0] > time.time()]
-            if self.tokens:
-                await self._read_with(chance.choice(self.tokens)[1])
-            await asyncio.sleep(0.01)
-
-    async def _read_with(self, token: str) -> None:
-        headers = {"Authorization": f"Bearer {token}"}
-        await self._ask("GET", f"{self.auth}/v1/users/me", headers=headers)
-        await self._ask("GET", f"{self.events}/v1/events?page[size]=1", headers=headers)
-
-
 async def command(*arguments: str) -> str:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "services.auth", *arguments),
@@ -440,11 +319,3 @@ async def test_no_token_is_refused_while_keys_rotate_under_two_auth_processes(
     assert set(traffic.statuses) == {200}
     assert ends[-1] is None, ends
     assert traffic.statuses[200] > 100
-
-
-async def sign_up(client: httpx.AsyncClient, address: str) -> None:
-    attributes = {"email": EMAIL, "password": PASSWORD}
-    document = {"data": {"type": "user", "attributes": attributes}}
-    headers = {"Content-Type": MEDIA_TYPE}
-    answer = await client.post(f"{address}/v1/users", json=document, headers=headers)
-    assert answer.status_code == 201, answer.text
