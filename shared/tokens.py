@@ -10,7 +10,7 @@ import math
 import re
 import time
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import httpx
 import jwt
@@ -28,6 +28,8 @@ LEEWAY_S = 10
 # An unknown `kid` may be that of a new key, so the keys are fetched again; at most once in so many
 # seconds, since anybody can send a token with an invented `kid`.
 REFETCH_S = 10.0
+# How many verified tokens a process remembers; they take about a kilobyte each.
+MAX_VERIFIED = 4096
 # The largest bigint of PostgreSQL.
 MAX_ID = 2**63 - 1
 # 18 digits always fit into a bigint.
@@ -43,8 +45,24 @@ class Claims:
     is_expired: bool
 
 
+class Verified(NamedTuple):
+    """What a token says that this key has verified; only the time can change it."""
+
+    kid: str
+    key: jwt.PyJWK
+    user_id: int
+    session_id: int
+    expires_at: int
+
+
 class Keys(Protocol):
-    """A source of public keys."""
+    """A source of public keys, and tokens that they have verified.
+
+    To verify a signature takes 0.2 ms, half of what a read takes otherwise, and clients send the
+    same token with each request.
+    """
+
+    verified: dict[str, Verified]
 
     async def get(self, kid: str) -> jwt.PyJWK | None:
         """Return the key with that id, or None; ServiceUnavailable if no keys can be had."""
@@ -61,6 +79,7 @@ class RemoteKeys:
         self.url = url
         self.client = client
         self.max_age_s = max_age_s
+        self.verified: dict[str, Verified] = {}
         self._keys: dict[str, jwt.PyJWK] = {}
         self._asked_at = -math.inf
         self._failed = False
@@ -126,9 +145,22 @@ async def verify(token: str, keys: Keys, settings: Settings) -> Claims:
     """
     # Some clients pad the base64 of the parts, which RFC 7515 §2 leaves out and signs without.
     token = token.replace("=", "")
+    found = keys.verified.get(token)
+    # A key that was withdrawn or fetched anew verifies again.
+    if found is None or await keys.get(found.kid) is not found.key:
+        found = await _verified(token, keys, settings)
+        if len(keys.verified) >= MAX_VERIFIED:
+            keys.verified.clear()
+        keys.verified[token] = found
+    is_expired = found.expires_at + LEEWAY_S <= time.time()
+    return Claims(found.user_id, found.session_id, is_expired)
+
+
+async def _verified(token: str, keys: Keys, settings: Settings) -> Verified:
     try:
         header = jwt.get_unverified_header(token)
-        key = await keys.get(str(header.get("kid")))
+        kid = str(header.get("kid"))
+        key = await keys.get(kid)
         # The header is not verified yet, so it may choose a key but never an algorithm.
         if key is None or header.get("alg") != ALGORITHM:
             raise _refused("The token is not signed by a key of this server.")
@@ -152,7 +184,7 @@ async def verify(token: str, keys: Keys, settings: Settings) -> Claims:
     # Tokens had no session before there were sessions; a client gets another one by signing in.
     if not SESSION_ID.fullmatch(session_id):
         raise expired()
-    return Claims(identity, int(session_id), expires_at + LEEWAY_S <= time.time())
+    return Verified(kid, key, identity, int(session_id), expires_at)
 
 
 def expired() -> Unauthorized:

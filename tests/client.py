@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+import jwt
 from fastapi import FastAPI
 
 from tests.openapi.validator import check
@@ -21,6 +22,11 @@ class Account:
     id: int
     email: str
     token: str
+
+    @property
+    def session_id(self) -> int:
+        """The session of the token."""
+        return int(jwt.decode(self.token, options={"verify_signature": False})["sid"])
 
 
 class Network(httpx.AsyncBaseTransport):

@@ -29,9 +29,16 @@ ORGANIZER, DELETED_ORGANIZER = 11, 12
 KNOWN = PRIVATE[0]
 # The constants make hidden rows first and last in every order, and equal to shown ones.
 FILL = """
-INSERT INTO auth.users (id, email, password_hash, deleted_at) OVERRIDING SYSTEM VALUE
-SELECT id, id || '@example.org', '', CASE WHEN id = 12 THEN now() END
+INSERT INTO auth.users (id, email, password_hash, first_name, deleted_at) OVERRIDING SYSTEM VALUE
+SELECT id, id || '@example.org', '', CASE WHEN id = 12 THEN 'Secret' END,
+       CASE WHEN id = 12 THEN now() END
 FROM unnest($1::bigint[] || ARRAY[11, 12]) AS id;
+"""
+SESSIONS = """
+INSERT INTO auth.sessions (id, user_id, has_second_factor, is_remembered, expires_at)
+OVERRIDING SYSTEM VALUE
+SELECT id, user_id, false, false, now() + interval '1 day'
+FROM unnest($1::bigint[], $2::bigint[]) AS given (id, user_id)
 """
 EVENTS = """
 INSERT INTO events.events (
@@ -74,8 +81,9 @@ REMOVE = """
 DELETE FROM events.events
 WHERE (state = 'draft' OR privacy = 'private' OR deleted_at IS NOT NULL) AND id <> {kept};
 DELETE FROM faq.faqs WHERE deleted_at IS NOT NULL;
-DELETE FROM events.roles WHERE user_id = 12;
-DELETE FROM auth.users WHERE id = 12;
+ALTER TABLE auth.users DISABLE TRIGGER USER;
+UPDATE auth.users SET first_name = NULL WHERE id = 12;
+ALTER TABLE auth.users ENABLE TRIGGER USER;
 """
 
 
@@ -93,7 +101,7 @@ class States(NamedTuple):
     stranger: Account
 
 
-def make_databases(settings: Settings, owner: int, stranger: int) -> list[Settings]:
+def make_databases(settings: Settings, owner: Account, stranger: Account) -> list[Settings]:
     """Settings of the databases in the order of States."""
     base = settings.database_url.get_secret_value().rsplit("/", 1)[0]
     kept = {"almanac_hidden": None, "almanac_without": 0, "almanac_known": KNOWN}
@@ -152,11 +160,13 @@ async def _run(settings: Settings, statements: list[str]) -> None:
     await connection.close()
 
 
-async def _fill(settings: Settings, owner: int, stranger: int) -> None:
+async def _fill(settings: Settings, owner: Account, stranger: Account) -> None:
     connection = await asyncpg.connect(settings.database_url.get_secret_value())
-    await connection.execute(FILL, [owner, stranger])
+    ids = [owner.id, stranger.id]
+    await connection.execute(FILL, ids)
+    await connection.execute(SESSIONS, [owner.session_id, stranger.session_id], ids)
     await connection.execute(EVENTS)
-    await connection.execute(REST, owner)
+    await connection.execute(REST, owner.id)
     await connection.execute(TYPES)
     await connection.execute(FAQS)
     await connection.close()
@@ -174,7 +184,7 @@ async def someone(api: Client) -> Account:
 
 @pytest.fixture(scope="module")
 def databases(settings: Settings, owner: Account, someone: Account) -> list[Settings]:
-    return make_databases(settings, owner.id, someone.id)
+    return make_databases(settings, owner, someone)
 
 
 @pytest.fixture(scope="module")

@@ -73,7 +73,14 @@ WHERE deleted_at IS NULL{blocked}
 # A deleted account stays as the nameless owner of its events.
 PROFILES = """
 CREATE OR REPLACE VIEW auth.profiles AS
-SELECT id, first_name, last_name, avatar_url, version FROM auth.users{living}
+SELECT id, CASE WHEN deleted_at IS NULL THEN first_name END AS first_name,
+       CASE WHEN deleted_at IS NULL THEN last_name END AS last_name,
+       CASE WHEN deleted_at IS NULL THEN avatar_url END AS avatar_url, version
+FROM auth.users
+"""
+OLD_PROFILES = """
+CREATE OR REPLACE VIEW auth.profiles AS
+SELECT id, first_name, last_name, avatar_url, version FROM auth.users WHERE deleted_at IS NULL
 """
 
 
@@ -84,7 +91,7 @@ def upgrade() -> None:
     # began with the table would end some of them, or itself, in a deadlock. Replacing a view
     # locks it until the transaction ends.
     op.execute(ACCOUNTS.format(blocked=""))
-    op.execute(PROFILES.format(living=""))
+    op.execute(PROFILES)
     op.add_column("users", sa.Column("email_key", sa.String()), schema="auth")
     op.add_column("users", sa.Column("verify_by", sa.DateTime(True)), schema="auth")
     op.add_column("users", sa.Column("blocked_at", sa.DateTime(True)), schema="auth")
@@ -166,7 +173,7 @@ def downgrade() -> None:
     # The release before knows no blocked accounts: their owners can sign in there.
     op.execute("DROP VIEW auth.live_sessions")
     op.execute(ACCOUNTS.format(blocked=""))
-    op.execute(PROFILES.format(living=" WHERE deleted_at IS NULL"))
+    op.execute(OLD_PROFILES)
     op.drop_table("sessions", schema="auth")
     for index in ("ix_users_verify_by", "uq_users_email_key", "ix_users_email_key"):
         op.drop_index(index, "users", schema="auth")

@@ -21,7 +21,8 @@ from services.faq.app import RESOURCES as FAQ
 from shared import auth
 from shared.auth import Viewer
 from shared.jsonapi.read.statements import compile_statement
-from shared.jsonapi.resource import Relationship, Resource
+from shared.jsonapi.relationship import Relationship
+from shared.jsonapi.resource import Resource
 from tests.permissions.people import REFUSED, World
 
 YES, SIGN_IN, NO, HIDDEN = "yes", "401", "403", "404"

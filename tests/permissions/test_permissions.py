@@ -18,7 +18,7 @@ from dev.folders import ROOT
 from shared.jsonapi.negotiation import ATOMIC
 from shared.settings import Settings
 from tests.client import MEDIA_TYPE, PASSWORD, Client
-from tests.permissions.people import PEOPLE, REFUSED, STATES, World, new_world, session_of, sign_in
+from tests.permissions.people import PEOPLE, REFUSED, STATES, World, new_world, sign_in
 from tests.permissions.rules import (
     HIDDEN,
     NO,
@@ -104,7 +104,7 @@ async def row_of(world: World, endpoint: Endpoint, state: str) -> int | None:
         return None
     kind = endpoint.resource.type
     if kind == "session":
-        return session_of(await sign_in(world.api, world.accounts["owner"]))
+        return (await sign_in(world.api, world.accounts["owner"])).session_id
     if kind == "user":
         # The account is its own owner.
         if endpoint.method == "DELETE":

@@ -17,7 +17,7 @@ from services.auth.keys.refresh_tokens import RefreshTokens
 from services.auth.keys.ring import Ring
 from shared.observability.failures import describe
 from shared.settings import Settings
-from shared.tokens import ALGORITHM
+from shared.tokens import ALGORITHM, Verified
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +37,7 @@ class SigningKeys:
         self._signing = Ring(files.signing, settings.jwt_key_signs_after_s)
         self._refresh = Ring(files.refresh, settings.jwt_key_signs_after_s)
         self._has_failed = False
+        self.verified: dict[str, Verified] = {}
         self._publish()
 
     @property

@@ -10,10 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.auth.audit import record
 from services.auth.keys import SigningKeys
+from services.auth.keys.refresh_tokens import SHAPE
 from services.auth.mail.outbox import queue_mail
 from services.auth.models import Session, User
 from services.auth.plain import Body, answer, described, read_plain
-from services.auth.refresh_tokens import SHAPE
 from services.auth.sessions.authenticate import Account, authenticate
 from services.auth.sessions.cookies import (
     CSRF_HEADER,
