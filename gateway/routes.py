@@ -40,6 +40,7 @@ RESOURCE_TYPES = (
     ResourceType("invitation", "invitations", "events", of_event=True),
     ResourceType("user", "users", "auth"),
     ResourceType("session", "sessions", "auth"),
+    ResourceType("audit-entry", "audit-entries", "auth"),
 )
 
 # The operations of a POST may go to another service (gateway/operations.py).

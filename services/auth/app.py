@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
+from services.auth.accounts.audit_entries import AUDIT_ENTRY
 from services.auth.accounts.me import describe_me, me_route
 from services.auth.accounts.resources import user_resource
 from services.auth.housekeeping import housekeeping_lifespan
@@ -40,7 +41,8 @@ def build_app(settings: Settings | None = None) -> FastAPI:
     """Build the app of one process."""
     settings = settings or get_settings()
     user = user_resource(verify_on_sign_up=settings.verify_on_sign_up)
-    registry, caches = Registry([user, SESSION], dasherize=settings.dasherize_api), Caches()
+    registry = Registry([user, SESSION, AUDIT_ENTRY], dasherize=settings.dasherize_api)
+    caches = Caches()
     return create_app(
         "auth",
         settings=settings,

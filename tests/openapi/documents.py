@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from services.auth.accounts.audit_entries import AUDIT_ENTRY
 from services.auth.accounts.resources import user_resource
 from services.events import app as events
 from services.faq import app as faq
@@ -12,7 +13,7 @@ from shared.jsonapi.resource import Registry
 
 def registries(*, dasherize: bool = True) -> dict[str, Registry]:
     types = {
-        "auth": [user_resource(verify_on_sign_up=True)],
+        "auth": [user_resource(verify_on_sign_up=True), AUDIT_ENTRY],
         "events": events.RESOURCES,
         "faq": faq.RESOURCES,
     }
