@@ -104,6 +104,13 @@ class Settings(BaseSettings):
     # How many passwords auth hashes at a time, and how many more requests may wait for that.
     hashing_slots: int = Field(default=1, ge=1)
     hashing_max_waiting: int = Field(default=32, ge=0)
+    # What one client address may do in an hour, and how often it may fail to prove that an account
+    # is its own in 15 minutes. After the failures per account, which are those of all clients in
+    # an hour, only addresses from which its owner signed in before are let in.
+    sign_ups_per_hour: int = Field(default=100, ge=1)
+    resets_per_hour: int = Field(default=20, ge=1)
+    failures_per_client: int = Field(default=5, ge=1)
+    failures_per_account: int = Field(default=50, ge=1)
 
     # Mail. Without SMTP_URL and MAIL_DIR mails wait in the database. MAIL_DIR is for development:
     # each mail becomes a file there. Links lead to FRONTEND_URL.

@@ -110,6 +110,10 @@ def settings(stores: Stores, tmp_path_factory: pytest.TempPathFactory) -> Settin
         verify_on_sign_up=True,
         cursor_secrets=["the secret of the cursors of the tests"],
         log_level="ERROR",
+        sign_ups_per_hour=1_000_000,
+        resets_per_hour=1_000_000,
+        failures_per_client=1_000_000,
+        failures_per_account=1_000_000,
     )
     run_command(settings, "upgrade")
     if stores.elasticsearch_url and "ELASTICSEARCH_URL" not in os.environ:

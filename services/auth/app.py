@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 
@@ -13,11 +14,13 @@ from services.auth.housekeeping import housekeeping_lifespan
 from services.auth.keys import SigningKeys
 from services.auth.mail.health import mail_check
 from services.auth.mail.sender import mail_lifespan
+from services.auth.limits import REDIS, limits_lifespan, redis_answers
 from services.auth.passwords import hashing_lifespan
 from services.auth.sessions.resources import SESSION, describe_current, session_routes
 from services.auth.sessions.routes import router as sessions_router
 from shared.app import create_app
 from shared.db import database_lifespan
+from shared.health import Check
 from shared.jsonapi.http.routes import resource_routes
 from shared.jsonapi.openapi import describe
 from shared.jsonapi.read.caches import Caches
@@ -37,6 +40,14 @@ async def _keys_lifespan(app: FastAPI) -> AsyncIterator[None]:
         await asyncio.wait([reading])
 
 
+def _checks(app: FastAPI) -> list[Check]:
+    # Without Redis each process limits guessing by itself.
+    redis = Check(
+        "health_check_redis", partial(redis_answers, app), critical=False, incidents=REDIS
+    )
+    return [*database_checks(app, "services.auth"), mail_check(app), redis]
+
+
 def build_app(settings: Settings | None = None) -> FastAPI:
     """Build the app of one process."""
     settings = settings or get_settings()
@@ -53,12 +64,13 @@ def build_app(settings: Settings | None = None) -> FastAPI:
             *resource_routes(registry, caches),
         ],
         describe=lambda: describe_current(describe_me(describe(registry, etag=settings.etag))),
-        checkers=lambda app: [*database_checks(app, "services.auth"), mail_check(app)],
+        checkers=_checks,
         lifespans=[
             database_lifespan("almanac_auth"),
             _keys_lifespan,
             hashing_lifespan,
             mail_lifespan,
             housekeeping_lifespan,
+            limits_lifespan,
         ],
     )

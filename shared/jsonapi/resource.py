@@ -122,6 +122,7 @@ class Resource:
     `check` yields the violations of the row as it would become. `to_columns` maps validated
     attributes to columns, given the current row, or `{}` for a new one. `computed` has, by name,
     the attributes of which only the result of a slow function is stored, such as a hash.
+    `before_create` may refuse a request to create a row.
     `creator` is the column that keeps which account created a row. `after_create` adds other rows
     in the same transaction. So does `after_change`, which is given the row as it was, the values
     of its attributes that were set, and the ids of targets that were linked or unlinked in tables.
@@ -151,6 +152,7 @@ class Resource:
     to_columns: Callable[[Row, Values], Values] = _as_they_are
     computed: Mapping[str, Computed] = field(default_factory=dict)
     creator: InstrumentedAttribute[Any] | None = None
+    before_create: Callable[[Request], Awaitable[None]] | None = None
     after_create: Callable[[AsyncSession, int, Viewer], Awaitable[None]] = _nothing_to_add
     after_change: Callable[
         [AsyncSession, Row, Values, frozenset[int], Viewer], Awaitable[None]

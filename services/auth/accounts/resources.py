@@ -1,11 +1,13 @@
 """The type `user` in the API. Users cannot make themselves administrators or verified."""
 
 from datetime import timedelta
+from functools import partial
 from typing import Annotated
 
 from pydantic import BaseModel, StringConstraints
 from sqlalchemy import ColumnElement, false, func, true
 
+from services.auth.limits import check
 from services.auth.models import User as Account
 from services.auth.passwords import hash_password
 from shared.addresses import address_key
@@ -80,6 +82,7 @@ def user_resource(*, verify_on_sign_up: bool) -> Resource:
         readable=_readable,
         changeable=_is_self,
         creatable_by_anyone=True,
+        before_create=partial(check, kind="sign-up"),
         soft_delete=True,
         to_columns=to_columns,
         computed={"password": Computed("password_hash", hash_password)},

@@ -1,15 +1,18 @@
 """Proving who somebody is: by address and password. Other ways would end in the same Account."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from sqlalchemy import Executable, and_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 
 from services.auth.audit import record
+from services.auth.limits import Proof, check_failures, count_failure
 from services.auth.models import User
 from services.auth.passwords import Hashing, spellings
 from shared.addresses import address_key
+from shared.auth import claims_of
 from shared.db import Database, outage_as_503
 from shared.errors import Unauthorized
 
@@ -26,21 +29,26 @@ class Account:
 async def authenticate(request: Request, address: str, password: str) -> Account:
     """Return the account of these credentials.
 
-    Raises Unauthorized; an unknown address and a wrong password have the same answer, take the
-    same time and leave the same trace.
+    Raises Unauthorized, or TooManyRequests; an unknown address and a wrong password have the same
+    answers, take the same time and leave the same trace.
     """
     database: Database = request.app.state.database
     # No connection is held while the hash is computed.
     with outage_as_503():
         async with database.session() as session:
             found = (await session.execute(_by_address(address))).one_or_none()
+    proof = Proof(address, found.id if found else None)
+    await check_failures(request, proof)
     kept = found.password_hash if found else None
     is_right, renewed = await _verified(request, password, kept)
     if found is None or kept is None or not is_right:
-        user_id = found.id if found else None
-        await database.in_transaction(lambda session: record(session, user_id, "sign-in-refused"))
+        await _refuse(request, proof, "sign-in-refused")
         raise Unauthorized("The email address or the password is wrong.")
+    await check_failures(request, proof)
     if found.blocked_at is not None:
+        await database.in_transaction(
+            partial(record, user_id=found.id, action="sign-in-refused", detail="blocked")
+        )
         raise Unauthorized("An administrator has blocked this account.", code="account-blocked")
     if renewed is not None:
         kept = await _renew(database, found.id, kept, renewed)
@@ -48,15 +56,38 @@ async def authenticate(request: Request, address: str, password: str) -> Account
 
 
 async def verify_password(request: Request, user_id: int, password: str) -> bool:
-    """Return whether this is the password of the account; a wrong one leaves a trace."""
+    """Return whether this is the password of the account that the token belongs to.
+
+    A wrong one leaves a trace. Raises TooManyRequests if there were too many.
+    """
     database: Database = request.app.state.database
     with outage_as_503():
         async with database.session() as session:
-            kept = await session.scalar(select(User.password_hash).where(User.id == user_id))
+            own = select(User.password_hash).where(User.id == user_id)
+            kept = await session.scalar(own)
+            proof = await own_proof(request, session, user_id)
+    await check_failures(request, proof)
     is_right, _ = await _verified(request, password, kept)
-    if not is_right:
-        await database.in_transaction(lambda session: record(session, user_id, "password-refused"))
+    if is_right:
+        await check_failures(request, proof)
+    else:
+        await _refuse(request, proof, "password-refused")
     return is_right
+
+
+async def own_proof(request: Request, session: AsyncSession, user_id: int) -> Proof:
+    """What a signed-in client proves by giving its password or a code once more."""
+    claims = await claims_of(request)
+    address = await session.scalar(select(User.email).where(User.id == user_id))
+    # A deleted account has no address.
+    return Proof(address or str(user_id), user_id, claims.session_id if claims else None)
+
+
+async def _refuse(request: Request, proof: Proof, action: str) -> None:
+    """Record and count that a password was wrong."""
+    database: Database = request.app.state.database
+    await database.in_transaction(partial(record, user_id=proof.user_id, action=action))
+    await count_failure(request, proof)
 
 
 def _by_address(address: str) -> Executable:

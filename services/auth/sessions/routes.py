@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from services.auth.audit import record
 from services.auth.keys import SigningKeys
 from services.auth.keys.refresh_tokens import SHAPE
+from services.auth.limits import Proof, forget_failures
 from services.auth.mail.outbox import queue_mail
 from services.auth.models import Session, User
 from services.auth.plain import Body, answer, described, read_plain
@@ -91,6 +92,7 @@ async def sign_in(request: Request) -> Response:
     live = await database.in_transaction(
         partial(_begin, account=account, given=given, settings=settings)
     )
+    await forget_failures(request, Proof(given.address, account.id))
     in_cookie = live.generation is not None and given.include_in_response is False
     return _tokens(request, live, in_cookie=in_cookie, is_fresh=True)
 

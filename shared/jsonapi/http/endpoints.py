@@ -103,6 +103,8 @@ class Endpoints:
     async def create(self, request: Request) -> Response:
         negotiate(request)
         body = await body_of(request)
+        if self.resource.before_create is not None:
+            await self.resource.before_create(request)
         by_anyone = self.resource.creatable_by_anyone
         transaction = Transaction(
             request, self.registry, body, self._create, is_once=True, by_anyone=by_anyone

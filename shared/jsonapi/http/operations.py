@@ -160,6 +160,8 @@ class _Run:
         self._allows(target, "create")
         if not target.resource.creatable_by_anyone:
             require_user(self.writer.viewer)
+        if target.resource.before_create is not None:
+            await target.resource.before_create(self.request)
         row_id = await create(self.writer, target.resource, {"data": data})
         lid = given.get("lid") if isinstance(given, dict) else None
         if isinstance(lid, str):
