@@ -27,15 +27,26 @@ FROM auth.live_sessions WHERE session_id = $1
 FRESH_FOR = timedelta(minutes=10)
 
 
+# Added to a refusal of an administrator who has no more rights than others.
+NEEDS_FACTOR = (
+    " Administrators need a second factor: set one up with POST /v1/auth/second-factor, and sign "
+    "in with a code."
+)
+
+
 @dataclass(frozen=True)
 class User:
-    """The account behind a request, and the session of its token."""
+    """The account behind a request, and the session of its token.
+
+    `lacks_factor` is for administrators who have not the rights of one in this session.
+    """
 
     id: int
     is_admin: bool
     is_verified: bool
     session_id: int | None = None
     authenticated_at: datetime | None = None
+    lacks_factor: bool = False
 
 
 Viewer = User | None
@@ -86,6 +97,7 @@ async def load_viewer(
         row["is_verified"],
         claims.session_id,
         row["authenticated_at"],
+        row["is_admin"] and not has_rights,
     )
 
 
@@ -101,6 +113,11 @@ def is_fresh(user: User) -> bool:
     """Whether the user signed in so recently that the password need not be asked again."""
     signed_in_at = user.authenticated_at
     return signed_in_at is not None and datetime.now(UTC) - signed_in_at < FRESH_FOR
+
+
+def refusal(viewer: Viewer, detail: str) -> str:
+    """Return the detail of a 403, with the reason for an administrator without second factor."""
+    return detail + NEEDS_FACTOR if viewer is not None and viewer.lacks_factor else detail
 
 
 def require_user(viewer: Viewer) -> User:
@@ -126,7 +143,7 @@ CurrentUser = Annotated[User, Depends(_current_user)]
 
 async def _admin_user(user: CurrentUser) -> User:
     if not user.is_admin:
-        raise Forbidden("Only administrators may do this.")
+        raise Forbidden(refusal(user, "Only administrators may do this."))
     return user
 
 

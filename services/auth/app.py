@@ -11,6 +11,7 @@ from services.auth.accounts.audit_entries import AUDIT_ENTRY
 from services.auth.accounts.me import describe_me, me_route
 from services.auth.accounts.resources import user_resource
 from services.auth.housekeeping import housekeeping_lifespan
+from services.auth.accounts.second_factor import router as second_factor_router
 from services.auth.keys import SigningKeys
 from services.auth.mail.health import mail_check
 from services.auth.mail.sender import mail_lifespan
@@ -57,7 +58,7 @@ def build_app(settings: Settings | None = None) -> FastAPI:
     return create_app(
         "auth",
         settings=settings,
-        routers=[sessions_router],
+        routers=[sessions_router, second_factor_router],
         routes=[
             me_route(registry, caches),
             *session_routes(registry, caches),

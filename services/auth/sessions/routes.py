@@ -25,6 +25,12 @@ from services.auth.sessions.cookies import (
 )
 from services.auth.sessions.fresh import signed_in_freshly
 from services.auth.sessions.rows import Live, Reason, begin, end, freshen, refresh
+from services.auth.sessions.second_factor import (
+    code_missing,
+    code_refused,
+    is_proved,
+    lock_factor,
+)
 from shared.auth import CurrentUser, claims_of
 from shared.db import Database, SessionDep
 from shared.errors import Unauthorized
@@ -43,6 +49,7 @@ TOKENS = {"access_token": STRING}
 class SignIn(Body):
     """Credentials; `username` is an older name of `email`.
 
+    `code` is that of a second factor, for an account that has one.
     `include-in-response` says whether the refresh token comes in the body or in a cookie. Without
     it and without `remember-me` there is none, and the access token lives longer.
     """
@@ -50,6 +57,7 @@ class SignIn(Body):
     email: Text | None = None
     username: Text | None = None
     password: Text
+    code: Annotated[str, StringConstraints(max_length=64)] | None = None
     remember_me: bool = False
     include_in_response: bool | None = None
 
@@ -83,35 +91,50 @@ class Password(Body):
 @router.post("/auth/session", openapi_extra=described(SignIn, TOKENS))
 @router.post("/v1/auth/login", openapi_extra=described(SignIn, TOKENS))
 async def sign_in(request: Request) -> Response:
-    """Exchange an email address and a password for an access token."""
+    """Exchange an email address and a password for an access token.
+
+    An account with a second factor needs a `code` too: without one the answer is a 401 with the
+    code `second-factor-required`.
+    """
     given = await read_plain(request, SignIn)
     assert given.address is not None
     account = await authenticate(request, given.address, given.password)
+    proof = Proof(given.address, account.id)
     database: Database = request.app.state.database
-    settings = request.app.state.settings
     live = await database.in_transaction(
-        partial(_begin, account=account, given=given, settings=settings)
+        partial(_begin, request=request, account=account, proof=proof, given=given)
     )
-    await forget_failures(request, Proof(given.address, account.id))
+    if live is None:
+        raise code_refused()
+    await forget_failures(request, proof)
     in_cookie = live.generation is not None and given.include_in_response is False
     return _tokens(request, live, in_cookie=in_cookie, is_fresh=True)
 
 
 async def _begin(
-    session: AsyncSession, *, account: Account, given: SignIn, settings: Settings
-) -> Live:
+    session: AsyncSession, *, request: Request, account: Account, proof: Proof, given: SignIn
+) -> Live | None:
+    """Begin a session; None if the code of the second factor was wrong."""
     # Locked until the session is there: a change of the password would miss it otherwise.
     same = User.id == account.id, User.password_hash == account.password_hash
     known = select(User.id).where(*same, User.deleted_at.is_(None), User.blocked_at.is_(None))
     if await session.scalar(known.with_for_update(read=True)) is None:
         raise Unauthorized("The email address or the password is wrong.")
+    factor = await lock_factor(session, account.id)
+    has_factor = factor is not None and factor.confirmed_at is not None
+    if has_factor:
+        if not given.code:
+            raise code_missing()
+        if not await is_proved(request, session, proof, factor, given.code):
+            return None
     await _tell_of_new_device(session, account)
     await record(session, account.id, "signed-in")
+    settings: Settings = request.app.state.settings
     return await begin(
         session,
         account.id,
         is_remembered=given.remember_me,
-        has_second_factor=False,
+        has_second_factor=has_factor,
         access_only_s=None if given.wants_refresh else settings.access_token_ttl_s,
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
-from shared.auth import Viewer
+from shared.auth import Viewer, refusal
 from shared.errors import (
     MAX_ERRORS,
     BadRequest,
@@ -141,7 +141,8 @@ class BodyReader:
             return False
         is_admin = self.viewer is not None and self.viewer.is_admin
         if ADMIN_ONLY in attribute.markers and not is_admin:
-            self._add(Forbidden, "Only administrators may set this attribute.", pointer)
+            detail = refusal(self.viewer, "Only administrators may set this attribute.")
+            self._add(Forbidden, detail, pointer)
             return False
         return True
 

@@ -11,7 +11,7 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from shared.auth import Viewer, require_user
+from shared.auth import Viewer, refusal, require_user
 from shared.errors import (
     Conflict,
     ErrorGroup,
@@ -101,7 +101,8 @@ async def lock_row(
         raise not_found(resource, row_id)
     if not row["_allowed"]:
         require_user(viewer)
-        raise Forbidden(f"You may not do this to {resource.type} {row_id}.", source=source)
+        detail = refusal(viewer, f"You may not do this to {resource.type} {row_id}.")
+        raise Forbidden(detail, source=source)
     return row
 
 
