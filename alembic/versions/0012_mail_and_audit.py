@@ -113,6 +113,7 @@ def _create_audit() -> None:
         sa.Column("client_address", sa.String(), nullable=True),
         sa.Column("user_agent", sa.String(), nullable=True),
         sa.Column("detail", sa.String(), nullable=True),
+        sa.Column("version", sa.BigInteger(), server_default=sa.text("1"), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_audit"),
         sa.ForeignKeyConstraint(["user_id"], ["auth.users.id"], name="fk_audit_user_id_users"),
         schema="auth",

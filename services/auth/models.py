@@ -160,3 +160,4 @@ class AuditEntry(Base):
     client_address: Mapped[str | None]
     user_agent: Mapped[str | None]
     detail: Mapped[str | None]
+    version: Mapped[int] = mapped_column(BigInteger, server_default=text("1"))

@@ -19,7 +19,7 @@ from schemathesis import Case, HookContext
 from schemathesis.core.parameters import ParameterLocation
 
 from tests.client import MEDIA_TYPE
-from tests.openapi.seeds import FIRST_ID, Seeds
+from tests.openapi.seeds import FIRST_ID, SERVICES, Seeds
 
 CURSOR_PROFILE = "https://jsonapi.org/profiles/ethanresnick/cursor-pagination"
 CURSORS = ("page[after]", "page[before]")
@@ -132,13 +132,18 @@ def before_call(context: HookContext, case: Case[Any], kwargs: Any) -> None:
 
 def _use_known_path(case: Case[Any]) -> None:
     collection, *rest = case.path.removeprefix("/v1/").split("/")
-    kind = collection.removesuffix("s")
-    is_deleted = case.method == "DELETE" and rest == ["{id}"]
+    kind = _kind(collection)
+    is_deleted = case.method == "DELETE" and rest == ["{id}"] and kind in SERVICES
     given = case.path_parameters["id"]
     if is_deleted and not _is_made(kind, given):
         case.path_parameters["id"] = seeds().make(kind)
     else:
         case.path_parameters["id"] = _known(kind, given)
+
+
+def _kind(collection: str) -> str:
+    """The type of a collection, by the name of its path."""
+    return {"audit-entries": "audit-entry"}.get(collection, collection.removesuffix("s"))
 
 
 def _is_made(kind: str, given: Any) -> bool:
@@ -184,8 +189,10 @@ def _keep_to_budget(case: Case[Any]) -> None:
 
 def _use_known_cursor(case: Case[Any]) -> None:
     """A cursor belongs to an order, and to no page number."""
-    kind = case.path.removeprefix("/v1/").split("/")[0].removesuffix("s")
-    path = case.path.replace("{id}", seeds().ids[kind][-1])
+    path = case.path
+    if "{id}" in path:
+        kind = _kind(path.removeprefix("/v1/").split("/")[0])
+        path = path.replace("{id}", seeds().ids[kind][-1])
     found = cursor(f"{case.operation.base_url.rstrip('/')}{path}")
     for name in ("sort", "page[number]", *(CURSORS if found is None else ())):
         case.query.pop(name, None)

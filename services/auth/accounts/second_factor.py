@@ -74,7 +74,7 @@ async def offer_factor(request: Request) -> Response:
 
     `uri` is the content of the QR code that authenticator apps scan.
     """
-    given = await read_plain(request, Fresh) if await request.body() else Fresh()
+    given = await read_plain(request, Fresh)
     user = await signed_in_freshly(request, given.password)
     secret = pyotp.random_base32()
     database: Database = request.app.state.database

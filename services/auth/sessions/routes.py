@@ -4,7 +4,7 @@ from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
-from pydantic import StringConstraints, model_validator
+from pydantic import ConfigDict, StringConstraints, model_validator
 from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -46,6 +46,10 @@ SUCCESS = {"success": {"const": True}}
 TOKENS = {"access_token": STRING}
 
 
+def _given(name: str) -> dict[str, Any]:
+    return {"required": [name], "properties": {name: STRING}}
+
+
 class SignIn(Body):
     """Credentials; `username` is an older name of `email`.
 
@@ -53,6 +57,8 @@ class SignIn(Body):
     `include-in-response` says whether the refresh token comes in the body or in a cookie. Without
     it and without `remember-me` there is none, and the access token lives longer.
     """
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": [_given("email"), _given("username")]})
 
     email: Text | None = None
     username: Text | None = None
