@@ -120,6 +120,10 @@ def _create_audit() -> None:
     )
     op.create_index("ix_audit_user_id", "audit", ["user_id", "id"], schema="auth")
     op.create_index("ix_audit_created_at", "audit", ["created_at"], schema="auth")
+    op.execute(
+        "CREATE TRIGGER raise_version BEFORE UPDATE ON auth.audit "
+        "FOR EACH ROW EXECUTE FUNCTION public.raise_version()"
+    )
 
 
 def downgrade() -> None:
