@@ -22,6 +22,13 @@ CREATE VIEW auth.addresses AS
 SELECT id AS user_id, email_key, email::text AS email FROM auth.users
 WHERE is_verified AND email_key IS NOT NULL AND deleted_at IS NULL AND blocked_at IS NULL
 """
+# An account with events is not emptied when another one proves its address.
+HAS_EVENTS = """
+CREATE FUNCTION events.has_events(user_id bigint) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $$
+    SELECT EXISTS (SELECT FROM events.roles r WHERE r.user_id = $1)
+$$
+"""
 
 
 def upgrade() -> None:
@@ -73,6 +80,10 @@ def upgrade() -> None:
     op.execute("GRANT EXECUTE ON FUNCTION auth.queue_mail(text, text, jsonb) TO almanac_auth")
     op.execute(ADDRESSES)
     op.execute("GRANT SELECT ON auth.addresses TO almanac_events")
+    op.execute("GRANT USAGE ON SCHEMA events TO almanac_auth")
+    op.execute(HAS_EVENTS)
+    op.execute("REVOKE ALL ON FUNCTION events.has_events(bigint) FROM PUBLIC")
+    op.execute("GRANT EXECUTE ON FUNCTION events.has_events(bigint) TO almanac_auth")
 
 
 def _create_second_factors() -> None:
@@ -127,6 +138,7 @@ def _create_audit() -> None:
 
 
 def downgrade() -> None:
+    op.execute("DROP FUNCTION events.has_events(bigint)")
     op.execute("DROP VIEW auth.addresses")
     op.execute("DROP FUNCTION auth.queue_mail(text, text, jsonb)")
     for table in ("audit", "recovery_codes", "second_factors", "one_time_tokens", "mails"):

@@ -8,10 +8,15 @@ from functools import partial
 from fastapi import FastAPI
 
 from services.auth.accounts.audit_entries import AUDIT_ENTRY
-from services.auth.accounts.me import describe_me, me_route
+from services.auth.accounts.address_changes import router as address_changes_router
+from services.auth.accounts.blocking import router as blocking_router
+from services.auth.accounts.deletion import user_route
+from services.auth.accounts.me import describe_accounts, me_routes
+from services.auth.accounts.passwords import router as passwords_router
 from services.auth.accounts.resources import user_resource
-from services.auth.housekeeping import housekeeping_lifespan
 from services.auth.accounts.second_factor import router as second_factor_router
+from services.auth.accounts.verification import router as verification_router
+from services.auth.housekeeping import housekeeping_lifespan
 from services.auth.keys import SigningKeys
 from services.auth.mail.health import mail_check
 from services.auth.mail.sender import mail_lifespan
@@ -58,13 +63,23 @@ def build_app(settings: Settings | None = None) -> FastAPI:
     return create_app(
         "auth",
         settings=settings,
-        routers=[sessions_router, second_factor_router],
+        routers=[
+            sessions_router,
+            verification_router,
+            passwords_router,
+            address_changes_router,
+            blocking_router,
+            second_factor_router,
+        ],
         routes=[
-            me_route(registry, caches),
+            *me_routes(registry, caches),
+            user_route(registry, caches),
             *session_routes(registry, caches),
             *resource_routes(registry, caches),
         ],
-        describe=lambda: describe_current(describe_me(describe(registry, etag=settings.etag))),
+        describe=lambda: describe_current(
+            describe_accounts(describe(registry, etag=settings.etag))
+        ),
         checkers=_checks,
         lifespans=[
             database_lifespan("almanac_auth"),

@@ -3,11 +3,12 @@
 import hashlib
 import re
 import secrets
+from collections.abc import Iterable
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import delete, func, insert
+from sqlalchemy import ColumnElement, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.auth.models import OneTimeToken
@@ -46,6 +47,18 @@ async def make_token(session: AsyncSession, user_id: int, purpose: Purpose, addr
     return token
 
 
+async def read_token(session: AsyncSession, token: str, *purposes: Purpose) -> Any:
+    """Return the row of a token as `use_token` does, and leave it: what it is for may need locks.
+
+    Lock these first and use the token then, for it may be used up by then.
+    """
+    if not SHAPE.fullmatch(token):
+        return None
+    columns = OneTimeToken.user_id, OneTimeToken.purpose, OneTimeToken.address
+    known = select(*columns).where(*_is(token, purposes))
+    return (await session.execute(known)).one_or_none()
+
+
 async def use_token(session: AsyncSession, token: str, *purposes: Purpose) -> Any:
     """Use a token up and return its row (user_id, purpose, address).
 
@@ -54,16 +67,17 @@ async def use_token(session: AsyncSession, token: str, *purposes: Purpose) -> An
     """
     if not SHAPE.fullmatch(token):
         return None
-    used = (
-        delete(OneTimeToken)
-        .where(
-            OneTimeToken.hash == _hash(token),
-            OneTimeToken.purpose.in_(purposes),
-            OneTimeToken.expires_at > func.clock_timestamp(),
-        )
-        .returning(OneTimeToken.user_id, OneTimeToken.purpose, OneTimeToken.address)
-    )
+    columns = OneTimeToken.user_id, OneTimeToken.purpose, OneTimeToken.address
+    used = delete(OneTimeToken).where(*_is(token, purposes)).returning(*columns)
     return (await session.execute(used)).one_or_none()
+
+
+def _is(token: str, purposes: Iterable[Purpose]) -> tuple[ColumnElement[bool], ...]:
+    return (
+        OneTimeToken.hash == _hash(token),
+        OneTimeToken.purpose.in_(purposes),
+        OneTimeToken.expires_at > func.clock_timestamp(),
+    )
 
 
 def _hash(token: str) -> bytes:

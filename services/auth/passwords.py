@@ -121,15 +121,28 @@ async def hash_password(request: Request, password: str) -> str:
     return await hashing.hash(request, spellings(password)[0])
 
 
+class UnusableCharacter(ValueError):
+    """A password has a character that OpaqueString does not allow."""
+
+
+def enforced(password: str) -> str:
+    """Return OpaqueString (RFC 8265 §4.2): the same however a keyboard composes its letters.
+
+    Raises UnusableCharacter, for control characters for instance.
+    """
+    try:
+        return str(_profile.enforce(password))
+    except UnicodeEncodeError as error:
+        raise UnusableCharacter from error
+
+
 def spellings(password: str) -> list[str]:
     """Return the forms in which a password may have been hashed, each once.
 
-    The first is OpaqueString (RFC 8265 §4.2), which is the same however a keyboard composes its
-    letters. The other is the password as it was typed, as old hashes have it.
+    The first is OpaqueString. The other is the password as it was typed, as old hashes have it.
     """
     try:
-        enforced = str(_profile.enforce(password))
-    except UnicodeEncodeError:
-        # It has characters that no new password may have.
+        return list(dict.fromkeys([enforced(password), password]))
+    except UnusableCharacter:
+        # No new password may have such characters, but old ones may.
         return [password]
-    return list(dict.fromkeys([enforced, password]))

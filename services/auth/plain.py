@@ -4,10 +4,10 @@ describes them.
 A body may be wrapped in `data` (as their bodies are), or in `data.attributes` as in JSON:API.
 """
 
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -19,6 +19,8 @@ from shared.jsonapi.strict import escape
 B = TypeVar("B", bound="Body")
 
 COMMON_ERRORS = (400, 401, 408, 413, 414, 415, 429, 431, 500, 502, 503, 504)
+# A token, or a password that is stored already: any text of a sensible length.
+Secret = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 _HEADERS: dict[str, Any] = {
     name: {"$ref": f"#/components/headers/{name}"} for name in ("Cache-Control", "X-Request-Id")
 }
@@ -61,6 +63,8 @@ def _fault(item: Any, pointer: str, members: dict[str, Any]) -> BadRequest:
     # A member may have been given with underscores.
     name = path[0] if path and path[0] in members else "_".join(path[:1]).replace("-", "_")
     at = f"{pointer}/{escape(name)}" if path else pointer
+    if item["type"] == "value_error":
+        return BadRequest(f"{detail}.", source={"pointer": at})
     return BadRequest(f"{name} {detail}." if path else f"{detail}.", source={"pointer": at})
 
 

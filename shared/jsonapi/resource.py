@@ -101,7 +101,7 @@ def _as_they_are(current: Row, values: Values) -> Values:
     return values
 
 
-async def _nothing_to_add(session: AsyncSession, row_id: int, user: Viewer) -> None:
+async def _nothing_more(session: AsyncSession, row_id: int, user: Viewer) -> None:
     return None
 
 
@@ -122,14 +122,15 @@ class Resource:
     `check` yields the violations of the row as it would become. `to_columns` maps validated
     attributes to columns, given the current row, or `{}` for a new one. `computed` has, by name,
     the attributes of which only the result of a slow function is stored, such as a hash.
-    `before_create` may refuse a request to create a row.
-    `creator` is the column that keeps which account created a row. `after_create` adds other rows
-    in the same transaction. So does `after_change`, which is given the row as it was, the values
-    of its attributes that were set, and the ids of targets that were linked or unlinked in tables.
+    `before_create` may refuse a request to create a row. `creator` is the column that keeps which
+    account created it. `after_create` adds other rows in the same transaction. So do
+    `before_delete`, which may raise, and `after_change`, which is given the row as it was, the
+    values of its attributes that were set, and the ids of targets that were linked or unlinked in
+    tables. With `soft_delete` the row is kept, with the columns `emptied`.
     `violations` has the field and detail for a constraint: `{"uq_users_email": ("email", "…")}`.
     `identifier` is a column that may stand for the id in URLs; its values are never all digits.
     `precondition` tells which writes need an If-Match, and are answered 428 without one.
-    A type without a `path` has no URLs and appears only in documents of other types.
+    A type without a `path` has no URLs and is only in documents of other types.
     """
 
     type: str
@@ -145,6 +146,7 @@ class Resource:
     identifier: InstrumentedAttribute[Any] | None = None
     violations: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     soft_delete: bool = False
+    emptied: Mapping[str, Any] = field(default_factory=dict)
     sort: str = "id"
     methods: frozenset[str] = frozenset({"list", "read", "create", "update", "delete"})
     precondition: Literal["optional", "required", "required-for-delete"] = "optional"
@@ -153,7 +155,8 @@ class Resource:
     computed: Mapping[str, Computed] = field(default_factory=dict)
     creator: InstrumentedAttribute[Any] | None = None
     before_create: Callable[[Request], Awaitable[None]] | None = None
-    after_create: Callable[[AsyncSession, int, Viewer], Awaitable[None]] = _nothing_to_add
+    after_create: Callable[[AsyncSession, int, Viewer], Awaitable[None]] = _nothing_more
+    before_delete: Callable[[AsyncSession, int, Viewer], Awaitable[None]] = _nothing_more
     after_change: Callable[
         [AsyncSession, Row, Values, frozenset[int], Viewer], Awaitable[None]
     ] = _nothing_to_follow

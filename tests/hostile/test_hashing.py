@@ -21,6 +21,7 @@ from fastapi import FastAPI
 
 from dev.stores.start import Stores
 from services.auth import passwords
+from services.auth.one_time_tokens import Purpose, make_token
 from services.auth.passwords import Hashing
 from shared.settings import Settings
 from tests.client import MEDIA_TYPE, PASSWORD, Account, Client, pointers
@@ -29,6 +30,7 @@ from tests.system import running_system
 JSON = {"Content-Type": MEDIA_TYPE}
 ATOMIC = {"Content-Type": f'{MEDIA_TYPE}; ext="https://jsonapi.org/ext/atomic"'}
 AT_ONCE = 60
+RESET, NEW = "/v1/auth/reset-password", "another password"
 # Taken before the services of all tests are started with a cheaper one.
 HASHER = passwords._hasher
 
@@ -191,11 +193,15 @@ async def full_queue(hashing: Hashing) -> AsyncIterator[None]:
         hashing.admitted -= hashing.most
 
 
+async def link_to_reset(apps: dict[str, FastAPI], user: Account) -> str:
+    async with apps["auth"].state.database.session() as session, session.begin():
+        return await make_token(session, user.id, Purpose.RESET, user.email)
+
+
 async def test_what_is_refused_for_another_reason_asks_for_no_hash(
-    api: Client, user: Account, stranger: Account, hashing: Hashing
+    api: Client, apps: dict[str, FastAPI], user: Account, hashing: Hashing
 ) -> None:
-    me = (await api.get("/v1/users/me", by=user)).json()["data"]
-    new, stale = {"password": "another password"}, {"If-Match": '"99"'}
+    token = await link_to_reset(apps, user)
     async with full_queue(hashing):
         assert (
             await api.create("user", person(user.email)["data"]["attributes"])
@@ -204,10 +210,13 @@ async def test_what_is_refused_for_another_reason_asks_for_no_hash(
         assert (await api.create("user", wrong)).status_code == 422
         admin = person(address(), **{"is-admin": True})["data"]["attributes"]
         assert (await api.create("user", admin)).status_code == 403
-        assert (await api.update(me, new)).status_code == 401
-        assert (await api.update(me, new, by=stranger)).status_code == 404
-        assert (await api.update(me, new, by=user, headers=stale)).status_code == 412
-        assert_refused_for_load(await api.update(me, new, by=user))
+        me = (await api.get("/v1/users/me", by=user)).json()["data"]
+        assert (await api.update(me, {"password": NEW}, by=user)).status_code == 403
+        for given in ({"token": token, "password": "short"}, {"token": "x", "password": NEW}):
+            assert (await api.request("PATCH", RESET, given)).status_code in (400, 404)
+        assert_refused_for_load(
+            await api.request("PATCH", RESET, {"token": token, "password": NEW})
+        )
         right = person(address())["data"]["attributes"]
         assert_refused_for_load(await api.create("user", right))
 
@@ -261,16 +270,6 @@ async def test_a_sign_up_holds_no_connection_while_it_waits_for_its_hash(
     assert pointers(answer) == {"/data/attributes/email"}
 
 
-async def test_a_new_password_counts_and_the_old_one_does_not(api: Client, user: Account) -> None:
-    me = (await api.get("/v1/users/me", by=user)).json()["data"]
-    changed = await api.update(me, {"password": "another password"}, by=user)
-    assert changed.status_code == 200
-    assert changed.json()["data"]["meta"]["version"] == me["meta"]["version"] + 1
-    for password, status in ((PASSWORD, 401), ("another password", 200)):
-        body = {"email": user.email, "password": password}
-        assert (await api.request("POST", "/auth/session", body)).status_code == status
-
-
 async def test_a_hash_of_other_parameters_signs_in_and_is_renewed(
     api: Client, user: Account, settings: Settings
 ) -> None:
@@ -320,11 +319,12 @@ async def test_one_sign_up_may_be_an_atomic_operation(api: Client) -> None:
 
 async def test_an_operation_that_sets_a_password_stands_alone(api: Client, user: Account) -> None:
     rename = set_attributes(user, **{"first-name": "Ada"})
-    for password in (add(address()), set_attributes(user, password="another password")):
-        for n, operations in enumerate(itertools.permutations((rename, password))):
-            answer = await operate(api, *operations, by=user)
-            assert answer.status_code == 400
-            assert pointers(answer) == {f"/atomic:operations/{1 - n}"}
+    for n, operations in enumerate(itertools.permutations((rename, add(address())))):
+        answer = await operate(api, *operations, by=user)
+        assert answer.status_code == 400
+        assert pointers(answer) == {f"/atomic:operations/{1 - n}"}
+    answer = await operate(api, set_attributes(user, password=NEW), by=user)
+    assert answer.status_code == 403
     answer = await operate(api, add(address()), add(address()))
     assert (answer.status_code, pointers(answer)) == (400, {"/atomic:operations/0"})
     me = (await api.get("/v1/users/me", by=user)).json()["data"]

@@ -51,6 +51,12 @@ _urls = st.from_regex(r"\Ahttps?://[a-z]{1,9}\.example(/[a-z0-9._~-]{0,8}){0,3}(
 schemathesis.openapi.format("iri", _urls)
 _zones = st.sampled_from(["UTC", "Europe/Zurich", "America/New_York", "Asia/Kathmandu"])
 schemathesis.openapi.format("iana-timezone", _zones)
+_names = st.from_regex(r"\A[a-z][a-z0-9+]{0,30}\Z")
+_addresses = st.builds("{}@{}.example.org".format, _names, st.from_regex(r"\A[a-z]{1,9}\Z"))
+schemathesis.openapi.format("idn-email", _addresses)
+# None of the commonest is made of so many letters by chance.
+_passwords = st.text("abcdefghijklmnopqrstuvwxyzäöü .-", min_size=16, max_size=128)
+schemathesis.openapi.format("password", _passwords)
 # The real ones are put in before the call.
 schemathesis.openapi.format("jsonapi-cursor", st.just("cursor"))
 

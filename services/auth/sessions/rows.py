@@ -33,6 +33,7 @@ class Reason(StrEnum):
     PASSWORD_CHANGED = "password-changed"  # noqa: S105
     ADDRESS_CHANGED = "address-changed"
     ADDRESS_CLAIMED = "address-claimed"
+    NOT_VERIFIED = "not-verified"
     BLOCKED = "blocked"
     DELETED = "deleted"
 

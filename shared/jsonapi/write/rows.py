@@ -63,10 +63,12 @@ async def remove(
     """Delete the row, or mark it as deleted if its type has `soft_delete`."""
     row = await lock_row(writer, resource, row_id, delete=True)
     expected = precondition.check(row["version"])
+    await resource.before_delete(writer.session, row["id"], writer.viewer)
     table = resource.table
     statement: Any = delete(table).where(table.c.id == row["id"])
     if resource.soft_delete:
-        statement = update(table).where(table.c.id == row["id"]).values(deleted_at=func.now())
+        values = {**resource.emptied, "deleted_at": func.now()}
+        statement = update(table).where(table.c.id == row["id"]).values(**values)
     await write_version(writer, resource, statement, row, expected)
     await _raise_inverse(writer, resource, row, {})
 

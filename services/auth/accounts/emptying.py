@@ -1,0 +1,115 @@
+"""Emptying accounts: nothing in them tells about the person any more, and the address is free.
+
+The row stays, without a name, since events keep their owner.
+"""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, delete, func, select, true, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.auth.audit import record
+from services.auth.models import (
+    AuditEntry,
+    Mail,
+    OneTimeToken,
+    RecoveryCode,
+    SecondFactor,
+    Session,
+    User,
+)
+from services.auth.one_time_tokens import Purpose
+from services.auth.sessions.rows import Reason, end
+
+NO_ADDRESS: dict[str, Any] = {
+    "email": None,
+    "email_key": None,
+    "password_hash": "",
+    "verify_by": None,
+}
+EMPTIED = {
+    **NO_ADDRESS,
+    "first_name": None,
+    "last_name": None,
+    "avatar_url": None,
+    "is_verified": False,
+    "is_admin": False,
+}
+RELEASED_AT_ONCE = 100
+
+
+async def has_events(session: AsyncSession, user_id: int) -> bool:
+    """Whether the account has a role in any event."""
+    return bool(await session.scalar(select(func.events.has_events(user_id))))
+
+
+async def drop_links(session: AsyncSession, user_id: int, *purposes: Purpose) -> None:
+    """Let mailed links for an account no longer work, and mail no more of them.
+
+    These are all links, or those for some purposes.
+    """
+    of_user = OneTimeToken.user_id == user_id
+    which = OneTimeToken.purpose.in_(purposes) if purposes else true()
+    await session.execute(delete(OneTimeToken).where(of_user, which))
+    # The templates of these mails are called as the purposes.
+    await drop_mails(session, user_id, Mail.template.in_(purposes) if purposes else true())
+
+
+async def drop_mails(session: AsyncSession, user_id: int, *which: ColumnElement[bool]) -> None:
+    """Take back mails with links for an account that are still to be sent."""
+    mails = select(Mail.id).where(Mail.data["user_id"].as_integer() == user_id, *which)
+    # The row of a mail that is being sent is locked for as long as that takes.
+    waiting = mails.with_for_update(skip_locked=True)
+    await session.execute(delete(Mail).where(Mail.id.in_(waiting)))
+
+
+async def forget(session: AsyncSession, user_id: int, reason: Reason) -> None:
+    """End the sessions of an account, and empty what belongs to it beside its row."""
+    await end(session, user_id, reason)
+    await drop_links(session, user_id)
+    for table in (SecondFactor, RecoveryCode):
+        await session.execute(delete(table).where(table.user_id == user_id))
+    without = {"address": None, "user_agent": None}
+    await session.execute(update(Session).where(Session.user_id == user_id).values(**without))
+    entries = update(AuditEntry).where(AuditEntry.user_id == user_id)
+    without = {"client_address": None, "user_agent": None, "detail": None}
+    await session.execute(entries.values(**without))
+
+
+async def empty_account(session: AsyncSession, user_id: int, reason: Reason) -> None:
+    """Empty an account, whose row is locked, and mark it as deleted."""
+    await record(session, user_id, "account-emptied")
+    await forget(session, user_id, reason)
+    values = {**EMPTIED, "deleted_at": func.now()}
+    await session.execute(update(User).where(User.id == user_id).values(**values))
+
+
+async def disown(session: AsyncSession, user_id: int) -> None:
+    """Take away the address of an account that has events, so that nobody can sign in to it."""
+    await end(session, user_id, Reason.ADDRESS_CLAIMED)
+    await drop_links(session, user_id)
+    await record(session, user_id, "address-claimed")
+    await session.execute(update(User).where(User.id == user_id).values(**NO_ADDRESS))
+
+
+async def release_unverified(session: AsyncSession) -> int:
+    """Empty accounts that were not verified in time, and return how many were looked at.
+
+    It looks at RELEASED_AT_ONCE of them, so call it in a transaction each until it returns 0.
+    Accounts with events keep their address for good.
+    """
+    late = (
+        select(User.id)
+        .where(User.verify_by < func.now(), ~User.is_verified, User.deleted_at.is_(None))
+        .order_by(User.verify_by)
+        .limit(RELEASED_AT_ONCE)
+        # One that is being verified at this moment is left alone.
+        .with_for_update(skip_locked=True)
+    )
+    found = list(await session.scalars(late))
+    for user_id in found:
+        if await has_events(session, user_id):
+            await session.execute(update(User).where(User.id == user_id).values(verify_by=None))
+        else:
+            await empty_account(session, user_id, Reason.NOT_VERIFIED)
+    return len(found)
