@@ -6,9 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from services.auth.accounts.addresses import claim, claims, lock_address
 from services.auth.accounts.duplicates import list_duplicates
 from services.auth.keys.files import (
     REFRESH,
@@ -30,14 +32,28 @@ from shared.tokens import LEEWAY_S
 async def set_flag(email: str, flag: str) -> bool:
     """Set is_verified or is_admin of an account; return False if there is no such account."""
     database = Database(get_settings(), "almanac_auth")
-    # A deleted account keeps its row, but must not get rights.
-    statement = update(User).where(User.email == email, User.deleted_at.is_(None))
     try:
         async with database.session() as session, session.begin():
-            found = await session.execute(statement.values({flag: True}).returning(User.id))
-            return found.one_or_none() is not None
+            return await _set_flag(session, email, flag)
     finally:
         await database.engine.dispose()
+
+
+async def _set_flag(session: AsyncSession, email: str, flag: str) -> bool:
+    await lock_address(session, email)
+    # Of several accounts that claim the address it is the one that signs in with it.
+    by_place = User.email_key.is_(None).desc(), User.is_verified.desc(), User.id.desc()
+    known = select(User.id, User.email_key).where(claims(email)).order_by(*by_place).limit(1)
+    account = (await session.execute(known.with_for_update())).one_or_none()
+    if account is None:
+        return False
+    values: dict[str, Any] = {flag: True}
+    if flag == "is_verified":
+        values["verify_by"] = None
+        if account.email_key is not None:
+            await claim(session, account.id, email)
+    await session.execute(update(User).where(User.id == account.id).values(**values))
+    return True
 
 
 def add_commands(commands: Any) -> None:

@@ -57,7 +57,8 @@ async def drop_links(session: AsyncSession, user_id: int, *purposes: Purpose) ->
 
 async def drop_mails(session: AsyncSession, user_id: int, *which: ColumnElement[bool]) -> None:
     """Take back mails with links for an account that are still to be sent."""
-    mails = select(Mail.id).where(Mail.data["user_id"].as_integer() == user_id, *which)
+    of_user = Mail.data["user_id"].as_string() == str(user_id)
+    mails = select(Mail.id).where(of_user, *which)
     # The row of a mail that is being sent is locked for as long as that takes.
     waiting = mails.with_for_update(skip_locked=True)
     await session.execute(delete(Mail).where(Mail.id.in_(waiting)))
