@@ -22,21 +22,16 @@ MAX_LENGTH = 254
 # How many accounts may claim an address that none of them has proved.
 MAX_CLAIMS = 3
 _PATTERN = rf"^{_PART}@{_PART}\.{_PART}$"
+_SENT = {"type": "string", "format": "idn-email", "maxLength": MAX_LENGTH}
 _SHOWN = {"type": ["string", "null"], "format": "idn-email"}
-# The form that every address has, old ones included; `address_fault` is for new ones. An account
-# may lose its address to the person who proves it, but none is made without one.
+# The form that every address has, old ones included; `address_fault` is for new ones.
+AnyAddress = Annotated[
+    str, StringConstraints(strip_whitespace=True, max_length=MAX_LENGTH, pattern=_PATTERN)
+]
+# No account is made without an address, but it may lose it to the person who proves it.
 Email = Annotated[
-    str,
-    StringConstraints(strip_whitespace=True, max_length=MAX_LENGTH, pattern=_PATTERN),
-    WithJsonSchema(
-        {
-            "type": "string",
-            "format": "idn-email",
-            "maxLength": MAX_LENGTH,
-            "pattern": _PATTERN,
-        },
-        mode="validation",
-    ),
+    AnyAddress,
+    WithJsonSchema(_SENT, mode="validation"),
     WithJsonSchema(_SHOWN, mode="serialization"),
 ]
 

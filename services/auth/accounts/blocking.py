@@ -34,10 +34,10 @@ class Block(Body):
 
 
 @router.post(
-    "/v1/users/{user_id}/block",
+    "/v1/users/{id}/block",
     openapi_extra=described(Block, BLOCKED, needs_token=True, errors=(403, 404, 409)),
 )
-async def block(request: Request, user_id: str) -> Response:
+async def block(request: Request, id: str) -> Response:
     """Block an account: its sessions end, and signing in says that it is blocked.
 
     Its published events stay, or are unpublished where the request says so; then it loses its
@@ -45,7 +45,7 @@ async def block(request: Request, user_id: str) -> Response:
     """
     given = await read_plain(request, Block)
     admin = await _administrator(request)
-    work = partial(_block, user_id=_id(user_id), admin=admin, unpublish=given.unpublish)
+    work = partial(_block, user_id=_id(id), admin=admin, unpublish=given.unpublish)
     database: Database = request.app.state.database
     return answer(_shown(await database.in_transaction(work)))
 
@@ -64,13 +64,13 @@ async def _block(session: AsyncSession, user_id: int, admin: Viewer, *, unpublis
 
 
 @router.post(
-    "/v1/users/{user_id}/unblock",
+    "/v1/users/{id}/unblock",
     openapi_extra=described(None, BLOCKED, needs_token=True, errors=(403, 404)),
 )
-async def unblock(request: Request, user_id: str) -> Response:
+async def unblock(request: Request, id: str) -> Response:
     """Let a blocked account sign in again."""
     admin = await _administrator(request)
-    work = partial(_unblock, user_id=_id(user_id), admin=admin)
+    work = partial(_unblock, user_id=_id(id), admin=admin)
     database: Database = request.app.state.database
     return answer(_shown(await database.in_transaction(work)))
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.auth.accounts.addresses import Email, claims, give_address, lock_address
+from services.auth.accounts.addresses import AnyAddress, claims, give_address, lock_address
 from services.auth.accounts.emptying import drop_links
 from services.auth.audit import record
 from services.auth.mail.outbox import queue_mail
@@ -36,7 +36,7 @@ class Token(Body):
 class Address(Body):
     """An address, of which the answer does not tell whether somebody has it."""
 
-    email: Email
+    email: AnyAddress
 
 
 def invalid_token() -> BadRequest:
