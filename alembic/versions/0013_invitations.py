@@ -114,6 +114,9 @@ BEGIN
     UPDATE events.events e SET state = 'draft' FROM events.roles r
     WHERE r.event_id = e.id AND r.user_id = $1 AND r.role = 'owner' AND e.state = 'published'
           AND e.deleted_at IS NULL;
+    -- Nothing is left of the address of an account that is being deleted.
+    DELETE FROM events.invitations i USING auth.users u
+    WHERE u.id = $1 AND u.blocked_at IS NULL AND i.email_key = u.email_key;
     WITH gone AS (
         DELETE FROM events.roles r WHERE r.user_id = $1 AND r.role <> 'owner'
         RETURNING r.event_id)

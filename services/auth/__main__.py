@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.auth.accounts.addresses import claim, claims, lock_address
-from services.auth.accounts.duplicates import list_duplicates
+from services.auth.duplicates import list_duplicates
 from services.auth.keys.files import (
     REFRESH,
     SIGNING,

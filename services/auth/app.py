@@ -7,8 +7,8 @@ from functools import partial
 
 from fastapi import FastAPI
 
-from services.auth.accounts.audit_entries import AUDIT_ENTRY
 from services.auth.accounts.address_changes import router as address_changes_router
+from services.auth.accounts.audit_entries import AUDIT_ENTRY
 from services.auth.accounts.blocking import router as blocking_router
 from services.auth.accounts.deletion import user_route
 from services.auth.accounts.me import describe_accounts, me_routes
@@ -18,9 +18,9 @@ from services.auth.accounts.second_factor import router as second_factor_router
 from services.auth.accounts.verification import router as verification_router
 from services.auth.housekeeping import housekeeping_lifespan
 from services.auth.keys import SigningKeys
+from services.auth.limits import REDIS, limits_lifespan, redis_answers
 from services.auth.mail.health import mail_check
 from services.auth.mail.sender import mail_lifespan
-from services.auth.limits import REDIS, limits_lifespan, redis_answers
 from services.auth.passwords import hashing_lifespan
 from services.auth.sessions.resources import SESSION, describe_current, session_routes
 from services.auth.sessions.routes import router as sessions_router

@@ -1,5 +1,7 @@
 """Deletes rows that are kept for a while only: mails, one-time tokens, sessions, the audit.
 
+It empties accounts that were not verified in time, too.
+
 Every process does it each hour, in small batches. An advisory lock lets one of them work.
 """
 
@@ -17,6 +19,7 @@ from sqlalchemy import ColumnElement, delete, func, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
+from services.auth.accounts.emptying import release_unverified
 from services.auth.models import AuditEntry, Mail, OneTimeToken, Session
 from services.auth.sessions.rows import KEPT_FOR
 from shared.db import Database
@@ -45,9 +48,9 @@ def _old_rows() -> list[_Old]:
 
 
 async def tidy(database: Database) -> int:
-    """Delete all rows that are too old; return how many those were.
+    """Delete all rows that are too old, and empty accounts that were not verified in time.
 
-    It ends early if another process is at it.
+    Return how many those were. It ends early if another process is at it.
     """
     total = 0
     for old in _old_rows():
@@ -55,6 +58,8 @@ async def tidy(database: Database) -> int:
         while deleted == BATCH:
             deleted = await database.in_transaction(partial(_delete_batch, old=old))
             total += deleted
+    while released := await database.in_transaction(release_unverified):
+        total += released
     return total
 
 

@@ -17,8 +17,8 @@ from argon2 import PasswordHasher
 from pydantic import SecretStr
 
 from services.auth import passwords
-from services.auth.accounts.duplicates import list_duplicates
 from services.auth.app import build_app as build_auth
+from services.auth.duplicates import list_duplicates
 from services.auth.keys import SigningKeys
 from services.events.app import build_app as build_events
 from shared.migrations import alembic_config, run_command

@@ -12,6 +12,7 @@ from services.auth.accounts.addresses import Email, address_fault, give_address
 from services.auth.accounts.emptying import drop_links, drop_mails
 from services.auth.accounts.verification import Token, invalid_token, use_for_address
 from services.auth.audit import record
+from services.auth.limits import check
 from services.auth.mail.outbox import queue_mail
 from services.auth.models import AuditEntry, Mail, OneTimeToken, User
 from services.auth.one_time_tokens import VALID_FOR, Purpose
@@ -59,6 +60,7 @@ async def change_email(request: Request) -> Response:
     """
     given = await read_plain(request, NewAddress)
     user = await signed_in_freshly(request, given.password)
+    await check(request, "mail")
     database: Database = request.app.state.database
     await database.in_transaction(partial(_ask, user=user, address=given.email))
     return answer({"message": ASKED})

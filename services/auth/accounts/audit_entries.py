@@ -6,7 +6,8 @@ from sqlalchemy import ColumnElement, false, true
 from services.auth.models import AuditEntry
 from shared.auth import Viewer
 from shared.jsonapi.fields import Instant
-from shared.jsonapi.resource import ReadOnly, Relationship, Resource
+from shared.jsonapi.relationship import Relationship
+from shared.jsonapi.resource import ReadOnly, Resource
 
 
 class AuditEntryAttributes(BaseModel):

@@ -12,6 +12,7 @@ from services.auth.accounts.emptying import drop_links
 from services.auth.accounts.password_rules import IS_ADDRESS, NewPassword, is_address
 from services.auth.accounts.verification import Address, is_address_of, use_for_address
 from services.auth.audit import record
+from services.auth.limits import Proof, check, forget_failures
 from services.auth.mail.outbox import queue_mail
 from services.auth.models import Session, User
 from services.auth.one_time_tokens import Purpose, read_token
@@ -67,6 +68,7 @@ async def ask_for_reset(request: Request) -> Response:
     the mail is to be sent.
     """
     given = await read_plain(request, Address)
+    await check(request, "mail")
     database: Database = request.app.state.database
     await database.in_transaction(
         partial(queue_mail, address=given.email, template="reset", data={})
@@ -93,6 +95,7 @@ async def reset_password(request: Request) -> Response:
         raise BadRequest(IS_ADDRESS)
     hashed = await hash_password(request, given.password)
     account = await database.in_transaction(partial(_reset, token=given.token, hashed=hashed))
+    await forget_failures(request, Proof(account.email, account.id), of_all_clients=True)
     return answer(_person(account))
 
 

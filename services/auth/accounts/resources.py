@@ -13,7 +13,6 @@ from pydantic import BaseModel, StringConstraints
 from sqlalchemy import ColumnElement, false, func, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.auth.limits import check
 from services.auth.accounts.addresses import (
     Email,
     accept_invitations,
@@ -25,6 +24,7 @@ from services.auth.accounts.deletion import release
 from services.auth.accounts.emptying import EMPTIED
 from services.auth.accounts.password_rules import IS_ADDRESS, NewPassword, is_address
 from services.auth.audit import record
+from services.auth.limits import check
 from services.auth.mail.outbox import queue_mail
 from services.auth.models import User as Account
 from services.auth.passwords import hash_password
@@ -113,6 +113,15 @@ async def _signed_up(session: AsyncSession, row_id: int, viewer: Viewer) -> None
         await queue_mail(session, account.email, "verify", {"user_id": row_id})
 
 
+async def _verified(
+    session: AsyncSession, before: Row, changes: Values, linked: frozenset[int], viewer: Viewer
+) -> None:
+    """Let an account that an administrator verifies have its address, as if it had proved it."""
+    if changes.get("is_verified") and not before["is_verified"] and before["email_key"]:
+        await claim(session, before["id"], before["email"])
+        await accept_invitations(session, before["id"], before["email_key"])
+
+
 def user_resource(*, verify_on_sign_up: bool) -> Resource:
     """Declare the type `user`. A new address must be verified, unless `verify_on_sign_up`."""
 
@@ -142,5 +151,6 @@ def user_resource(*, verify_on_sign_up: bool) -> Resource:
         to_columns=to_columns,
         computed={"password": Computed("password_hash", hash_password)},
         after_create=_signed_up,
+        after_change=_verified,
         violations={"uq_users_email_key": ("email", TAKEN)},
     )

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from services.auth.accounts.addresses import AnyAddress, claims, give_address, lock_address
 from services.auth.accounts.emptying import drop_links
 from services.auth.audit import record
+from services.auth.limits import check
 from services.auth.mail.outbox import queue_mail
 from services.auth.models import User
 from services.auth.one_time_tokens import Purpose, read_token, use_token
@@ -117,6 +118,7 @@ async def resend(request: Request) -> Response:
     With a token it is the link of the account that the token belongs to.
     """
     given = await read_plain(request, Address)
+    await check(request, "mail")
     viewer = await signed_in(request) if "authorization" in request.headers else None
     database: Database = request.app.state.database
     await database.in_transaction(partial(_resend, address=given.email, viewer=viewer))

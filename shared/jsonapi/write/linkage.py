@@ -11,7 +11,8 @@ from shared.errors import Forbidden
 from shared.jsonapi.read.objects import resource_path
 from shared.jsonapi.relationship import Relationship
 from shared.jsonapi.resource import Registry, Resource
-from shared.jsonapi.write.rows import Writer, check_target_of, raise_versions, violation
+from shared.jsonapi.write.rows import Writer, check_target_of, raise_versions
+from shared.jsonapi.write.violations import violation
 
 
 @dataclass(frozen=True)
