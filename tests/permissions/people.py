@@ -60,6 +60,19 @@ class World:
         )
         return event_id
 
+    async def entry(self) -> int:
+        """An audit entry of the owner."""
+        query = "SELECT max(id) FROM auth.audit WHERE user_id = $1"
+        return int(await self.connection.fetchval(query, self.accounts["owner"].id))
+
+    async def invitation(self, event_id: int) -> int:
+        """A new invitation to an event, to somebody who has nothing to do with it."""
+        path, owner = f"/v1/events/{event_id}/invitations", self.accounts["owner"]
+        body = {"email": f"invited-{time.monotonic_ns()}@example.org", "role": "organizer"}
+        answer = await self.api.request("POST", path, body, by=owner)
+        assert answer.status_code == 201, answer.text
+        return int(answer.json()["data"]["id"])
+
     async def below(self, kind: str, event_id: int) -> int:
         """A new faq or faq type of an event."""
         given = {
@@ -82,6 +95,7 @@ async def new_world(
         event_id = world.rows["event", state] = await world.event(state)
         for kind in ("faq", "faq-type"):
             world.rows[kind, state] = await world.below(kind, event_id)
+        world.rows["invitation", state] = await world.invitation(event_id)
     admin, blocked = accounts["administrator"].id, accounts["blocked"].id
     await connection.execute("UPDATE auth.users SET is_admin = true WHERE id = $1", admin)
     await connection.execute("UPDATE auth.users SET blocked_at = now() WHERE id = $1", blocked)

@@ -5,6 +5,7 @@ other endpoints what their OpenAPI says of tokens, which `described` writes besi
 """
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,8 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from sqlalchemy import literal, select
 
+from services.auth.accounts.audit_entries import AUDIT_ENTRY
+from services.auth.accounts.blocking import administrator
 from services.auth.accounts.resources import user_resource
 from services.auth.sessions.resources import SESSION
 from services.events.app import RESOURCES as EVENTS
@@ -25,8 +28,9 @@ from shared.jsonapi.relationship import Relationship
 from shared.jsonapi.resource import Resource
 from tests.permissions.people import REFUSED, World
 
+ADMINISTRATORS = (auth._admin_user, administrator)
 YES, SIGN_IN, NO, HIDDEN = "yes", "401", "403", "404"
-AUTH = (user_resource(verify_on_sign_up=True), SESSION)
+AUTH = (user_resource(verify_on_sign_up=True), SESSION, AUDIT_ENTRY)
 BY_SERVICE = {
     service: {resource.path: resource for resource in resources if resource.path}
     for service, resources in {"auth": AUTH, "events": EVENTS, "faq": FAQ}.items()
@@ -50,7 +54,9 @@ class Endpoint:
 
     @property
     def resource(self) -> Resource | None:
-        """The type whose collection or items the path begins with."""
+        """The type whose collection or items the path begins with; None for an action."""
+        if self.parts[-1:] in (["block"], ["unblock"]):
+            return None
         return BY_SERVICE.get(self.service, {}).get(self.parts[0] if self.parts else "")
 
     @property
@@ -74,20 +80,20 @@ class Endpoint:
 
 
 def paths_of_administrators(app: FastAPI) -> set[str]:
-    """The paths of FastAPI's routes with the dependency that only administrators satisfy."""
+    """The paths of FastAPI's routes with a dependency that only administrators satisfy."""
     routers = [getattr(route, "original_router", None) for route in app.routes]
     return {
         re.sub(r"{\w+}", "{id}", route.path)
         for router in routers
         if router is not None
         for route in router.routes
-        if isinstance(route, APIRoute) and _depends_on(route.dependant, auth._admin_user)
+        if isinstance(route, APIRoute) and _depends_on(route.dependant, ADMINISTRATORS)
     }
 
 
-def _depends_on(dependant: Dependant, call: object) -> bool:
-    return dependant.call is call or any(
-        _depends_on(each, call) for each in dependant.dependencies
+def _depends_on(dependant: Dependant, calls: Collection[object]) -> bool:
+    return dependant.call in calls or any(
+        _depends_on(each, calls) for each in dependant.dependencies
     )
 
 
@@ -143,6 +149,8 @@ async def _of_row(
     if not found.reads:
         return HIDDEN
     is_deletion = endpoint.method == "DELETE" and endpoint.link is None
-    needs_deletion = is_deletion or (endpoint.link is not None and endpoint.link.owner_only)
+    is_invitation = endpoint.link is not None and endpoint.link.name == "invitations"
+    is_for_owner = endpoint.link is not None and endpoint.link.owner_only
+    needs_deletion = is_deletion or is_for_owner or is_invitation
     may = found.deletes if needs_deletion else found.changes
     return YES if may or not is_write else NO

@@ -50,6 +50,14 @@ PLAIN: dict[str, dict[str, Any]] = {
     "/v1/auth/login": {"password": PASSWORD},
     "/v1/auth/fresh-login": {"password": PASSWORD},
     "/v1/operations": {"atomic:operations": []},
+    "/v1/auth/second-factor": {"password": PASSWORD, "code": "123456"},
+    "/v1/auth/second-factor/confirm": {"code": "123456"},
+    "/v1/auth/second-factor/recovery-codes": {"password": PASSWORD, "code": "123456"},
+    "/v1/auth/verify-password": {"password": PASSWORD},
+    "/v1/auth/change-password": {"old-password": PASSWORD, "new-password": PASSWORD},
+    "/v1/auth/change-email": {"email": "somewhere@example.org"},
+    "/v1/auth/resend-verification-email": {"email": "somewhere@example.org"},
+    "/v1/auth/reset-password": {"email": "somewhere@example.org"},
 }
 NEW: dict[str, Callable[[], dict[str, Any]]] = {
     "event": lambda: {"name": "An event"},
@@ -92,7 +100,7 @@ def _ends_something(endpoint: Endpoint) -> tuple[bool, bool]:
 def states_of(endpoint: Endpoint) -> tuple[str, ...]:
     """The states of the event that the path or the body names; one empty one if it names none."""
     kind = endpoint.resource.type if endpoint.resource else ""
-    if kind not in ("event", "faq", "faq-type"):
+    if kind not in ("event", "faq", "faq-type", "invitation"):
         return ("",)
     is_new = endpoint.method == "POST" and not endpoint.is_item and kind != "event"
     return tuple(STATES) if endpoint.is_item or is_new else ("",)
@@ -103,6 +111,8 @@ async def row_of(world: World, endpoint: Endpoint, state: str) -> int | None:
     if endpoint.resource is None or not (state or endpoint.is_item):
         return None
     kind = endpoint.resource.type
+    if kind == "audit-entry":
+        return await world.entry()
     if kind == "session":
         return (await sign_in(world.api, world.accounts["owner"])).session_id
     if kind == "user":
@@ -132,11 +142,15 @@ async def ask(world: World, endpoint: Endpoint, person: str, row_id: int | None)
 
 async def body_of(world: World, endpoint: Endpoint, row_id: int | None) -> Any:
     resource, method = endpoint.resource, endpoint.method
-    if method == "GET" or (method == "DELETE" and endpoint.link is None):
+    if method == "GET":
+        return None
+    if resource is not None and method == "DELETE" and endpoint.link is None:
         return None
     if resource is None:
         return PLAIN.get(endpoint.path, {}) | await credentials(world, endpoint)
     kind = resource.type
+    if endpoint.path.endswith("/invitations"):
+        return {"email": f"guest-{time.monotonic_ns()}@example.org", "role": "organizer"}
     if endpoint.link is not None:
         path = endpoint.path.replace("{id}", str(row_id))
         present = await world.api.get(path, by=world.accounts["administrator"])

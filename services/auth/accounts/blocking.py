@@ -1,9 +1,9 @@
 """Blocking an account, and unblocking it: for administrators."""
 
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import StrictBool
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -16,6 +16,7 @@ from services.auth.plain import Body, answer, described, read_plain
 from services.auth.sessions.fresh import lock_own, signed_in
 from services.auth.sessions.rows import Reason, end
 from shared.auth import User as Viewer
+from shared.auth import refusal
 from shared.db import Database
 from shared.errors import Conflict, Forbidden, NotFound
 
@@ -33,18 +34,28 @@ class Block(Body):
     unpublish: StrictBool = False
 
 
+async def administrator(request: Request) -> Viewer:
+    """Return the viewer, for whose request no connection is held; Forbidden to others."""
+    user = await signed_in(request)
+    if not user.is_admin:
+        raise Forbidden(refusal(user, "Only administrators may do this."))
+    return user
+
+
+Administrator = Annotated[Viewer, Depends(administrator)]
+
+
 @router.post(
     "/v1/users/{id}/block",
     openapi_extra=described(Block, BLOCKED, needs_token=True, errors=(403, 404, 409)),
 )
-async def block(request: Request, id: str) -> Response:
+async def block(request: Request, id: str, admin: Administrator) -> Response:
     """Block an account: its sessions end, and signing in says that it is blocked.
 
     Its published events stay, or are unpublished where the request says so; then it loses its
     other roles, too.
     """
     given = await read_plain(request, Block)
-    admin = await _administrator(request)
     work = partial(_block, user_id=_id(id), admin=admin, unpublish=given.unpublish)
     database: Database = request.app.state.database
     return answer(_shown(await database.in_transaction(work)))
@@ -68,9 +79,8 @@ async def _block(session: AsyncSession, user_id: int, admin: Viewer, *, unpublis
     "/v1/users/{id}/unblock",
     openapi_extra=described(None, BLOCKED, needs_token=True, errors=(403, 404)),
 )
-async def unblock(request: Request, id: str) -> Response:
+async def unblock(request: Request, id: str, admin: Administrator) -> Response:
     """Let a blocked account sign in again."""
-    admin = await _administrator(request)
     work = partial(_unblock, user_id=_id(id), admin=admin)
     database: Database = request.app.state.database
     return answer(_shown(await database.in_transaction(work)))
@@ -80,13 +90,6 @@ async def _unblock(session: AsyncSession, user_id: int, admin: Viewer) -> Any:
     await _lock(session, user_id, admin)
     await record(session, user_id, "unblocked", actor_id=admin.id)
     return await _set(session, user_id, None)
-
-
-async def _administrator(request: Request) -> Viewer:
-    user = await signed_in(request)
-    if not user.is_admin:
-        raise Forbidden("Only administrators may do this.")
-    return user
 
 
 async def _lock(session: AsyncSession, user_id: int, admin: Viewer) -> None:
