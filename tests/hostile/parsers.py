@@ -7,7 +7,8 @@ from typing import Any
 
 from gateway.operations import service_of_operations
 from services.auth.accounts.resources import user_resource
-from services.events.resources import EVENT, USER
+from services.events.app import RESOURCES
+from services.events.resources import EVENT
 from services.faq.resources import EVENT as EVENT_VIEW
 from services.faq.resources import FAQ, FAQ_TYPE
 from services.search.api import values
@@ -24,7 +25,7 @@ from shared.jsonapi.write.lids import data_with_ids
 from shared.tokens import bearer
 
 REGISTRY = Registry([FAQ, FAQ_TYPE, EVENT_VIEW], dasherize=True)
-EVENTS = Registry([EVENT, USER], dasherize=True)
+EVENTS = Registry(RESOURCES, dasherize=True)
 KEYS = [SortKey("name", FAQ_TYPE.table.c.name, False)]
 KB = 1024
 

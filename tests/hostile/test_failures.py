@@ -73,7 +73,11 @@ def test_an_exception_is_described_by_what_is_safe(error: Exception, said: str) 
 
 
 STATEMENTS = [
-    ("INSERT INTO auth.users (email, password_hash) VALUES (:secret, '')", "uq_users_email"),
+    (
+        "INSERT INTO auth.users (email, email_key, password_hash, is_verified) "
+        "VALUES (CAST(:secret AS text), CAST(:secret AS text), '', true)",
+        "uq_users_email_key",
+    ),
     ("SELECT CAST(CAST(:secret AS text) AS integer)", "sqlstate=22P02"),
     ("INSERT INTO auth.users (email) VALUES (:secret)", "column_name=password_hash"),
     ("SELECT missing FROM auth.users WHERE email = :secret", 'column "missing" does not exist'),

@@ -335,6 +335,7 @@ def lose_redis(played: Played) -> None:
                 httpx.get(f"{url}/readyz", timeout=30)
         time.sleep(1)
     played.wait_for("search", store="redis")
+    played.wait_for("auth", store="redis")
     played.wait_for("gateway")
 
 
@@ -407,6 +408,7 @@ def test_an_outage_is_one_event_of_each_process(played: Played) -> None:
         [
             *((service, "postgresql") for service in services),
             ("auth", "mail"),
+            ("auth", "redis"),
             ("search", "elasticsearch"),
             ("search-sync", "elasticsearch"),
             ("search", "redis"),
