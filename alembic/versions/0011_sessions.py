@@ -161,9 +161,14 @@ def _create_sessions() -> None:
         sa.Column("ended_because", sa.String(), nullable=True),
         sa.Column("user_agent", sa.String(), nullable=True),
         sa.Column("address", sa.String(), nullable=True),
+        sa.Column("version", sa.BigInteger(), server_default=sa.text("1"), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_sessions"),
         sa.ForeignKeyConstraint(["user_id"], ["auth.users.id"], name="fk_sessions_user_id_users"),
         schema="auth",
+    )
+    op.execute(
+        "CREATE TRIGGER raise_version BEFORE UPDATE ON auth.sessions "
+        "FOR EACH ROW EXECUTE FUNCTION public.raise_version()"
     )
     op.create_index("ix_sessions_user_id", "sessions", ["user_id"], schema="auth")
     op.create_index("ix_sessions_expires_at", "sessions", ["expires_at"], schema="auth")

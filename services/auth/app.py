@@ -22,7 +22,7 @@ from services.auth.limits import REDIS, limits_lifespan, redis_answers
 from services.auth.mail.health import mail_check
 from services.auth.mail.sender import mail_lifespan
 from services.auth.passwords import hashing_lifespan
-from services.auth.sessions.resources import SESSION, describe_current, session_routes
+from services.auth.sessions.resources import SESSION, current_route, describe_current
 from services.auth.sessions.routes import router as sessions_router
 from shared.app import create_app
 from shared.db import database_lifespan
@@ -74,7 +74,7 @@ def build_app(settings: Settings | None = None) -> FastAPI:
         routes=[
             *me_routes(registry, caches),
             user_route(registry, caches),
-            *session_routes(registry, caches),
+            current_route(registry, caches),
             *resource_routes(registry, caches),
         ],
         describe=lambda: describe_current(

@@ -77,6 +77,7 @@ class Session(Base):
     ended_because: Mapped[str | None]
     user_agent: Mapped[str | None]
     address: Mapped[str | None]
+    version: Mapped[int] = mapped_column(BigInteger, server_default=text("1"))
 
 
 class Mail(Base):

@@ -15,7 +15,7 @@ from shared.auth import User, Viewer
 from shared.errors import Forbidden
 from shared.jsonapi.fields import HTML, URL, Documented, Instant
 from shared.jsonapi.relationship import Relationship
-from shared.jsonapi.resource import AdminOnly, ReadOnly, Resource, Row, Values, Violation
+from shared.jsonapi.resource import DELETED, AdminOnly, ReadOnly, Resource, Row, Values, Violation
 
 
 @cache
@@ -173,7 +173,7 @@ EVENT = Resource(
     opened=_opened,
     changeable=_has_role,
     deletable=_owned,
-    soft_delete=True,
+    soft_delete=DELETED,
     check=_check,
     creator=Event.created_by,
     after_create=_make_owner,

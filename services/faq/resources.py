@@ -10,7 +10,14 @@ from services.faq.models import EventView, Faq, FaqType, access
 from shared.auth import User, Viewer
 from shared.jsonapi.fields import HTML, Instant, Int32
 from shared.jsonapi.relationship import Relationship
-from shared.jsonapi.resource import OpenedPredicate, Predicate, ReadOnly, Resource, UserPredicate
+from shared.jsonapi.resource import (
+    DELETED,
+    OpenedPredicate,
+    Predicate,
+    ReadOnly,
+    Resource,
+    UserPredicate,
+)
 
 Line = Annotated[str, StringConstraints(min_length=1, max_length=500, strip_whitespace=True)]
 
@@ -135,7 +142,7 @@ FAQ = Resource(
     readable=_readable_faq,
     opened=_opened_faq,
     changeable=_run_with(Faq.event_id),
-    soft_delete=True,
+    soft_delete=DELETED,
     violations={
         "fk_faqs_faq_type_id_faq_types": ("faq_type", "The type belongs to another event."),
     },

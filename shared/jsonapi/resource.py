@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, TypeAdapter
-from sqlalchemy import ColumnElement, String, Table, bindparam, false, inspect
+from sqlalchemy import ColumnElement, String, Table, bindparam, false, func, inspect
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 from starlette.requests import Request
@@ -29,6 +29,8 @@ Values = dict[str, Any]
 Row = Mapping[Any, Any]
 # PostgreSQL stores texts of about this size outside of their row, where filters read them slowly.
 LONG_TEXT = 2000
+# The columns of a deleted row, for most types that keep them.
+DELETED = {"deleted_at": func.now()}
 # The identifier that stands in a path in place of an id.
 ROW_NAME: Any = bindparam("row_name", None, type_=String)
 # Inside of Resource `type` is the name of a field, so the builtin is used here.
@@ -126,7 +128,7 @@ class Resource:
     account created it. `after_create` adds other rows in the same transaction. So do
     `before_delete`, which may raise, and `after_change`, which is given the row as it was, the
     values of its attributes that were set, and the ids of targets that were linked or unlinked in
-    tables. With `soft_delete` the row is kept, with the columns `emptied`.
+    tables. `soft_delete` has the columns that mark a row as deleted, which is kept then.
     `violations` has the field and detail for a constraint: `{"uq_users_email": ("email", "…")}`.
     `identifier` is a column that may stand for the id in URLs; its values are never all digits.
     `precondition` tells which writes need an If-Match, and are answered 428 without one.
@@ -145,8 +147,7 @@ class Resource:
     creatable_by_anyone: bool = False
     identifier: InstrumentedAttribute[Any] | None = None
     violations: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    soft_delete: bool = False
-    emptied: Mapping[str, Any] = field(default_factory=dict)
+    soft_delete: Mapping[str, Any] = field(default_factory=dict)
     sort: str = "id"
     methods: frozenset[str] = frozenset({"list", "read", "create", "update", "delete"})
     precondition: Literal["optional", "required", "required-for-delete"] = "optional"

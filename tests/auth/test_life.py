@@ -311,8 +311,8 @@ async def test_a_deleted_account_is_emptied_and_its_address_is_free(
     (error,) = standing.json()["errors"]
     shown = {"id": event["id"], "name": event["attributes"]["name"]}
     assert error["meta"] == {"events": [shown], "total": 1}
-    assert (await api.delete(f"{path}?unpublish=yes", by=person)).status_code == 400
-    assert (await api.delete(f"{path}?unpublish=true", by=person)).status_code == 204
+    assert (await api.delete(f"{path}?unpublish-events=yes", by=person)).status_code == 400
+    assert (await api.delete(f"{path}?unpublish-events=true", by=person)).status_code == 204
     assert (await me(api, person)).status_code == 401
     assert (await api.get(event["links"]["self"])).status_code == 404
     (row,) = await run(settings, "SELECT * FROM auth.users WHERE id = $1", user.id)

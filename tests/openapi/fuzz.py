@@ -24,7 +24,7 @@ from tests.system import SERVICES, administrator, migrated_stores, running_syste
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 DATA = ROOT / ".local" / "openapi"
 FUZZED = (*SERVICES, "search")
-KEPT = {"user": 3, "event": 3, "faq-type": 3, "faq": 3, "invitation": 3}
+KEPT = {"user": 3, "session": 2, "event": 3, "faq-type": 3, "faq": 3, "invitation": 3}
 SEED = 4
 MAX_EXAMPLES = 3
 

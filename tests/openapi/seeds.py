@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+import jwt
 
 from tests.client import MEDIA_TYPE, PASSWORD
 
@@ -14,6 +15,7 @@ from tests.client import MEDIA_TYPE, PASSWORD
 FIRST_ID = 1_000_000
 TABLES = {
     "user": "auth.users",
+    "session": "auth.sessions",
     "event": "events.events",
     "faq": "faq.faqs",
     "faq-type": "faq.faq_types",
@@ -21,6 +23,7 @@ TABLES = {
 }
 SERVICES = {
     "user": "auth",
+    "session": "auth",
     "event": "events",
     "faq": "faq",
     "faq-type": "faq",
@@ -44,6 +47,8 @@ class Seeds:
             given = {"email": f"{uuid4()}@example.org", "role": "organizer"}
             path = f"{url}/events/{self._event()}/invitations"
             return str(post(path, given, self.token)["data"]["id"])
+        if kind == "session":
+            return self._session()
         attributes, relationships = self._content(kind, next(_numbers))
         data = {"type": kind, "attributes": attributes, "relationships": relationships}
         return str(post(f"{url}/{kind}s", {"data": data}, self.token)["data"]["id"])
@@ -53,6 +58,14 @@ class Seeds:
         made = self.make(kind)
         self.ids.setdefault(kind, []).append(made)
         return made
+
+    def _session(self) -> str:
+        """Sign in once more; the session of the token itself must stay."""
+        url, headers = self.urls["auth"], {"Authorization": f"Bearer {self.token}"}
+        me = httpx.get(f"{url}/v1/users/me", headers=headers).raise_for_status().json()
+        given = {"email": me["data"]["attributes"]["email"], "password": PASSWORD}
+        token = post(f"{url}/auth/session", given)["access_token"]
+        return str(jwt.decode(token, options={"verify_signature": False})["sid"])
 
     def _event(self) -> str:
         return (self.ids.get("event") or [self.keep("event")])[-1]

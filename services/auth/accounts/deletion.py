@@ -31,10 +31,10 @@ from shared.jsonapi.write.rows import Writer, lock_row, remove
 from shared.tokens import session_ended
 
 # What is looked for in the query, as it is sent.
-UNPUBLISH = {"unpublish=true": True, "unpublish=false": False}
+UNPUBLISH = {"unpublish-events=true": True, "unpublish-events=false": False}
 STANDING = (
     "People see the events that this account owns. Hand them over or unpublish them first, or "
-    "unpublish them with the account: ?unpublish=true."
+    "unpublish them with the account: ?unpublish-events=true."
 )
 
 
@@ -76,7 +76,7 @@ async def release_events(session: AsyncSession, user_id: int, *, unpublish: bool
 
 
 def user_route(registry: Registry, caches: Caches) -> BaseRoute:
-    """The route `/v1/users/{id}`, where DELETE takes the parameter `unpublish`."""
+    """The route `/v1/users/{id}`, where DELETE takes `unpublish-events`."""
     users = Endpoints(registry, registry.by_type["user"], caches)
     handlers = {"GET": users.read, "PATCH": users.update, "DELETE": Deletion(users).delete}
     return Route("/v1/users/{id}", Endpoint(handlers))
@@ -107,20 +107,20 @@ class Deletion:
 
 def wants_to_unpublish(query: str) -> bool:
     """Whether a query string says so; BadRequest if it says anything else."""
-    if query.startswith("unpublish="):
+    if query.startswith("unpublish-events="):
         if query not in UNPUBLISH:
             detail = "Say `true` or `false`."
-            raise BadRequest(detail, source={"parameter": "unpublish"})
+            raise BadRequest(detail, source={"parameter": "unpublish-events"})
         return UNPUBLISH[query]
     refuse_parameters(query)
     return False
 
 
 def describe_deletion(described: dict[str, Any]) -> dict[str, Any]:
-    """Add `unpublish` to the deletion of users in an OpenAPI document."""
+    """Add `unpublish-events` to the deletion of users in an OpenAPI document."""
     path = described["paths"]["/v1/users/{id}"]
     parameter = {
-        "name": "unpublish",
+        "name": "unpublish-events",
         "in": "query",
         "description": "Whether published events of the account are unpublished. Without it they "
         "keep the account from being deleted.",

@@ -33,6 +33,7 @@ from shared.auth import User, Viewer
 from shared.errors import Conflict, Forbidden
 from shared.jsonapi.fields import URL, Instant
 from shared.jsonapi.resource import (
+    DELETED,
     AdminOnly,
     Computed,
     ReadOnly,
@@ -144,8 +145,7 @@ def user_resource(*, verify_on_sign_up: bool) -> Resource:
         changeable=_is_self,
         creatable_by_anyone=True,
         before_create=partial(check, kind="sign-up"),
-        soft_delete=True,
-        emptied=EMPTIED,
+        soft_delete=EMPTIED | DELETED,
         before_delete=release,
         check=_check,
         to_columns=to_columns,

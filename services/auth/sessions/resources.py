@@ -5,27 +5,24 @@ from typing import Any
 
 from pydantic import BaseModel
 from sqlalchemy import ColumnElement, false, func
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from services.auth.audit import record
 from services.auth.models import Session
-from services.auth.sessions.rows import Reason, end
+from services.auth.sessions.rows import Reason
 from shared.auth import User, Viewer, require_user
 from shared.jsonapi.fields import Instant
 from shared.jsonapi.http.endpoints import Endpoints
 from shared.jsonapi.http.serving import (
     Endpoint,
     Reading,
-    Transaction,
-    query_string,
 )
-from shared.jsonapi.negotiation import body_of, negotiate
-from shared.jsonapi.query.parser import refuse_parameters
+from shared.jsonapi.negotiation import negotiate
 from shared.jsonapi.read.caches import Caches
 from shared.jsonapi.resource import ReadOnly, Registry, Resource
-from shared.jsonapi.write.rows import Writer, lock_row
 
 
 class SessionAttributes(BaseModel):
@@ -52,6 +49,11 @@ def _changeable(user: User) -> ColumnElement[bool]:
     return _own(user)
 
 
+async def _signed_out(session: AsyncSession, session_id: int, viewer: Viewer) -> None:
+    user = require_user(viewer)
+    await record(session, user.id, "signed-out", detail=f"session {session_id}")
+
+
 SESSION = Resource(
     type="session",
     model=Session,
@@ -60,43 +62,28 @@ SESSION = Resource(
     methods=frozenset({"list", "read", "delete"}),
     readable=_own,
     changeable=_changeable,
+    soft_delete={"ended_at": func.now(), "ended_because": Reason.SIGNED_OUT},
+    before_delete=_signed_out,
 )
 
 
-def session_routes(registry: Registry, caches: Caches) -> list[BaseRoute]:
-    """`/v1/sessions/current` and the items; they come before the routes of all resources."""
-    sessions = Sessions(Endpoints(registry, SESSION, caches))
-    item = {"GET": sessions.endpoints.read, "DELETE": sessions.delete}
-    return [
-        Route("/v1/sessions/current", Endpoint({"GET": sessions.read_current})),
-        Route("/v1/sessions/{id}", Endpoint(item)),
-    ]
+def current_route(registry: Registry, caches: Caches) -> BaseRoute:
+    """The route `/v1/sessions/current`: the session that the token belongs to."""
+    current = Current(Endpoints(registry, SESSION, caches))
+    return Route("/v1/sessions/current", Endpoint({"GET": current.read}))
 
 
 @dataclass(frozen=True)
-class Sessions:
-    """What sessions do unlike other resources: one of them is this one, and they are ended."""
+class Current:
+    """The session of the token, among the sessions of its account."""
 
-    endpoints: Endpoints
+    sessions: Endpoints
 
-    async def read_current(self, request: Request) -> Response:
+    async def read(self, request: Request) -> Response:
         negotiate(request)
-        async with Reading(request, self.endpoints.registry, self.endpoints.caches) as reader:
+        async with Reading(request, self.sessions.registry, self.sessions.caches) as reader:
             user = require_user(reader.viewer)
-            return await self.endpoints.item(request, reader, str(user.session_id))
-
-    async def delete(self, request: Request) -> Response:
-        negotiate(request)
-        body = await body_of(request)
-        return await Transaction(request, self.endpoints.registry, body, self._end).run()
-
-    async def _end(self, request: Request, body: bytes, writer: Writer) -> Response:
-        refuse_parameters(query_string(request))
-        row = await lock_row(writer, SESSION, request.path_params["id"], delete=True)
-        user = require_user(writer.viewer)
-        await end(writer.session, user.id, Reason.SIGNED_OUT, Session.id == row["id"])
-        await record(writer.session, user.id, "signed-out", detail=f"session {row['id']}")
-        return Response(status_code=204, headers={"Vary": "Accept, Authorization"})
+            return await self.sessions.item(request, reader, str(user.session_id))
 
 
 def describe_current(described: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -64,8 +64,7 @@ async def remove(
     table = resource.table
     statement: Any = delete(table).where(table.c.id == row["id"])
     if resource.soft_delete:
-        values = {**resource.emptied, "deleted_at": func.now()}
-        statement = update(table).where(table.c.id == row["id"]).values(**values)
+        statement = update(table).where(table.c.id == row["id"]).values(**resource.soft_delete)
     await write_version(writer, resource, statement, row, expected)
     await _raise_inverse(writer, resource, row, {})
 
