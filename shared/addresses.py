@@ -6,12 +6,13 @@ import idna
 
 
 def address_key(address: str) -> str:
-    """Return the key of an address: NFC, the domain in ASCII (IDNA 2008), all of it case folded.
+    """Return the key of an address: NFC, in lower case, the domain in ASCII (IDNA 2008).
 
-    A domain that IDNA does not allow is only folded, so that every old address has a key.
+    Full case folding would make `ß` and `ss` equal, which are two mailboxes (CVE-2019-19844). A
+    domain that IDNA does not allow is only in lower case, so that every old address has a key.
     """
-    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", address.strip()).casefold())
-    local, at, domain = folded.rpartition("@")
+    composed = unicodedata.normalize("NFC", address.strip())
+    local, at, domain = unicodedata.normalize("NFC", composed.lower()).rpartition("@")
     try:
         domain = idna.encode(domain, uts46=True).decode()
     except idna.IDNAError:

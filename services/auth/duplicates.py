@@ -18,7 +18,7 @@ HEADING = ("id", "address", "owner of the normalised address")
 
 
 async def list_duplicates(settings: Settings) -> list[str]:
-    """Return the lines of a table, and a last line that counts."""
+    """Return the lines of a table, and a last line that says how many accounts there are."""
     database = Database(settings, "almanac_auth")
     try:
         async with database.session() as session:

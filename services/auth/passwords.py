@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TypeVar
+from unicodedata import normalize
 
 import precis_i18n
 from argon2 import PasswordHasher
@@ -23,6 +24,8 @@ from shared.errors import ServiceUnavailable
 
 T = TypeVar("T")
 
+# The most characters of a password, composed and as it is typed: a letter may take several.
+MAX_LENGTH, MAX_TYPED_LENGTH = 128, 1024
 _profile = precis_i18n.get_profile("OpaqueString")
 _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
@@ -121,19 +124,25 @@ async def hash_password(request: Request, password: str) -> str:
     return await hashing.hash(request, spellings(password)[0])
 
 
-class UnusableCharacter(ValueError):
-    """A password has a character that OpaqueString does not allow."""
+class UnusablePassword(ValueError):
+    """A password is longer than any, or has a character that OpaqueString does not allow."""
 
 
 def enforced(password: str) -> str:
-    """Return OpaqueString (RFC 8265 §4.2): the same however a keyboard composes its letters.
+    """Return the form of a password that is hashed: OpaqueString (RFC 8265 §4.2).
 
-    Raises UnusableCharacter, for control characters for instance.
+    It is the same however a keyboard composes the letters.
+    Raises UnusablePassword, for control characters for instance.
     """
+    # The library takes time that grows with the square of the length, so that is limited first.
+    # Composing changes nothing about the result, which is composed too.
+    composed = normalize("NFC", password) if len(password) <= MAX_TYPED_LENGTH else password
+    if len(composed) > MAX_LENGTH:
+        raise UnusablePassword
     try:
-        return str(_profile.enforce(password))
+        return str(_profile.enforce(composed))
     except UnicodeEncodeError as error:
-        raise UnusableCharacter from error
+        raise UnusablePassword from error
 
 
 def spellings(password: str) -> list[str]:
@@ -143,6 +152,6 @@ def spellings(password: str) -> list[str]:
     """
     try:
         return list(dict.fromkeys([enforced(password), password]))
-    except UnusableCharacter:
-        # No new password may have such characters, but old ones may.
+    except UnusablePassword:
+        # No new password may be like this, but old ones may.
         return [password]

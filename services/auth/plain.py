@@ -4,6 +4,7 @@ describes them.
 A body may be wrapped in `data` (as their bodies are), or in `data.attributes` as in JSON:API.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
 import orjson
@@ -39,8 +40,11 @@ class Body(BaseModel):
 
 
 async def read_plain(request: Request, body: type[B]) -> B:
-    """Read a body; raises ErrorGroup of BadRequest with a pointer to each member that is wrong."""
-    document = parse_object(await read_body(request))
+    """Read a body; raises ErrorGroup of BadRequest with a pointer to each member that is wrong.
+
+    No body is as an empty object, which is enough where no member is required.
+    """
+    document = parse_object(await read_body(request) or b"{}")
     members, pointer = document, ""
     for name in ("data", "attributes"):
         if isinstance(members.get(name), dict):
@@ -65,29 +69,34 @@ def _fault(item: Any, pointer: str, members: dict[str, Any]) -> BadRequest:
     at = f"{pointer}/{escape(name)}" if path else pointer
     if item["type"] == "value_error":
         return BadRequest(f"{detail}.", source={"pointer": at})
-    return BadRequest(f"{name} {detail}." if path else f"{detail}.", source={"pointer": at})
+    said = detail.removeprefix("String ").removeprefix("Value ")
+    return BadRequest(f"{name} {said}." if path else f"{detail}.", source={"pointer": at})
 
 
-def answer(document: dict[str, Any], status: int = 200) -> Response:
+def answer(document: dict[str, Any]) -> Response:
     """An answer that no cache may keep."""
     headers = {"Cache-Control": "no-store"}
-    return Response(orjson.dumps(document), status, headers, "application/json")
+    return Response(orjson.dumps(document), 200, headers, "application/json")
 
 
 def described(
     body: type[Body] | None,
     shown: dict[str, Any],
     *,
+    optional: Mapping[str, Any] | None = None,
     needs_token: bool = False,
-    status: int = 200,
     errors: tuple[int, ...] = (),
 ) -> dict[str, Any]:
-    """The OpenAPI of an operation; `shown` are the members of its answer and their schemas."""
-    schema = {"type": "object", "required": list(shown), "properties": shown}
+    """The OpenAPI of an operation.
+
+    `shown` are the members of its answer and their schemas, `optional` those that only some have.
+    """
+    members = {**shown, **(optional or {})}
+    schema = {"type": "object", "required": list(shown), "properties": members}
     operation: dict[str, Any] = {
         "security": [{"bearer": []}] if needs_token else [],
         "responses": {
-            str(status): {
+            "200": {
                 "description": "Done.",
                 "headers": _HEADERS,
                 "content": {"application/json": {"schema": schema}},
@@ -100,5 +109,5 @@ def described(
         given.pop("title", None)
         given.pop("description", None)
         content = {"application/json": {"schema": given}}
-        operation["requestBody"] = {"required": True, "content": content}
+        operation["requestBody"] = {"required": bool(given.get("required")), "content": content}
     return operation

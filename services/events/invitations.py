@@ -23,7 +23,7 @@ def _is_address(value: str) -> str:
     try:
         validate_email(value, check_deliverability=False)
     except EmailNotValidError as error:
-        raise ValueError("give an e-mail address such as ada@example.org") from error
+        raise ValueError("Give an e-mail address such as ada@example.org") from error
     return value
 
 

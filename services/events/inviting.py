@@ -41,6 +41,8 @@ MAX_PENDING = 50
 # Each invitation is a mail to somebody who may not want it.
 MAX_A_DAY = 100
 DAY = timedelta(days=1)
+# For so long nobody who declined is asked again to run the same event.
+DECLINED_FOR = timedelta(days=30)
 
 
 class OfferAttributes(BaseModel):
@@ -129,6 +131,13 @@ async def _check(writer: Writer, user: User, event: Row, given: Values) -> None:
     await session.execute(expired.values(state="withdrawn"))
     if await session.scalar(select(Invitation.id).where(*of_event, *same)):
         raise Conflict("This address is invited to this role already.")
+    declined = Invitation.state == "declined", Invitation.updated_at > now - DECLINED_FOR
+    of_same = (
+        Invitation.event_id == event["id"],
+        Invitation.email_key == address_key(given["email"]),
+    )
+    if await session.scalar(select(Invitation.id).where(*of_same, *declined).limit(1)):
+        raise Conflict("This address has declined an invitation to the event lately.")
     pending = select(func.count()).where(*of_event, Invitation.expires_at > now)
     if (await session.scalar(pending) or 0) >= MAX_PENDING:
         detail = f"An event has at most {MAX_PENDING} pending invitations: withdraw some first."

@@ -147,7 +147,7 @@ async def test_each_template_is_sent_with_its_link_and_shows_hostile_names_as_te
             sent_to = address if name == "reset" else f"{name}@Bücher.example"
             assert (found.user_id, found.address) == (user.id, sent_to)
     (invitation,) = server.of("invited@xn--bcher-kva.example")
-    assert invitation["Subject"].startswith("Invitation to Café <b> Bcc: eve@example.org Click")
+    assert invitation["Subject"] == "Invitation to run an event"
     assert "&lt;b&gt; Bcc" in content(invitation, "html")
     assert f"{settings.frontend_url}/invitations" in content(invitation, "plain")
 
@@ -166,12 +166,12 @@ async def test_a_reset_goes_to_the_address_of_the_account_and_to_nobody_else(
         database,
         "UPDATE auth.users SET email = :email, email_key = :key WHERE id = :id",
         email=f"straße-{user.id}@example.org",
-        key=f"strasse-{user.id}@example.org",
+        key=f"straße-{user.id}@example.org",
         id=user.id,
     )
     async with sending(sender_to(settings, database, server.url)):
-        # The first is compared as equal, but may be the mailbox of somebody else.
-        for address in (f"STRASSE-{user.id}@example.org", "nobody@example.org", stranger.email):
+        # The first is compared as equal, but is another spelling.
+        for address in (f"STRAßE-{user.id}@EXAMPLE.org", "nobody@example.org", stranger.email):
             await queue(database, address, "reset")
         await queue(database, stranger.email, "verify", user_id=stranger.id)
         await until_empty(database)

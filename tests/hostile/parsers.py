@@ -5,8 +5,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from gateway.operations import service_of_operations
+from services.auth.accounts.password_rules import NewPassword
 from services.auth.accounts.resources import user_resource
+from services.auth.passwords import spellings
 from services.events.app import RESOURCES
 from services.events.resources import EVENT
 from services.faq.resources import EVENT as EVENT_VIEW
@@ -14,6 +18,7 @@ from services.faq.resources import FAQ, FAQ_TYPE
 from services.search.api import values
 from services.search.api.highlights import _is_typo, highlights
 from services.search.engines.typed import parse
+from shared.addresses import address_key
 from shared.etag import parse_tags
 from shared.jsonapi.href import path_of
 from shared.jsonapi.negotiation import accepted_profiles, check_content_type, parse_object
@@ -75,9 +80,25 @@ def _reopened(size: int) -> dict[str, Any]:
     return _event({"description": opened + "<p>" * (size // 6)})
 
 
+def _new_password(text: str) -> object:
+    try:
+        return TypeAdapter(NewPassword).validate_python(text)
+    except ValidationError as error:
+        return error
+
+
 def _lids(count: int) -> dict[str, Any]:
     links = {"K" * count: {"data": [{"type": "faq", "lid": "a"}] * min(count, 1000)}}
     return {"data": {"type": "faq-type", "relationships": links}}
+
+
+def _credentials() -> Iterator[Case]:
+    size = 64 * KB
+    # Arabic digits must be of one kind in the whole password (RFC 5892, appendix A.8).
+    yield Case("password, digits", spellings, lambda n: "\u0660" * n, size)
+    yield Case("password, new", _new_password, lambda n: "\u0660" * n, size)
+    yield Case("password, marks", spellings, lambda n: "a" + "\u0301\u0316" * (n // 2), size)
+    yield Case("address, marks", address_key, lambda n: "a" + "\u0301\u0316" * (n // 2), 254)
 
 
 def _headers() -> Iterator[Case]:
@@ -191,4 +212,11 @@ def _values() -> Iterator[Case]:
     yield Case("name", _body, lambda n: _event({"name": "\x00" * n}), size)
 
 
-CASES = [*_headers(), *_parameters(), *_search(), *_bodies(), *_values()]
+CASES = [
+    *_credentials(),
+    *_headers(),
+    *_parameters(),
+    *_search(),
+    *_bodies(),
+    *_values(),
+]

@@ -1,5 +1,6 @@
 """Changing one's address, which counts once it is proved, and taking the old one back."""
 
+from datetime import timedelta
 from functools import partial
 from typing import Annotated
 
@@ -9,12 +10,12 @@ from sqlalchemy import delete, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.auth.accounts.addresses import Email, address_fault, give_address
-from services.auth.accounts.emptying import drop_links, drop_mails
+from services.auth.accounts.emptying import drop_factor, drop_links, drop_mails
 from services.auth.accounts.verification import Token, invalid_token, use_for_address
 from services.auth.audit import record
 from services.auth.limits import check
 from services.auth.mail.outbox import queue_mail
-from services.auth.models import AuditEntry, Mail, OneTimeToken, User
+from services.auth.models import AuditEntry, Mail, OneTimeToken, SecondFactor, User
 from services.auth.one_time_tokens import VALID_FOR, Purpose
 from services.auth.plain import Body, Secret, answer, described, read_plain
 from services.auth.sessions.fresh import lock_own, signed_in_freshly
@@ -32,6 +33,8 @@ RESTORED = (
     "The address is yours again, and all sessions have ended. Whoever changed it may know your "
     "password: set a new one with POST /v1/auth/reset-password."
 )
+# A thief sets up a second factor about when they change the address.
+SHORTLY = timedelta(hours=1)
 PASSWORD_CHANGES = ("password-changed", "password-reset")
 
 
@@ -80,7 +83,8 @@ async def _ask(session: AsyncSession, user: Viewer, address: str) -> None:
 async def restore_email(request: Request) -> Response:
     """Take the old address back, with the token of the mail that told it of the change.
 
-    All sessions of the account end. A password that was set since the change is void.
+    All sessions of the account end. A password and a second factor that were set since the change
+    are void.
     """
     given = await read_plain(request, Token)
     database: Database = request.app.state.database
@@ -107,10 +111,15 @@ async def _undo_since(session: AsyncSession, user_id: int, address: str) -> None
     entries = AuditEntry.user_id == user_id
     changes = entries, AuditEntry.action == "address-changed"
     lately = AuditEntry.created_at > func.now() - VALID_FOR[Purpose.RESTORE_ADDRESS] * 2
-    first = select(func.min(AuditEntry.id)).where(*changes, lately, AuditEntry.detail == address)
-    since = await session.scalar(first)
-    if since is None:
+    of_change = *changes, lately, AuditEntry.detail == address
+    first = select(AuditEntry.id, AuditEntry.created_at).where(*of_change).order_by(AuditEntry.id)
+    change = (await session.execute(first.limit(1))).one_or_none()
+    if change is None:
         return
+    since, changed_at = change
+    newer = SecondFactor.user_id == user_id, SecondFactor.confirmed_at >= changed_at - SHORTLY
+    if await session.scalar(select(exists().where(*newer))):
+        await drop_factor(session, user_id)
     later = select(AuditEntry.detail).where(*changes, AuditEntry.id > since)
     of_user = OneTimeToken.user_id == user_id, OneTimeToken.address.in_(later)
     await session.execute(

@@ -3,14 +3,15 @@
 Changes of who has an address lock it first, then accounts, then their tokens.
 """
 
+import re
 from typing import Annotated, Any
 
 from email_validator import EmailNotValidError, validate_email
-from pydantic import StringConstraints, WithJsonSchema
+from pydantic import AfterValidator, StringConstraints, WithJsonSchema
 from sqlalchemy import ColumnElement, and_, exists, func, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.auth.accounts.emptying import disown, empty_account, has_events
+from services.auth.accounts.emptying import disown, drop_factor, empty_account, has_events
 from services.auth.models import User
 from services.auth.sessions.rows import Reason
 from shared.addresses import address_key
@@ -21,12 +22,28 @@ _PART = r"[^@\s\x00-\x1f\x7f-\x9f\ufeff]+"
 MAX_LENGTH = 254
 # How many accounts may claim an address that none of them has proved.
 MAX_CLAIMS = 3
-_PATTERN = rf"^{_PART}@{_PART}\.{_PART}$"
-_SENT = {"type": "string", "format": "idn-email", "maxLength": MAX_LENGTH}
+_ADDRESS = re.compile(rf"{_PART}@{_PART}\.{_PART}")
+_SENT = {
+    "type": "string",
+    "format": "idn-email",
+    "maxLength": MAX_LENGTH,
+    "pattern": rf"^{_PART}@{_PART}\.{_PART}$",
+}
 _SHOWN = {"type": ["string", "null"], "format": "idn-email"}
+
+
+def _has_form(address: str) -> str:
+    if not _ADDRESS.fullmatch(address):
+        raise ValueError("Give an e-mail address such as ada@example.org")
+    return address
+
+
 # The form that every address has, old ones included; `address_fault` is for new ones.
 AnyAddress = Annotated[
-    str, StringConstraints(strip_whitespace=True, max_length=MAX_LENGTH, pattern=_PATTERN)
+    str,
+    StringConstraints(strip_whitespace=True, max_length=MAX_LENGTH),
+    AfterValidator(_has_form),
+    WithJsonSchema(_SENT),
 ]
 # No account is made without an address, but it may lose it to the person who proves it.
 Email = Annotated[
@@ -70,6 +87,15 @@ async def is_taken(session: AsyncSession, address: str, user_id: int) -> bool:
     """Whether another account than this one has proved the address."""
     proved = User.email_key == address_key(address), User.is_verified, User.deleted_at.is_(None)
     return bool(await session.scalar(select(exists().where(*proved, User.id != user_id))))
+
+
+async def is_claimed_later(session: AsyncSession, account: Any) -> bool:
+    """Whether somebody signed up with the same address after this account did.
+
+    Then an old link may be a stranger's, which the owner of the address takes for their own.
+    """
+    later = User.email_key == account.email_key, User.deleted_at.is_(None), User.id > account.id
+    return not account.is_verified and bool(await session.scalar(select(exists().where(*later))))
 
 
 async def claimed_by(session: AsyncSession, user_id: int) -> Any:
@@ -124,6 +150,9 @@ async def give_address(session: AsyncSession, account: Any, address: str) -> boo
         key = None
     else:
         await claim(session, account.id, address)
+    if not account.is_verified:
+        # Whoever set it up had not proved the address.
+        await drop_factor(session, account.id)
     values = {"email": address, "email_key": key, "is_verified": True, "verify_by": None}
     await session.execute(update(User).where(User.id == account.id).values(**values))
     if key is not None and not account.is_verified:

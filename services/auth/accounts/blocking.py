@@ -35,7 +35,10 @@ class Block(Body):
 
 
 async def administrator(request: Request) -> Viewer:
-    """Return the viewer, for whose request no connection is held; Forbidden to others."""
+    """Return the viewer if they are an administrator, else raise Forbidden.
+
+    No connection to the database is held afterwards.
+    """
     user = await signed_in(request)
     if not user.is_admin:
         raise Forbidden(refusal(user, "Only administrators may do this."))

@@ -44,9 +44,9 @@ async def has_events(session: AsyncSession, user_id: int) -> bool:
 
 
 async def drop_links(session: AsyncSession, user_id: int, *purposes: Purpose) -> None:
-    """Let mailed links for an account no longer work, and mail no more of them.
+    """Void the links that were mailed to an account, and those that are still to be mailed.
 
-    These are all links, or those for some purposes.
+    `purposes` limits which; without any it is all of them.
     """
     of_user = OneTimeToken.user_id == user_id
     which = OneTimeToken.purpose.in_(purposes) if purposes else true()
@@ -64,12 +64,17 @@ async def drop_mails(session: AsyncSession, user_id: int, *which: ColumnElement[
     await session.execute(delete(Mail).where(Mail.id.in_(waiting)))
 
 
+async def drop_factor(session: AsyncSession, user_id: int) -> None:
+    """Take the second factor of an account away, if it has one, and the recovery codes."""
+    for table in (SecondFactor, RecoveryCode):
+        await session.execute(delete(table).where(table.user_id == user_id))
+
+
 async def forget(session: AsyncSession, user_id: int, reason: Reason) -> None:
     """End the sessions of an account, and empty what belongs to it beside its row."""
     await end(session, user_id, reason)
     await drop_links(session, user_id)
-    for table in (SecondFactor, RecoveryCode):
-        await session.execute(delete(table).where(table.user_id == user_id))
+    await drop_factor(session, user_id)
     without = {"address": None, "user_agent": None}
     await session.execute(update(Session).where(Session.user_id == user_id).values(**without))
     entries = update(AuditEntry).where(AuditEntry.user_id == user_id)

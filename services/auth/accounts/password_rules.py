@@ -7,13 +7,19 @@ these rules are for new ones only.
 from functools import cache
 from pathlib import Path
 from typing import Annotated
+from unicodedata import normalize
 
 from pydantic import AfterValidator, WithJsonSchema
 
-from services.auth.passwords import UnusableCharacter, enforced
+from services.auth.passwords import (
+    MAX_LENGTH,
+    MAX_TYPED_LENGTH,
+    UnusablePassword,
+    enforced,
+)
 from shared.addresses import address_key
 
-MIN_LENGTH, MAX_LENGTH = 8, 128
+MIN_LENGTH = 8
 TOO_COMMON = (
     "Choose another password: this is one of the commonest, which are guessed first. Four words "
     "that have nothing to do with each other are easy to remember and hard to guess"
@@ -28,13 +34,14 @@ def _common() -> str:
 
 
 def _acceptable(password: str) -> str:
+    is_long = len(password) > MAX_TYPED_LENGTH
+    if is_long or not MIN_LENGTH <= len(normalize("NFC", password)) <= MAX_LENGTH:
+        raise ValueError(f"Choose a password of {MIN_LENGTH} to {MAX_LENGTH} characters")
     try:
         text = enforced(password)
-    except UnusableCharacter:
+    except UnusablePassword:
         detail = "Choose a password without control characters and unassigned ones"
         raise ValueError(detail) from None
-    if not MIN_LENGTH <= len(text) <= MAX_LENGTH:
-        raise ValueError(f"Choose a password of {MIN_LENGTH} to {MAX_LENGTH} characters")
     if f"\n{text.lower()}\n" in _common():
         raise ValueError(TOO_COMMON)
     return password

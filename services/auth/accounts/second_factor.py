@@ -20,7 +20,7 @@ from services.auth.audit import record
 from services.auth.limits import Proof, forget_failures
 from services.auth.models import RecoveryCode, SecondFactor, Session
 from services.auth.models import User as Account
-from services.auth.plain import Body, answer, described, read_plain
+from services.auth.plain import Body, Secret, answer, described, read_plain
 from services.auth.sessions.authenticate import own_proof
 from services.auth.sessions.fresh import signed_in, signed_in_freshly
 from services.auth.sessions.second_factor import (
@@ -32,7 +32,7 @@ from services.auth.sessions.second_factor import (
 )
 from shared.auth import User
 from shared.db import Database
-from shared.errors import Conflict, UnprocessableContent
+from shared.errors import Conflict, Forbidden, UnprocessableContent
 from shared.tokens import session_ended
 
 router = APIRouter(tags=["auth"])
@@ -50,7 +50,7 @@ CODES = {"recovery_codes": {"type": "array", "items": STRING}}
 class Fresh(Body):
     """The password of the account; without it the sign-in must not be older than ten minutes."""
 
-    password: Annotated[str, StringConstraints(min_length=1, max_length=254)] | None = None
+    password: Secret | None = None
 
 
 class Code(Body):
@@ -66,7 +66,7 @@ class FreshCode(Fresh, Code):
 @router.post(
     PATH,
     openapi_extra=described(
-        Fresh, {"secret": STRING, "uri": STRING}, needs_token=True, errors=(409,)
+        Fresh, {"secret": STRING, "uri": STRING}, needs_token=True, errors=(403, 409)
     ),
 )
 async def offer_factor(request: Request) -> Response:
@@ -76,6 +76,8 @@ async def offer_factor(request: Request) -> Response:
     """
     given = await read_plain(request, Fresh)
     user = await signed_in_freshly(request, given.password)
+    if not user.is_verified:
+        raise Forbidden("Verify your email address first; then a lost factor can be helped with.")
     secret = pyotp.random_base32()
     database: Database = request.app.state.database
     address = await database.in_transaction(partial(_offer, user_id=user.id, secret=secret))

@@ -7,7 +7,13 @@ from fastapi import APIRouter, Request, Response
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.auth.accounts.addresses import AnyAddress, claims, give_address, lock_address
+from services.auth.accounts.addresses import (
+    AnyAddress,
+    claims,
+    give_address,
+    is_claimed_later,
+    lock_address,
+)
 from services.auth.accounts.emptying import drop_links
 from services.auth.audit import record
 from services.auth.limits import check
@@ -42,8 +48,8 @@ class Address(Body):
 
 def invalid_token() -> BadRequest:
     detail = (
-        "Invalid Token: the link was used already, or is too old, or another account has proved "
-        "the address. Ask for another mail."
+        "Invalid Token: the link was used already, or is too old, or another account claims the "
+        "address. POST /v1/auth/reset-password mails a link that proves it in any case."
     )
     return BadRequest(detail, code="invalid-token")
 
@@ -68,9 +74,9 @@ async def _verify(session: AsyncSession, token: str) -> None:
     if claim.purpose == Purpose.CHANGE_ADDRESS:
         await _change(session, account, claim.address)
         return
-    if not is_address_of(account, claim.address) or not await give_address(
-        session, account, account.email
-    ):
+    if not is_address_of(account, claim.address) or await is_claimed_later(session, account):
+        raise invalid_token()
+    if not await give_address(session, account, account.email):
         raise invalid_token()
     await record(session, account.id, "address-verified")
 
@@ -115,7 +121,8 @@ RESENT = {"message": {"const": "Verification email resent"}}
 async def resend(request: Request) -> Response:
     """Mail the link again if an account waits for it; the answer is the same in any case.
 
-    With a token it is the link of the account that the token belongs to.
+    With a token it is the link of the account that the token belongs to. If several accounts claim
+    the address, a link to set a new password is mailed in its place.
     """
     given = await read_plain(request, Address)
     await check(request, "mail")
@@ -137,9 +144,9 @@ async def _resend(session: AsyncSession, address: str, viewer: Viewer) -> None:
     found = (await session.execute(waiting)).one_or_none()
     if found is None:
         await queue_mail(session, address, "verify", {"user_id": NOBODY})
-    elif found.claims > 1 and not found.is_own:
-        # Of several accounts the newest may be a stranger's, which must not be verified by the
-        # owner of the address. After a reset only the owner knows the password.
+    elif found.claims > 1:
+        # Any of several accounts may be a stranger's, which must not be verified by the owner of
+        # the address. After a reset only the owner knows the password.
         await queue_mail(session, found.email, "reset", {})
     else:
         await queue_mail(session, found.email, "verify", {"user_id": found.id})

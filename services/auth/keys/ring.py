@@ -43,7 +43,7 @@ def signer(names: Collection[str], now: float, signs_after_s: float) -> str:
 def superseded_at(names: Collection[str], name: str, signs_after_s: float) -> float:
     """Return from when on no process signs with a key; infinity if that is not known.
 
-    Its successor may have reached a process so much later as keys wait before they sign.
+    A process may notice its successor late, by as long as a key waits before it signs.
     """
     ordered = in_order(names)
     later = ordered[ordered.index(name) + 1 :]

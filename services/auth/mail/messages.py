@@ -61,7 +61,7 @@ def make_message(mail: Claimed, settings: Settings) -> EmailMessage:
     message["Subject"] = content.subject
     message["Date"] = format_datetime(mail.created_at)
     message["Message-ID"] = _message_id(mail, sender)
-    # So that nobody's absence is answered to us (RFC 3834).
+    # So that no out-of-office reply comes back (RFC 3834).
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(content.text)
     message.add_alternative(content.html, subtype="html")

@@ -58,8 +58,9 @@ TEMPLATES = {
     "account-deleted": Template("Your account was deleted"),
     "new-device": Template("New sign-in to your account", data=("device",)),
     "refresh-reused": Template("You were signed out on a device", data=("device",)),
-    "invited": Template("Invitation to {event}", data=("event", "role"), path="/invitations"),
-    "role-changed": Template("Your role in {event} was changed", data=("event", "role")),
+    # A subject with a name in it could be written by anybody who invites.
+    "invited": Template("Invitation to run an event", data=("event", "role"), path="/invitations"),
+    "role-changed": Template("Your role in an event was changed", data=("event", "role")),
 }
 
 

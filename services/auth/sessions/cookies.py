@@ -9,9 +9,24 @@ from datetime import timedelta
 from starlette.requests import Request
 from starlette.responses import Response
 
+from shared.errors import MEDIA_TYPE, UnsupportedMediaType
+
 REFRESH_PATH = "/v1/auth/token/refresh"
 REFRESH, CSRF = "refresh_token_cookie", "csrf_refresh_token"
 CSRF_HEADER = "x-csrf-token"
+JSON_TYPES = ("application/json", MEDIA_TYPE)
+
+
+def refuse_forms(request: Request) -> None:
+    """Raise UnsupportedMediaType for a body that a form of another site could have sent.
+
+    Such a form would sign a person in to a stranger's account. A script of another origin must
+    ask before it sends JSON, and is told which origins may (CORS_ORIGINS).
+    """
+    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if given not in JSON_TYPES:
+        detail = "For a refresh token in a cookie, send the body as application/json."
+        raise UnsupportedMediaType(detail, source={"header": "Content-Type"})
 
 
 def set_cookies(

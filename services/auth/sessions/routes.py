@@ -14,13 +14,14 @@ from services.auth.keys.refresh_tokens import SHAPE
 from services.auth.limits import Proof, forget_failures
 from services.auth.mail.outbox import queue_mail
 from services.auth.models import Session, User
-from services.auth.plain import Body, answer, described, read_plain
+from services.auth.plain import Body, Secret, answer, described, read_plain
 from services.auth.sessions.authenticate import Account, authenticate
 from services.auth.sessions.cookies import (
     CSRF_HEADER,
     REFRESH,
     REFRESH_PATH,
     clear_cookies,
+    refuse_forms,
     set_cookies,
 )
 from services.auth.sessions.fresh import signed_in_freshly
@@ -44,6 +45,8 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=254)]
 STRING = {"type": "string"}
 SUCCESS = {"success": {"const": True}}
 TOKENS = {"access_token": STRING}
+# Where the client asked for it, and not for a cookie.
+REFRESHABLE = {"refresh_token": STRING}
 
 
 def _given(name: str) -> dict[str, Any]:
@@ -62,7 +65,7 @@ class SignIn(Body):
 
     email: Text | None = None
     username: Text | None = None
-    password: Text
+    password: Secret
     code: Annotated[str, StringConstraints(max_length=64)] | None = None
     remember_me: bool = False
     include_in_response: bool | None = None
@@ -85,17 +88,17 @@ class SignIn(Body):
 class Refresh(Body):
     """A refresh token, where it does not come in a cookie or in the header Authorization."""
 
-    refresh_token: Annotated[str, StringConstraints(max_length=254)] | None = None
+    refresh_token: Annotated[str, StringConstraints(max_length=8192)] | None = None
 
 
 class Password(Body):
     """The password of the account that the token belongs to."""
 
-    password: Text
+    password: Secret
 
 
-@router.post("/auth/session", openapi_extra=described(SignIn, TOKENS))
-@router.post("/v1/auth/login", openapi_extra=described(SignIn, TOKENS))
+@router.post("/auth/session", openapi_extra=described(SignIn, TOKENS, optional=REFRESHABLE))
+@router.post("/v1/auth/login", openapi_extra=described(SignIn, TOKENS, optional=REFRESHABLE))
 async def sign_in(request: Request) -> Response:
     """Exchange an email address and a password for an access token.
 
@@ -104,6 +107,9 @@ async def sign_in(request: Request) -> Response:
     """
     given = await read_plain(request, SignIn)
     assert given.address is not None
+    in_cookie = given.wants_refresh and given.include_in_response is False
+    if in_cookie:
+        refuse_forms(request)
     account = await authenticate(request, given.address, given.password)
     proof = Proof(given.address, account.id)
     database: Database = request.app.state.database
@@ -113,7 +119,6 @@ async def sign_in(request: Request) -> Response:
     if live is None:
         raise code_refused()
     await forget_failures(request, proof)
-    in_cookie = live.generation is not None and given.include_in_response is False
     return _tokens(request, live, in_cookie=in_cookie, is_fresh=True)
 
 
@@ -178,7 +183,7 @@ def _tokens(request: Request, live: Live, *, in_cookie: bool, is_fresh: bool) ->
     return response
 
 
-@router.post(REFRESH_PATH, openapi_extra=described(Refresh, TOKENS))
+@router.post(REFRESH_PATH, openapi_extra=described(Refresh, TOKENS, optional=REFRESHABLE))
 async def refresh_token(request: Request) -> Response:
     """Exchange a refresh token for a new access token.
 
@@ -220,7 +225,10 @@ async def _given_token(request: Request) -> tuple[str, str]:
         return token, "body"
     if token := request.cookies.get(REFRESH):
         return token, "cookie"
-    raise _refused("Send a refresh token: as `refresh_token` in the body, or in its cookie.")
+    raise _refused(
+        "Send a refresh token: as `refresh_token` in the body, in its cookie, or in the header "
+        "Authorization."
+    )
 
 
 def _refused(detail: str) -> Unauthorized:
