@@ -227,7 +227,8 @@ def main() -> None:
     except httpx.TransportError as error:
         print(
             f"The gateway at {arguments.url} does not answer ({error or type(error).__name__}). "
-            "Start it with `make run`; then run the import again, it skips events that exist.",
+            "Start it with `make run`, or say where it is: ARGS='--url http://127.0.0.1:8100'. "
+            "Then run the import again, it skips events that exist.",
             file=sys.stderr,
         )
     sys.exit(2)
