@@ -23,12 +23,8 @@ MAX_LENGTH = 254
 # How many accounts may claim an address that none of them has proved.
 MAX_CLAIMS = 3
 _ADDRESS = re.compile(rf"{_PART}@{_PART}\.{_PART}")
-_SENT = {
-    "type": "string",
-    "format": "idn-email",
-    "maxLength": MAX_LENGTH,
-    "pattern": rf"^{_PART}@{_PART}\.{_PART}$",
-}
+_SENT = {"type": "string", "format": "idn-email", "maxLength": MAX_LENGTH}
+_TYPED = {"type": "string", "maxLength": MAX_LENGTH, "pattern": rf"^{_PART}@{_PART}\.{_PART}$"}
 _SHOWN = {"type": ["string", "null"], "format": "idn-email"}
 
 
@@ -43,7 +39,7 @@ AnyAddress = Annotated[
     str,
     StringConstraints(strip_whitespace=True, max_length=MAX_LENGTH),
     AfterValidator(_has_form),
-    WithJsonSchema(_SENT),
+    WithJsonSchema(_TYPED),
 ]
 # No account is made without an address, but it may lose it to the person who proves it.
 Email = Annotated[
