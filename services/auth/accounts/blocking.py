@@ -52,7 +52,7 @@ Administrator = Annotated[Viewer, Depends(administrator)]
     "/v1/users/{id}/block",
     openapi_extra=described(Block, BLOCKED, needs_token=True, errors=(403, 404, 409)),
 )
-async def block(request: Request, id: str, admin: Administrator) -> Response:
+async def block_account(request: Request, id: str, admin: Administrator) -> Response:
     """Block an account: its sessions end, and signing in says that it is blocked.
 
     Its published events stay, or are unpublished where the request says so; then it loses its
@@ -82,7 +82,7 @@ async def _block(session: AsyncSession, user_id: int, admin: Viewer, *, unpublis
     "/v1/users/{id}/unblock",
     openapi_extra=described(None, BLOCKED, needs_token=True, errors=(403, 404)),
 )
-async def unblock(request: Request, id: str, admin: Administrator) -> Response:
+async def unblock_account(request: Request, id: str, admin: Administrator) -> Response:
     """Let a blocked account sign in again."""
     work = partial(_unblock, user_id=_id(id), admin=admin)
     database: Database = request.app.state.database

@@ -61,7 +61,7 @@ class Password(Body):
     "/v1/auth/reset-password",
     openapi_extra=described(Address, {"message": {"const": ASKED}, "email": STRING}),
 )
-async def ask_for_reset(request: Request) -> Response:
+async def ask_for_password_reset(request: Request) -> Response:
     """Mail a link that sets a new password, if the address is that of an account.
 
     What is done here is the same for every address. Whether there is an account is looked up when

@@ -69,7 +69,7 @@ class FreshCode(Fresh, Code):
         Fresh, {"secret": STRING, "uri": STRING}, needs_token=True, errors=(403, 409)
     ),
 )
-async def offer_factor(request: Request) -> Response:
+async def offer_second_factor(request: Request) -> Response:
     """Make the secret of a second factor, which is not in use before a code of it is confirmed.
 
     `uri` is the content of the QR code that authenticator apps scan.
@@ -102,7 +102,7 @@ async def _offer(session: AsyncSession, *, user_id: int, secret: str) -> str:
     f"{PATH}/confirm",
     openapi_extra=described(Code, CODES, needs_token=True, errors=(409, 422)),
 )
-async def confirm_factor(request: Request) -> Response:
+async def confirm_second_factor(request: Request) -> Response:
     """Take the second factor into use. The recovery codes are shown this once.
 
     Other sessions go on, without the second factor.
@@ -152,7 +152,7 @@ async def renew_recovery_codes(request: Request) -> Response:
         FreshCode, {"success": {"const": True}}, needs_token=True, errors=(409,)
     ),
 )
-async def remove_own_factor(request: Request) -> Response:
+async def remove_second_factor(request: Request) -> Response:
     """Remove the second factor; a code of it or a recovery code is needed."""
     given = await read_plain(request, FreshCode)
     user = await signed_in_freshly(request, given.password)

@@ -118,7 +118,7 @@ RESENT = {"message": {"const": "Verification email resent"}}
 
 
 @router.post("/v1/auth/resend-verification-email", openapi_extra=described(Address, RESENT))
-async def resend(request: Request) -> Response:
+async def resend_verification_email(request: Request) -> Response:
     """Mail the link again if an account waits for it; the answer is the same in any case.
 
     With a token it is the link of the account that the token belongs to. If several accounts claim
