@@ -114,9 +114,6 @@ BEGIN
     UPDATE events.events e SET state = 'draft' FROM events.roles r
     WHERE r.event_id = e.id AND r.user_id = $1 AND r.role = 'owner' AND e.state = 'published'
           AND e.deleted_at IS NULL;
-    -- Nothing is left of the address of an account that is being deleted.
-    DELETE FROM events.invitations i USING auth.users u
-    WHERE u.id = $1 AND u.blocked_at IS NULL AND i.email_key = u.email_key;
     WITH gone AS (
         DELETE FROM events.roles r WHERE r.user_id = $1 AND r.role <> 'owner'
         RETURNING r.event_id)
@@ -124,10 +121,20 @@ BEGIN
     WHERE e.id IN (SELECT gone.event_id FROM gone);
 END $$
 """
+# For an account that is being deleted, blocked or not: nothing is left of the address that it has
+# proved. An address that it only claims may be another person's.
+FORGET_ADDRESS = """
+CREATE FUNCTION events.forget_address(user_id bigint) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog AS $$
+    DELETE FROM events.invitations i USING auth.users u
+    WHERE u.id = $1 AND u.is_verified AND i.email_key = u.email_key
+$$
+"""
 FUNCTIONS = {
     "give_role(bigint, bigint, text)": "events",
     "accept_invitations(bigint, text)": "auth",
     "release_account(bigint, boolean)": "auth",
+    "forget_address(bigint)": "auth",
 }
 
 
@@ -156,6 +163,7 @@ def upgrade() -> None:
     op.execute(GIVE_ROLE)
     op.execute(ACCEPT_INVITATIONS)
     op.execute(RELEASE_ACCOUNT)
+    op.execute(FORGET_ADDRESS)
     op.execute("GRANT USAGE ON SCHEMA events TO almanac_auth")
     for function, service in FUNCTIONS.items():
         op.execute(f"REVOKE ALL ON FUNCTION events.{function} FROM PUBLIC")

@@ -68,7 +68,6 @@ async def _block(session: AsyncSession, user_id: int, admin: Viewer, *, unpublis
     if user_id == admin.id:
         raise Conflict("You would lock yourself out.")
     await _lock(session, user_id, admin)
-    # Before its events are released: what a deleted account loses besides, a blocked one keeps.
     account = await _set(session, user_id, func.coalesce(User.blocked_at, func.now()))
     if unpublish:
         await release_events(session, user_id, unpublish=True)

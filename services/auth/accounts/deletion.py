@@ -46,6 +46,7 @@ async def release(session: AsyncSession, user_id: int, viewer: Viewer) -> None:
     require_fresh(require_user(viewer))
     await _check_session(session, viewer)
     await release_events(session, user_id, unpublish=False)
+    await session.execute(select(func.events.forget_address(user_id)))
     by = viewer.id if viewer and viewer.id != user_id else None
     await record(session, user_id, "account-deleted", actor_id=by)
     email = await session.scalar(select(User.email).where(User.id == user_id))
