@@ -39,7 +39,12 @@ def upgrade() -> None:
         sa.Column("address", sa.String(), nullable=False),
         sa.Column("template", sa.String(), nullable=False),
         sa.Column("data", JSONB(), nullable=False),
-        sa.Column("created_at", sa.DateTime(True), server_default=now, nullable=False),
+        sa.Column(
+            "created_at",
+            sa.DateTime(True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
         sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("next_try_at", sa.DateTime(True), server_default=now, nullable=False),
         sa.Column("failed_at", sa.DateTime(True), nullable=True),
@@ -71,6 +76,17 @@ def upgrade() -> None:
     op.create_index("ix_one_time_tokens_user_id", "one_time_tokens", ["user_id"], schema="auth")
     op.create_index(
         "ix_one_time_tokens_expires_at", "one_time_tokens", ["expires_at"], schema="auth"
+    )
+    op.create_table(
+        "voided_links",
+        sa.Column("user_id", sa.BigInteger(), nullable=False),
+        sa.Column("purpose", sa.String(), nullable=False),
+        sa.Column("voided_at", sa.DateTime(True), nullable=False),
+        sa.PrimaryKeyConstraint("user_id", "purpose", name="pk_voided_links"),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["auth.users.id"], name="fk_voided_links_user_id_users"
+        ),
+        schema="auth",
     )
     _create_second_factors()
     _create_audit()
@@ -141,5 +157,7 @@ def downgrade() -> None:
     op.execute("DROP FUNCTION events.has_events(bigint)")
     op.execute("DROP VIEW auth.addresses")
     op.execute("DROP FUNCTION auth.queue_mail(text, text, jsonb)")
-    for table in ("audit", "recovery_codes", "second_factors", "one_time_tokens", "mails"):
+    for table in ("audit", "recovery_codes", "second_factors", "voided_links"):
+        op.drop_table(table, schema="auth")
+    for table in ("one_time_tokens", "mails"):
         op.drop_table(table, schema="auth")

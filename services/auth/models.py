@@ -83,6 +83,7 @@ class Session(Base):
 class Mail(Base):
     """A mail to send: a template, and the data that it shows. A row goes when its mail is sent.
 
+    Its time is that of the statement, so that it is known which of two in a transaction was first.
     One that was refused for good keeps its row for a while, with `failed_at` and `error`.
     """
 
@@ -96,7 +97,9 @@ class Mail(Base):
     address: Mapped[str]
     template: Mapped[str]
     data: Mapped[dict[str, Any]] = mapped_column(JSONB)
-    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+    created_at: Mapped[datetime] = mapped_column(
+        DateTime(timezone=True), server_default=text("clock_timestamp()")
+    )
     attempts: Mapped[int] = mapped_column(server_default=text("0"))
     next_try_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
     failed_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
@@ -115,6 +118,20 @@ class OneTimeToken(Base):
     address: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
     expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), index=True)
+
+
+class VoidedLinks(Base):
+    """When links of an account were voided: no token is made for a mail that is as old as that.
+
+    It is not a column of the account, whose version it would raise.
+    """
+
+    __tablename__ = "voided_links"
+    __table_args__ = {"schema": "auth"}
+
+    user_id: Mapped[int] = mapped_column(ForeignKey("auth.users.id"), primary_key=True)
+    purpose: Mapped[str] = mapped_column(primary_key=True)
+    voided_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
 
 
 class SecondFactor(Base):

@@ -4,14 +4,15 @@ import hashlib
 import re
 import secrets
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, insert, select
+from sqlalchemy import ColumnElement, delete, exists, func, insert, select
+from sqlalchemy.dialects.postgresql import insert as insert_or_update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.auth.models import OneTimeToken
+from services.auth.models import OneTimeToken, VoidedLinks
 
 SHAPE = re.compile(r"[A-Za-z0-9_-]{43}")
 
@@ -45,6 +46,34 @@ async def make_token(session: AsyncSession, user_id: int, purpose: Purpose, addr
     }
     await session.execute(insert(OneTimeToken).values(**values))
     return token
+
+
+async def void_links(session: AsyncSession, user_id: int, purposes: Iterable[Purpose]) -> None:
+    """Void the tokens of an account, whose row is locked, and those of mails queued by now.
+
+    A mail may be locked by the process that is about to make its token, and a reset is queued for
+    an address: so mails cannot be found here, and each is compared when its token is to be made.
+    """
+    given = list(purposes)
+    of_user = OneTimeToken.user_id == user_id
+    await session.execute(delete(OneTimeToken).where(of_user, OneTimeToken.purpose.in_(given)))
+    now = func.clock_timestamp()
+    rows = [{"user_id": user_id, "purpose": each, "voided_at": now} for each in given]
+    voided = insert_or_update(VoidedLinks).values(rows)
+    key = [VoidedLinks.user_id, VoidedLinks.purpose]
+    await session.execute(
+        voided.on_conflict_do_update(index_elements=key, set_={"voided_at": now})
+    )
+
+
+async def is_voided(
+    session: AsyncSession, user_id: int, purpose: Purpose, queued_at: datetime
+) -> bool:
+    """Whether the link of a mail was voided after the mail was queued; the account is locked."""
+    same = VoidedLinks.user_id == user_id, VoidedLinks.purpose == purpose
+    return bool(
+        await session.scalar(select(exists().where(*same, VoidedLinks.voided_at >= queued_at)))
+    )
 
 
 async def read_token(session: AsyncSession, token: str, *purposes: Purpose) -> Any:

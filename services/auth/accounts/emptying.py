@@ -12,13 +12,13 @@ from services.auth.audit import record
 from services.auth.models import (
     AuditEntry,
     Mail,
-    OneTimeToken,
     RecoveryCode,
     SecondFactor,
     Session,
     User,
+    VoidedLinks,
 )
-from services.auth.one_time_tokens import Purpose
+from services.auth.one_time_tokens import Purpose, void_links
 from services.auth.sessions.rows import Reason, end
 
 NO_ADDRESS: dict[str, Any] = {
@@ -48,9 +48,7 @@ async def drop_links(session: AsyncSession, user_id: int, *purposes: Purpose) ->
 
     `purposes` limits which; without any it is all of them.
     """
-    of_user = OneTimeToken.user_id == user_id
-    which = OneTimeToken.purpose.in_(purposes) if purposes else true()
-    await session.execute(delete(OneTimeToken).where(of_user, which))
+    await void_links(session, user_id, purposes or Purpose)
     # The templates of these mails are called as the purposes.
     await drop_mails(session, user_id, Mail.template.in_(purposes) if purposes else true())
 
@@ -59,7 +57,7 @@ async def drop_mails(session: AsyncSession, user_id: int, *which: ColumnElement[
     """Take back mails with links for an account that are still to be sent."""
     of_user = Mail.data["user_id"].as_string() == str(user_id)
     mails = select(Mail.id).where(of_user, *which)
-    # The row of a mail that is being sent is locked for as long as that takes.
+    # The row of a mail may be locked by a process that waits for the account to make its token.
     waiting = mails.with_for_update(skip_locked=True)
     await session.execute(delete(Mail).where(Mail.id.in_(waiting)))
 
@@ -75,6 +73,7 @@ async def forget(session: AsyncSession, user_id: int, reason: Reason) -> None:
     await end(session, user_id, reason)
     await drop_links(session, user_id)
     await drop_factor(session, user_id)
+    await session.execute(delete(VoidedLinks).where(VoidedLinks.user_id == user_id))
     without = {"address": None, "user_agent": None}
     await session.execute(update(Session).where(Session.user_id == user_id).values(**without))
     entries = update(AuditEntry).where(AuditEntry.user_id == user_id)

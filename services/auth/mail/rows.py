@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from services.auth.mail.messages import Claimed, UnmakeableError
 from services.auth.mail.templates import TEMPLATES, Template
 from services.auth.models import Mail, User
-from services.auth.one_time_tokens import Purpose, make_token
+from services.auth.one_time_tokens import Purpose, is_voided, make_token
 from shared.addresses import address_key
 from shared.observability.failures import describe
 
@@ -67,7 +67,9 @@ async def _claimed(session: AsyncSession, row: Any, template: Template | None) -
     address, token = row.address, None
     if template.purpose is not None:
         account = await _account(session, row, template.purpose)
-        if account is None:
+        if account is None or await is_voided(
+            session, account.id, template.purpose, row.created_at
+        ):
             return None
         # Never the spelling that somebody asked with: letters that are compared as equal may be
         # another person's address to a mail server (CVE-2019-19844).
@@ -79,7 +81,7 @@ async def _claimed(session: AsyncSession, row: Any, template: Template | None) -
 
 
 async def _account(session: AsyncSession, row: Any, purpose: Purpose) -> Any:
-    """The account that the token is for, locked, so that a deletion sees the token."""
+    """The account that the token is for, locked, so that who voids its links sees the token."""
     accounts = select(User.id, User.email).where(User.deleted_at.is_(None))
     if purpose is Purpose.RESET:
         accounts = _owner(accounts, row.address)
