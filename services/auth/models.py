@@ -14,7 +14,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from shared.db import Base
 from shared.jsonapi.write.idempotency import idempotency_table
 
-idempotency_table("auth")
+IDEMPOTENCY_KEYS = idempotency_table("auth")
 
 NOW = text("now()")
 

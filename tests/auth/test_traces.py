@@ -5,15 +5,17 @@ Another connection to the database holds the moments between two requests.
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any
 
 import asyncpg
+import httpx
 import pytest
 from fastapi import FastAPI
 
 from services.auth.mail.rows import claim
 from shared.settings import Settings
 from tests.auth.mails import link
-from tests.client import Account, Client
+from tests.client import PASSWORD, Account, Client
 
 OTHER = "purple monkey dishwasher 7"
 
@@ -65,3 +67,25 @@ async def test_a_deleted_account_keeps_no_invitations_even_if_it_was_blocked(
     assert await sql.fetchval(left, user.email) == 1
     assert (await api.delete(path, by=admin)).status_code == 204
     assert await sql.fetchval(left, user.email) == 0
+
+
+async def test_a_kept_answer_goes_with_the_account_that_it_shows(
+    api: Client, admin: Account, sql: asyncpg.Connection
+) -> None:
+    email = "kept@example.org"
+    data = {"type": "user", "attributes": {"email": email, "password": PASSWORD}}
+
+    async def repeat(path: str, document: Any, by: Account | None = None) -> httpx.Response:
+        headers = {"Idempotency-Key": "one"}
+        return await api.request("POST", path, document, by=by, headers=headers)
+
+    first = await repeat("/v1/users", {"data": data})
+    again = await repeat("/v1/users", {"data": data})
+    assert again.content == first.content
+    path = first.json()["data"]["links"]["self"]
+    assert (await api.delete(path, by=admin)).status_code == 204
+    other = await repeat("/v1/users", {"data": data})
+    assert other.status_code == 201
+    assert other.json()["data"]["id"] != first.json()["data"]["id"]
+    kept = "SELECT count(*) FROM auth.idempotency_keys WHERE encode(body, 'escape') LIKE $1"
+    assert await sql.fetchval(kept, f"%{email}%") == 1

@@ -5,11 +5,12 @@ The row stays, without a name, since events keep their owner.
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, select, true, update
+from sqlalchemy import ColumnElement, delete, func, or_, select, true, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.auth.audit import record
 from services.auth.models import (
+    IDEMPOTENCY_KEYS,
     AuditEntry,
     Mail,
     RecoveryCode,
@@ -76,6 +77,11 @@ async def forget(session: AsyncSession, user_id: int, reason: Reason) -> None:
     await session.execute(delete(VoidedLinks).where(VoidedLinks.user_id == user_id))
     without = {"address": None, "user_agent": None}
     await session.execute(update(Session).where(Session.user_id == user_id).values(**without))
+    # Kept answers to this account, and to whoever made it, for they show it.
+    shown = func.convert_to(f'"/v1/users/{user_id}"', "UTF8")
+    kept = IDEMPOTENCY_KEYS.c
+    of_user = or_(kept.caller == str(user_id), func.position(shown.op("IN")(kept.body)) > 0)
+    await session.execute(delete(IDEMPOTENCY_KEYS).where(of_user))
     entries = update(AuditEntry).where(AuditEntry.user_id == user_id)
     without = {"client_address": None, "user_agent": None, "detail": None}
     await session.execute(entries.values(**without))
