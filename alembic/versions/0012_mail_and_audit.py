@@ -143,6 +143,10 @@ def _create_audit() -> None:
         sa.Column("version", sa.BigInteger(), server_default=sa.text("1"), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_audit"),
         sa.ForeignKeyConstraint(["user_id"], ["auth.users.id"], name="fk_audit_user_id_users"),
+        sa.CheckConstraint(
+            "actor_id IS NULL OR (client_address IS NULL AND user_agent IS NULL)",
+            name="ck_audit_client_of_actor",
+        ),
         schema="auth",
     )
     op.create_index("ix_audit_user_id", "audit", ["user_id", "id"], schema="auth")

@@ -7,7 +7,17 @@ for the invitations to an address.
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, ForeignKey, Identity, Index, LargeBinary, String, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    LargeBinary,
+    String,
+    text,
+)
 from sqlalchemy.dialects.postgresql import CITEXT, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -162,11 +172,19 @@ class RecoveryCode(Base):
 class AuditEntry(Base):
     """What happened to an account, and who did it; there is never a secret in it.
 
-    `user_id` is None for a sign-in with an address that has no account.
+    `user_id` is None for a refused sign-in with an address that no account has proved. Of the
+    client of another account, `actor_id`, there is nothing.
     """
 
     __tablename__ = "audit"
-    __table_args__ = (Index("ix_audit_user_id", "user_id", "id"), {"schema": "auth"})
+    __table_args__ = (
+        Index("ix_audit_user_id", "user_id", "id"),
+        CheckConstraint(
+            "actor_id IS NULL OR (client_address IS NULL AND user_agent IS NULL)",
+            name="client_of_actor",
+        ),
+        {"schema": "auth"},
+    )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     created_at: Mapped[datetime] = mapped_column(

@@ -3,7 +3,8 @@
 Another connection to the database holds the moments between two requests.
 """
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
 from datetime import timedelta
 from typing import Any
 
@@ -25,6 +26,23 @@ async def sql(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(settings.database_url.get_secret_value())
     yield connection
     await connection.close()
+
+
+async def begun(
+    sql: asyncpg.Connection, *requests: Coroutine[Any, Any, httpx.Response]
+) -> list["asyncio.Task[httpx.Response]"]:
+    """Requests that wait for a lock of this connection."""
+    tasks = [asyncio.ensure_future(each) for each in requests]
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+    async with asyncio.timeout(10):
+        while await sql.fetchval(waiting) < len(tasks):  # noqa: ASYNC110 - another process's lock
+            await asyncio.sleep(0.01)
+    return tasks
+
+
+async def refused(api: Client, user: Account) -> httpx.Response:
+    body = {"email": user.email, "password": "wrong"}
+    return await api.request("POST", "/auth/session", body)
 
 
 @pytest.mark.parametrize("template", ["reset", "change-address"])
@@ -67,6 +85,36 @@ async def test_a_deleted_account_keeps_no_invitations_even_if_it_was_blocked(
     assert await sql.fetchval(left, user.email) == 1
     assert (await api.delete(path, by=admin)).status_code == 204
     assert await sql.fetchval(left, user.email) == 0
+
+
+async def test_what_is_recorded_during_a_deletion_does_not_tell_of_a_client(
+    api: Client, user: Account, sql: asyncpg.Connection
+) -> None:
+    traces = "SELECT FROM auth.audit WHERE user_id = $1 AND client_address IS NOT NULL"
+    async with sql.transaction():
+        entry = "INSERT INTO auth.audit (user_id, action, client_address) VALUES ($1, 'x', '::1')"
+        await sql.execute(entry, user.id)
+        (deletion,) = await begun(sql, api.delete(f"/v1/users/{user.id}", by=user))
+    assert (await deletion).status_code == 204
+    assert not await sql.fetch(traces, user.id)
+
+
+async def test_what_waited_for_a_deletion_leaves_nothing_in_the_account(
+    api: Client, user: Account, sql: asyncpg.Connection
+) -> None:
+    """A refused sign-in, and the offer of a second factor."""
+    await sql.execute("DELETE FROM auth.audit WHERE user_id = $1", user.id)
+    async with sql.transaction():
+        await sql.execute("SELECT FROM auth.users WHERE id = $1 FOR UPDATE", user.id)
+        offer = api.request("POST", "/v1/auth/second-factor", {}, by=user)
+        waiting = await begun(sql, refused(api, user), offer)
+        await sql.execute("UPDATE auth.users SET deleted_at = now() WHERE id = $1", user.id)
+    assert [answer.status_code for answer in await asyncio.gather(*waiting)] == [401, 401]
+    entry = "SELECT action, client_address, user_agent FROM auth.audit WHERE user_id = $1"
+    assert [tuple(row) for row in await sql.fetch(entry, user.id)] == [
+        ("sign-in-refused", None, None)
+    ]
+    assert not await sql.fetch("SELECT FROM auth.second_factors WHERE user_id = $1", user.id)
 
 
 async def test_a_kept_answer_goes_with_the_account_that_it_shows(

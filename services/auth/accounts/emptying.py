@@ -82,6 +82,9 @@ async def forget(session: AsyncSession, user_id: int, reason: Reason) -> None:
     kept = IDEMPOTENCY_KEYS.c
     of_user = or_(kept.caller == str(user_id), func.position(shown.op("IN")(kept.body)) > 0)
     await session.execute(delete(IDEMPOTENCY_KEYS).where(of_user))
+    # It waits for entries that are being written, and those after it find the account deleted. It
+    # is last, so that nobody who waits for it holds what is still to be emptied.
+    await session.execute(select(User.id).where(User.id == user_id).with_for_update())
     entries = update(AuditEntry).where(AuditEntry.user_id == user_id)
     without = {"client_address": None, "user_agent": None, "detail": None}
     await session.execute(entries.values(**without))

@@ -12,7 +12,7 @@ from typing import Annotated
 import pyotp
 from fastapi import APIRouter, Request, Response
 from pydantic import StringConstraints
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, update
 from sqlalchemy.dialects.postgresql import insert as insert_or_update
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -22,7 +22,7 @@ from services.auth.models import RecoveryCode, SecondFactor, Session
 from services.auth.models import User as Account
 from services.auth.plain import Body, Secret, answer, described, read_plain
 from services.auth.sessions.authenticate import own_proof
-from services.auth.sessions.fresh import signed_in, signed_in_freshly
+from services.auth.sessions.fresh import lock_own, signed_in, signed_in_freshly
 from services.auth.sessions.second_factor import (
     code_refused,
     is_proved,
@@ -80,14 +80,15 @@ async def offer_second_factor(request: Request) -> Response:
         raise Forbidden("Verify your email address first; then a lost factor can be helped with.")
     secret = pyotp.random_base32()
     database: Database = request.app.state.database
-    address = await database.in_transaction(partial(_offer, user_id=user.id, secret=secret))
+    address = await database.in_transaction(partial(_offer, user=user, secret=secret))
     uri = pyotp.TOTP(secret).provisioning_uri(name=address, issuer_name=ISSUER)
     return answer({"secret": secret, "uri": uri})
 
 
-async def _offer(session: AsyncSession, *, user_id: int, secret: str) -> str:
+async def _offer(session: AsyncSession, *, user: User, secret: str) -> str:
+    account = await lock_own(session, user)
     values = {"secret": secret, "last_step": 0}
-    offered = insert_or_update(SecondFactor).values(user_id=user_id, **values)
+    offered = insert_or_update(SecondFactor).values(user_id=user.id, **values)
     offered = offered.on_conflict_do_update(
         index_elements=[SecondFactor.user_id],
         set_=values,
@@ -95,7 +96,7 @@ async def _offer(session: AsyncSession, *, user_id: int, secret: str) -> str:
     )
     if await session.scalar(offered.returning(SecondFactor.user_id)) is None:
         raise Conflict(f"There is a second factor in use; remove it first: DELETE {PATH}.")
-    return await session.scalar(select(Account.email).where(Account.id == user_id)) or ""
+    return account.email or ""
 
 
 @router.post(
