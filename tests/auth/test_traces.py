@@ -73,6 +73,15 @@ async def test_a_link_is_not_made_after_it_was_voided_while_its_mail_was_locked(
     assert not await sql.fetch("SELECT FROM auth.one_time_tokens WHERE user_id = $1", user.id)
 
 
+async def test_who_only_claims_an_address_does_not_read_who_else_signs_in_with_it(
+    api: Client, user: Account, sql: asyncpg.Connection
+) -> None:
+    await sql.execute("UPDATE auth.users SET is_verified = false WHERE id = $1", user.id)
+    assert (await refused(api, user)).status_code == 401
+    newest = "SELECT user_id, action FROM auth.audit ORDER BY id DESC LIMIT 1"
+    assert tuple(await sql.fetchrow(newest)) == (None, "sign-in-refused")
+
+
 async def test_a_deleted_account_keeps_no_invitations_even_if_it_was_blocked(
     api: Client, user: Account, stranger: Account, admin: Account, sql: asyncpg.Connection
 ) -> None:

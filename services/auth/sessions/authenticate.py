@@ -42,7 +42,10 @@ async def authenticate(request: Request, address: str, password: str) -> Account
     kept = found.password_hash if found else None
     is_right, renewed = await _verified(request, password, kept)
     if found is None or kept is None or not is_right:
-        await _refuse(request, proof, "sign-in-refused")
+        # Of an address that nobody has proved, the newest account may be a stranger's, who would
+        # read from where the others sign in.
+        person = found.id if found and found.is_verified else None
+        await _refuse(request, proof, "sign-in-refused", person)
         raise Unauthorized("The email address or the password is wrong.")
     await check_failures(request, proof)
     if found.blocked_at is not None:
@@ -71,7 +74,7 @@ async def verify_password(request: Request, user_id: int, password: str) -> bool
     if is_right:
         await check_failures(request, proof)
     else:
-        await _refuse(request, proof, "password-refused")
+        await _refuse(request, proof, "password-refused", user_id)
     return is_right
 
 
@@ -83,10 +86,10 @@ async def own_proof(request: Request, session: AsyncSession, user_id: int) -> Pr
     return Proof(address or str(user_id), user_id, claims.session_id if claims else None)
 
 
-async def _refuse(request: Request, proof: Proof, action: str) -> None:
-    """Record and count that a password was wrong."""
+async def _refuse(request: Request, proof: Proof, action: str, user_id: int | None) -> None:
+    """Record, for the account if it may read that, and count that a password was wrong."""
     database: Database = request.app.state.database
-    await database.in_transaction(partial(record, user_id=proof.user_id, action=action))
+    await database.in_transaction(partial(record, user_id=user_id, action=action))
     await count_failure(request, proof)
 
 
@@ -98,7 +101,7 @@ def _by_address(address: str) -> Executable:
     """
     own_spelling = and_(User.email_key.is_(None), User.email == address.strip())
     return (
-        select(User.id, User.email, User.password_hash, User.blocked_at)
+        select(User.id, User.email, User.password_hash, User.blocked_at, User.is_verified)
         .where(
             User.deleted_at.is_(None), or_(own_spelling, User.email_key == address_key(address))
         )
