@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.auth.accounts.addresses import claim, claims, lock_address
+from services.auth.audit import RECORDED, record
 from services.auth.duplicates import list_duplicates
 from services.auth.keys.files import (
     REFRESH,
@@ -43,10 +44,13 @@ async def _set_flag(session: AsyncSession, email: str, flag: str) -> bool:
     await lock_address(session, email)
     # Of several accounts that claim the address it is the one that signs in with it.
     by_place = User.email_key.is_(None).desc(), User.is_verified.desc(), User.id.desc()
-    known = select(User.id, User.email_key).where(claims(email)).order_by(*by_place).limit(1)
+    columns = User.id, User.email_key, getattr(User, flag).label("is_set")
+    known = select(*columns).where(claims(email)).order_by(*by_place).limit(1)
     account = (await session.execute(known.with_for_update())).one_or_none()
     if account is None:
         return False
+    if not account.is_set:
+        await record(session, account.id, RECORDED[flag, True], detail="by an operator")
     values: dict[str, Any] = {flag: True}
     if flag == "is_verified":
         values["verify_by"] = None

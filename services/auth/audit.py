@@ -21,6 +21,13 @@ from shared.observability.logs import current_client
 
 # What a client may send as its name is longer than what tells one device from another.
 MAX_USER_AGENT = 200
+# The actions by which an administrator changes an attribute of an account.
+RECORDED = {
+    ("is_admin", True): "made-administrator",
+    ("is_admin", False): "no-longer-administrator",
+    ("is_verified", True): "verified-by-administrator",
+    ("is_verified", False): "no-longer-verified",
+}
 
 
 async def record(

@@ -6,6 +6,7 @@ Another connection to the database holds the moments between two requests.
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from datetime import timedelta
+from itertools import product
 from typing import Any
 
 import asyncpg
@@ -13,12 +14,14 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from services.auth.__main__ import _set_flag
 from services.auth.mail.rows import claim
 from shared.settings import Settings
 from tests.auth.mails import link
 from tests.client import PASSWORD, Account, Client
 
 OTHER = "purple monkey dishwasher 7"
+AUDIT = "/v1/audit-entries?sort=-created-at"
 
 
 @pytest.fixture
@@ -71,6 +74,41 @@ async def test_a_link_is_not_made_after_it_was_voided_while_its_mail_was_locked(
     assert claimed is None or claimed.id != mail
     assert not await sql.fetch("SELECT FROM auth.mails WHERE id = $1", mail)
     assert not await sql.fetch("SELECT FROM auth.one_time_tokens WHERE user_id = $1", user.id)
+
+
+async def test_what_administrators_do_is_recorded_without_their_client(
+    api: Client, apps: dict[str, FastAPI], user: Account, admin: Account
+) -> None:
+    path = f"/v1/users/{user.id}"
+    for done in ("block", "unblock"):
+        await api.request("POST", f"{path}/{done}", {} if done == "block" else None, by=admin)
+    shown = (await api.get(path, by=admin)).json()["data"]
+    for name, value in product(("is-verified", "is-admin"), (False, True, False)):
+        assert (await api.update(shown, {name: value}, by=admin)).status_code == 200
+    async with apps["auth"].state.database.session() as session, session.begin():
+        assert await _set_flag(session, user.email, "is_admin")
+    entries = (await api.get(AUDIT, by=admin)).json()["data"]
+    of_user = [
+        e
+        for e in entries
+        if e["relationships"]["user"]["data"] == {"type": "user", "id": str(user.id)}
+    ]
+    made, *by_admin = of_user[:8]
+    assert [e["attributes"]["action"] for e in reversed(by_admin)] == [
+        "blocked",
+        "unblocked",
+        "no-longer-verified",
+        "verified-by-administrator",
+        "no-longer-verified",
+        "made-administrator",
+        "no-longer-administrator",
+    ]
+    for entry in by_admin:
+        assert entry["relationships"]["actor"]["data"] == {"type": "user", "id": str(admin.id)}
+        assert entry["attributes"]["client-address"] is None
+        assert entry["attributes"]["user-agent"] is None
+    assert made["attributes"]["action"] == "made-administrator"
+    assert made["relationships"]["actor"]["data"] is None
 
 
 async def test_who_only_claims_an_address_does_not_read_who_else_signs_in_with_it(

@@ -100,7 +100,14 @@ async def claimed_by(session: AsyncSession, user_id: int) -> Any:
     The address is locked until the transaction ends.
     """
     lock = _lock(func.concat("address ", User.email_key))
-    columns = User.id, User.email, User.email_key, User.is_verified, User.password_hash
+    columns = (
+        User.id,
+        User.email,
+        User.email_key,
+        User.is_verified,
+        User.is_admin,
+        User.password_hash,
+    )
     account = (await session.execute(select(*columns, lock).where(User.id == user_id))).one()
     others = select(User.is_verified, User.email_key).where(
         claims(account.email), User.id != user_id

@@ -23,7 +23,7 @@ from services.auth.accounts.addresses import (
 from services.auth.accounts.deletion import release
 from services.auth.accounts.emptying import EMPTIED
 from services.auth.accounts.password_rules import IS_ADDRESS, NewPassword, is_address
-from services.auth.audit import record
+from services.auth.audit import RECORDED, record
 from services.auth.limits import check
 from services.auth.mail.outbox import queue_mail
 from services.auth.models import User as Account
@@ -107,6 +107,8 @@ async def _signed_up(session: AsyncSession, row_id: int, viewer: Viewer) -> None
         # It is to be hashed now, and this transaction to be rolled back and repeated.
         return
     await record(session, row_id, "signed-up", actor_id=viewer.id if viewer else None)
+    if account.is_admin and viewer:
+        await record(session, row_id, RECORDED["is_admin", True], actor_id=viewer.id)
     if account.is_verified:
         await claim(session, row_id, account.email)
         await accept_invitations(session, row_id, account.email_key)
@@ -114,10 +116,17 @@ async def _signed_up(session: AsyncSession, row_id: int, viewer: Viewer) -> None
         await queue_mail(session, account.email, "verify", {"user_id": row_id})
 
 
-async def _verified(
+async def _changed(
     session: AsyncSession, before: Row, changes: Values, linked: frozenset[int], viewer: Viewer
 ) -> None:
-    """Let an account that an administrator verifies have its address, as if it had proved it."""
+    """Record what an administrator changes.
+
+    An account that is verified so has its address, as if it had proved it.
+    """
+    by = viewer.id if viewer and viewer.id != before["id"] else None
+    for (name, value), action in RECORDED.items():
+        if changes.get(name) is value and before[name] is not value:
+            await record(session, before["id"], action, actor_id=by)
     if changes.get("is_verified") and not before["is_verified"] and before["email_key"]:
         await claim(session, before["id"], before["email"])
         await accept_invitations(session, before["id"], before["email_key"])
@@ -151,6 +160,6 @@ def user_resource(*, verify_on_sign_up: bool) -> Resource:
         to_columns=to_columns,
         computed={"password": Computed("password_hash", hash_password)},
         after_create=_signed_up,
-        after_change=_verified,
+        after_change=_changed,
         violations={"uq_users_email_key": ("email", TAKEN)},
     )
