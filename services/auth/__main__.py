@@ -31,7 +31,10 @@ from shared.tokens import LEEWAY_S
 
 
 async def set_flag(email: str, flag: str) -> bool:
-    """Set is_verified or is_admin of an account; return False if there is no such account."""
+    """Set is_verified or is_admin of an account; return False if there is no such account.
+
+    Only an account that is verified can be made an administrator: others may be a stranger's.
+    """
     database = Database(get_settings(), "almanac_auth")
     try:
         async with database.session() as session, session.begin():
@@ -45,7 +48,8 @@ async def _set_flag(session: AsyncSession, email: str, flag: str) -> bool:
     # Of several accounts that claim the address it is the one that signs in with it.
     by_place = User.email_key.is_(None).desc(), User.is_verified.desc(), User.id.desc()
     columns = User.id, User.email_key, getattr(User, flag).label("is_set")
-    known = select(*columns).where(claims(email)).order_by(*by_place).limit(1)
+    of_address = claims(email) if flag == "is_verified" else claims(email) & User.is_verified
+    known = select(*columns).where(of_address).order_by(*by_place).limit(1)
     account = (await session.execute(known.with_for_update())).one_or_none()
     if account is None:
         return False
@@ -97,8 +101,10 @@ def change_keys(command: str, folder: Path) -> list[str]:
 def change_account(command: str, address: str) -> str:
     flag = {"verify": "is_verified", "make-admin": "is_admin"}[command]
     if not asyncio.run(set_flag(address, flag)):
-        sys.exit(f"There is no account with the address {address}.")
-    return f"{address}: {flag} is set."
+        unless = " that has proved it; `verify` does that by hand" * (flag == "is_admin")
+        sys.exit(f"There is no account with the address {address}{unless}.")
+    is_now = "verified" if flag == "is_verified" else "an administrator"
+    return f"{address} is {is_now} now."
 
 
 def main() -> None:

@@ -19,7 +19,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from services.auth.audit import record
 from services.auth.limits import Proof, forget_failures
 from services.auth.models import RecoveryCode, SecondFactor, Session
-from services.auth.models import User as Account
 from services.auth.plain import Body, Secret, answer, described, read_plain
 from services.auth.sessions.authenticate import own_proof
 from services.auth.sessions.fresh import lock_own, signed_in, signed_in_freshly
