@@ -86,6 +86,8 @@ async def test_what_administrators_do_is_recorded_without_their_client(
     for name, value in product(("is-verified", "is-admin"), (False, True, False)):
         assert (await api.update(shown, {name: value}, by=admin)).status_code == 200
     async with apps["auth"].state.database.session() as session, session.begin():
+        assert not await _set_flag(session, user.email, "is_admin")
+        assert await _set_flag(session, user.email, "is_verified")
         assert await _set_flag(session, user.email, "is_admin")
     entries = (await api.get(AUDIT, by=admin)).json()["data"]
     of_user = [
@@ -93,7 +95,7 @@ async def test_what_administrators_do_is_recorded_without_their_client(
         for e in entries
         if e["relationships"]["user"]["data"] == {"type": "user", "id": str(user.id)}
     ]
-    made, *by_admin = of_user[:8]
+    made, verified, *by_admin = of_user[:9]
     assert [e["attributes"]["action"] for e in reversed(by_admin)] == [
         "blocked",
         "unblocked",
@@ -107,7 +109,8 @@ async def test_what_administrators_do_is_recorded_without_their_client(
         assert entry["relationships"]["actor"]["data"] == {"type": "user", "id": str(admin.id)}
         assert entry["attributes"]["client-address"] is None
         assert entry["attributes"]["user-agent"] is None
-    assert made["attributes"]["action"] == "made-administrator"
+    by_hand = [entry["attributes"]["action"] for entry in (verified, made)]
+    assert by_hand == ["verified-by-administrator", "made-administrator"]
     assert made["relationships"]["actor"]["data"] is None
 
 
