@@ -177,7 +177,8 @@ async def test_an_index_of_older_code_is_fed_and_audited_by_versions(
     await drain(index.stores)
     answer = await index.client.get(index=generation["index_name"], id=event["id"])
     assert answer["_source"]["name"] == "Older Mulita"
-    assert not await owner.fetchval("SELECT count(*) FROM search.poison")
+    refused = "SELECT FROM search.poison WHERE generation_id = $1 AND event_id = $2"
+    assert not await owner.fetch(refused, generation["id"], int(event["id"]))
     audit = await compare(index.stores, generation["index_name"])
     assert audit.found[int(event["id"]) // BUCKET][1] > 0
     state = "UPDATE search.generations SET state = 'failed' WHERE id = $1"
