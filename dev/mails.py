@@ -16,16 +16,12 @@ class NewMails:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.shown = self._files()
-
-    def _files(self) -> set[Path]:
-        # A mail that is being written has a name with a dot in front.
-        return {file for file in self.folder.glob("*.eml") if not file.name.startswith(".")}
+        self.shown = set(folder.glob("*.eml"))
 
     def lines(self) -> Iterator[str]:
         """Yield one line for each mail that has come since the last call, the oldest first."""
         # Their names are in the order of time.
-        for file in sorted(self._files() - self.shown):
+        for file in sorted(set(self.folder.glob("*.eml")) - self.shown):
             self.shown.add(file)
             yield _line(file)
 

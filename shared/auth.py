@@ -25,8 +25,6 @@ FROM auth.live_sessions WHERE session_id = $1
 
 # What could lock a person out of their account needs a sign-in that is not older.
 FRESH_FOR = timedelta(minutes=10)
-
-
 # Added to a refusal of an administrator who has no more rights than others.
 NEEDS_FACTOR = (
     " Administrators need a second factor: set one up with POST /v1/auth/second-factor, and sign "
@@ -101,10 +99,16 @@ async def load_viewer(
     )
 
 
-async def _optional_user(request: Request, session: SessionDep) -> Viewer:
+async def valid_claims_of(request: Request) -> Claims | None:
+    """Return the claims as `claims_of` does; Unauthorized if they have expired."""
     claims = await claims_of(request)
     if claims is not None and claims.is_expired:
         raise expired()
+    return claims
+
+
+async def _optional_user(request: Request, session: SessionDep) -> Viewer:
+    claims = await valid_claims_of(request)
     settings = request.app.state.settings
     return await load_viewer(await driver_connection(session), claims, settings)
 

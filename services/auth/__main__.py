@@ -10,8 +10,9 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.auth.accounts.addresses import claim, claims, lock_address
+from services.auth.accounts.addresses import claim, lock_address
 from services.auth.audit import RECORDED, record
+from services.auth.claims import FIRST, claims
 from services.auth.duplicates import list_duplicates
 from services.auth.keys.files import (
     REFRESH,
@@ -45,11 +46,9 @@ async def set_flag(email: str, flag: str) -> bool:
 
 async def _set_flag(session: AsyncSession, email: str, flag: str) -> bool:
     await lock_address(session, email)
-    # Of several accounts that claim the address it is the one that signs in with it.
-    by_place = User.email_key.is_(None).desc(), User.is_verified.desc(), User.id.desc()
     columns = User.id, User.email_key, getattr(User, flag).label("is_set")
     of_address = claims(email) if flag == "is_verified" else claims(email) & User.is_verified
-    known = select(*columns).where(of_address).order_by(*by_place).limit(1)
+    known = select(*columns).where(of_address).order_by(*FIRST).limit(1)
     account = (await session.execute(known.with_for_update())).one_or_none()
     if account is None:
         return False

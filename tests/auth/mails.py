@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 from sqlalchemy import delete, select
 
-from services.auth.accounts.addresses import claims
+from services.auth.claims import claims
 from services.auth.models import Mail, User
 from services.auth.one_time_tokens import Purpose, make_token
 

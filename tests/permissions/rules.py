@@ -1,4 +1,4 @@
-"""Who may call each endpoint, read from the code that enforces it.
+"""The rules of each endpoint, read from the code that enforces them.
 
 For resources these are the conditions of their declarations, asked of PostgreSQL for one row; for
 other endpoints what their OpenAPI says of tokens, which `described` writes beside the handler.

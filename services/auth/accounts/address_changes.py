@@ -10,7 +10,7 @@ from sqlalchemy import delete, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.auth.accounts.addresses import Email, address_fault, give_address
-from services.auth.accounts.emptying import drop_factor, drop_links, drop_mails
+from services.auth.accounts.emptying import drop_links, drop_mails
 from services.auth.accounts.verification import Token, invalid_token, use_for_address
 from services.auth.audit import record
 from services.auth.limits import check
@@ -20,6 +20,7 @@ from services.auth.one_time_tokens import VALID_FOR, Purpose
 from services.auth.plain import Body, Secret, answer, described, read_plain
 from services.auth.sessions.fresh import lock_own, signed_in_freshly
 from services.auth.sessions.rows import Reason, end
+from services.auth.sessions.second_factor import remove_factor
 from shared.auth import User as Viewer
 from shared.db import Database
 
@@ -119,7 +120,7 @@ async def _undo_since(session: AsyncSession, user_id: int, address: str) -> None
     since, changed_at = change
     newer = SecondFactor.user_id == user_id, SecondFactor.confirmed_at >= changed_at - SHORTLY
     if await session.scalar(select(exists().where(*newer))):
-        await drop_factor(session, user_id)
+        await remove_factor(session, user_id)
     later = select(AuditEntry.detail).where(*changes, AuditEntry.id > since)
     of_user = OneTimeToken.user_id == user_id, OneTimeToken.address.in_(later)
     await session.execute(

@@ -1,4 +1,4 @@
-"""Who has an address: one verified account, or several that claim it until one of them proves it.
+"""The address of an account: a verified one has it, until then several may claim it.
 
 Changes of who has an address lock it first, then accounts, then their tokens.
 """
@@ -8,12 +8,14 @@ from typing import Annotated, Any
 
 from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, StringConstraints, WithJsonSchema
-from sqlalchemy import ColumnElement, and_, exists, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, exists, func, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.auth.accounts.emptying import disown, drop_factor, empty_account, has_events
+from services.auth.accounts.emptying import disown, empty_account, has_events
+from services.auth.claims import claims
 from services.auth.models import User
 from services.auth.sessions.rows import Reason
+from services.auth.sessions.second_factor import remove_factor
 from shared.addresses import address_key
 
 # Which control characters `\s` matches differs between the regex of pydantic and that of OpenAPI,
@@ -59,15 +61,6 @@ def address_fault(address: str) -> str | None:
     except EmailNotValidError as error:
         return str(error)
     return None
-
-
-def claims(address: str) -> ColumnElement[bool]:
-    """The condition of accounts that have the address, or claim it.
-
-    An old account whose address became equal to another's has its own spelling only.
-    """
-    own_spelling = and_(User.email_key.is_(None), User.email == address.strip())
-    return User.deleted_at.is_(None) & or_(own_spelling, User.email_key == address_key(address))
 
 
 async def lock_address(session: AsyncSession, address: str) -> None:
@@ -155,7 +148,7 @@ async def give_address(session: AsyncSession, account: Any, address: str) -> boo
         await claim(session, account.id, address)
     if not account.is_verified:
         # Whoever set it up had not proved the address.
-        await drop_factor(session, account.id)
+        await remove_factor(session, account.id)
     values = {"email": address, "email_key": key, "is_verified": True, "verify_by": None}
     await session.execute(update(User).where(User.id == account.id).values(**values))
     if key is not None and not account.is_verified:

@@ -13,14 +13,13 @@ from services.auth.models import (
     IDEMPOTENCY_KEYS,
     AuditEntry,
     Mail,
-    RecoveryCode,
-    SecondFactor,
     Session,
     User,
     VoidedLinks,
 )
 from services.auth.one_time_tokens import Purpose, void_links
 from services.auth.sessions.rows import Reason, end
+from services.auth.sessions.second_factor import remove_factor
 
 NO_ADDRESS: dict[str, Any] = {
     "email": None,
@@ -63,17 +62,11 @@ async def drop_mails(session: AsyncSession, user_id: int, *which: ColumnElement[
     await session.execute(delete(Mail).where(Mail.id.in_(waiting)))
 
 
-async def drop_factor(session: AsyncSession, user_id: int) -> None:
-    """Take the second factor of an account away, if it has one, and the recovery codes."""
-    for table in (SecondFactor, RecoveryCode):
-        await session.execute(delete(table).where(table.user_id == user_id))
-
-
 async def forget(session: AsyncSession, user_id: int, reason: Reason) -> None:
     """End the sessions of an account, and empty what belongs to it beside its row."""
     await end(session, user_id, reason)
     await drop_links(session, user_id)
-    await drop_factor(session, user_id)
+    await remove_factor(session, user_id)
     await session.execute(delete(VoidedLinks).where(VoidedLinks.user_id == user_id))
     without = {"address": None, "user_agent": None}
     await session.execute(update(Session).where(Session.user_id == user_id).values(**without))

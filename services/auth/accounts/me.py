@@ -10,6 +10,7 @@ from starlette.routing import BaseRoute, Route
 
 from services.auth.accounts.deletion import describe_deletion
 from services.auth.accounts.resources import CHANGE_EMAIL
+from services.auth.sessions.resources import own_item
 from shared.auth import require_user
 from shared.errors import MEDIA_TYPE
 from shared.jsonapi.http.endpoints import Endpoints
@@ -102,20 +103,13 @@ def _wired(resource: dict[str, Any], names: Names) -> dict[str, Any]:
 
 
 def describe_accounts(described: dict[str, Any]) -> dict[str, Any]:
-    """Add to an OpenAPI document what accounts have beside other resources.
-
-    `/v1/users/me` is as `/v1/users/{id}`, but always with a token.
-    """
+    """Add to an OpenAPI document what accounts have beside other resources."""
     described = _with_fixed_password(describe_deletion(described))
-    read = described["paths"]["/v1/users/{id}"]["get"]
-    answers = {status: each for status, each in read["responses"].items() if status != "404"}
-    me = {
-        **read,
-        "operationId": "readMe",
-        "summary": "Read the account that the token belongs to",
-        "responses": answers,
-        "security": [{"bearer": []}],
-    }
+    me = own_item(
+        described["paths"]["/v1/users/{id}"]["get"],
+        operation_id="readMe",
+        summary="Read the account that the token belongs to",
+    )
     paths = {**described["paths"], ME: {"get": me}, EXPORT: {"get": _described_export(me)}}
     return {**described, "paths": paths}
 

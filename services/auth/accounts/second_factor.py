@@ -27,6 +27,7 @@ from services.auth.sessions.second_factor import (
     is_proved,
     lock_factor,
     recovery_hash,
+    remove_factor,
     step_of,
 )
 from shared.auth import User
@@ -195,14 +196,6 @@ async def _change(
         await _replace_recovery_codes(session, user.id, new_codes)
         await record(session, user.id, "recovery-codes-renewed")
     return proof
-
-
-async def remove_factor(session: AsyncSession, user_id: int) -> None:
-    """Remove what an account has of a second factor; no session of it has one any more."""
-    for table in (RecoveryCode, SecondFactor):
-        await session.execute(delete(table).where(table.user_id == user_id))
-    of_user = update(Session).where(Session.user_id == user_id, Session.has_second_factor)
-    await session.execute(of_user.values(has_second_factor=False))
 
 
 def _new_recovery_codes() -> list[str]:

@@ -9,13 +9,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.auth.accounts.addresses import (
     AnyAddress,
-    claims,
     give_address,
     is_claimed_later,
     lock_address,
 )
 from services.auth.accounts.emptying import drop_links
 from services.auth.audit import record
+from services.auth.claims import claims
 from services.auth.limits import check
 from services.auth.mail.outbox import queue_mail
 from services.auth.models import User

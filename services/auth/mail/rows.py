@@ -5,14 +5,14 @@ from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, and_, delete, func, or_, select, update
+from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from services.auth.claims import FIRST, claims
 from services.auth.mail.messages import Claimed, UnmakeableError
 from services.auth.mail.templates import TEMPLATES, Template
 from services.auth.models import Mail, User
 from services.auth.one_time_tokens import Purpose, is_voided, make_token
-from shared.addresses import address_key
 from shared.observability.failures import describe
 
 logger = logging.getLogger(__name__)
@@ -82,26 +82,17 @@ async def _claimed(session: AsyncSession, row: Any, template: Template | None) -
 
 async def _account(session: AsyncSession, row: Any, purpose: Purpose) -> Any:
     """The account that the token is for, locked, so that who voids its links sees the token."""
-    accounts = select(User.id, User.email).where(User.deleted_at.is_(None))
+    accounts = select(User.id, User.email)
     if purpose is Purpose.RESET:
-        accounts = _owner(accounts, row.address)
+        # The same account that signs in with the address.
+        of_address = claims(row.address), User.blocked_at.is_(None)
+        accounts = accounts.where(*of_address).order_by(*FIRST).limit(1)
     else:
         user_id = row.data.get("user_id")
         if type(user_id) is not int or not 0 < user_id < 2**63:
             raise UnmakeableError(f"{row.template} needs more data")
-        accounts = accounts.where(User.id == user_id)
+        accounts = accounts.where(User.id == user_id, User.deleted_at.is_(None))
     return (await session.execute(accounts.with_for_update(read=True))).one_or_none()
-
-
-def _owner(accounts: Select[int, str | None], address: str) -> Select[int, str | None]:
-    """The account to which an address belongs: the same that signs in with it."""
-    own_spelling = and_(User.email_key.is_(None), User.email == address.strip())
-    belongs = or_(own_spelling, User.email_key == address_key(address))
-    return (
-        accounts.where(belongs, User.blocked_at.is_(None))
-        .order_by(own_spelling.desc(), User.is_verified.desc(), User.id.desc())
-        .limit(1)
-    )
 
 
 async def finish(session: AsyncSession, mail_id: int) -> None:

@@ -162,7 +162,8 @@ class Folder:
     def _write(self, message: EmailMessage) -> None:
         self._make()
         name = f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}-{secrets.token_hex(3)}.eml"
-        partial = self.path / f".{name}"
+        # Those who look for *.eml, dot files among them, must not find it before it is whole.
+        partial = self.path / f".{name}.part"
         try:
             # Only the owner can read it, for its link is a key to an account.
             with os.fdopen(

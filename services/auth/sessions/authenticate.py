@@ -3,15 +3,15 @@
 from dataclasses import dataclass
 from functools import partial
 
-from sqlalchemy import Executable, and_, or_, select, update
+from sqlalchemy import Executable, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 
 from services.auth.audit import record
+from services.auth.claims import FIRST, claims
 from services.auth.limits import Proof, check_failures, count_failure
 from services.auth.models import User
 from services.auth.passwords import Hashing, spellings
-from shared.addresses import address_key
 from shared.auth import claims_of
 from shared.db import Database, outage_as_503
 from shared.errors import Unauthorized
@@ -94,20 +94,9 @@ async def _refuse(request: Request, proof: Proof, action: str, user_id: int | No
 
 
 def _by_address(address: str) -> Executable:
-    """The account that signs in with an address.
-
-    An old account whose address became equal to another's signs in by its own spelling only. Of
-    several accounts that claim the address, none of them verified, it is the newest.
-    """
-    own_spelling = and_(User.email_key.is_(None), User.email == address.strip())
-    return (
-        select(User.id, User.email, User.password_hash, User.blocked_at, User.is_verified)
-        .where(
-            User.deleted_at.is_(None), or_(own_spelling, User.email_key == address_key(address))
-        )
-        .order_by(own_spelling.desc(), User.is_verified.desc(), User.id.desc())
-        .limit(1)
-    )
+    """The account that signs in with an address."""
+    columns = User.id, User.email, User.password_hash, User.blocked_at, User.is_verified
+    return select(*columns).where(claims(address)).order_by(*FIRST).limit(1)
 
 
 async def _verified(request: Request, password: str, kept: str | None) -> tuple[bool, str | None]:

@@ -9,17 +9,15 @@ from starlette.requests import Request
 from services.auth.models import Session
 from services.auth.models import User as Account
 from services.auth.sessions.authenticate import verify_password
-from shared.auth import User, claims_of, is_fresh, load_viewer, require_user
+from shared.auth import User, is_fresh, load_viewer, require_user, valid_claims_of
 from shared.db import Database
 from shared.errors import Unauthorized
-from shared.tokens import expired, session_ended
+from shared.tokens import session_ended
 
 
 async def signed_in(request: Request) -> User:
     """Return the user of the request's token; raises Unauthorized."""
-    claims = await claims_of(request)
-    if claims is not None and claims.is_expired:
-        raise expired()
+    claims = await valid_claims_of(request)
     state = request.app.state
     database: Database = state.database
     async with database.reading() as connection:

@@ -16,10 +16,7 @@ from services.auth.sessions.rows import Reason
 from shared.auth import User, Viewer, require_user
 from shared.jsonapi.fields import Instant
 from shared.jsonapi.http.endpoints import Endpoints
-from shared.jsonapi.http.serving import (
-    Endpoint,
-    Reading,
-)
+from shared.jsonapi.http.serving import Endpoint, Reading
 from shared.jsonapi.negotiation import negotiate
 from shared.jsonapi.read.caches import Caches
 from shared.jsonapi.resource import ReadOnly, Registry, Resource
@@ -87,17 +84,23 @@ class Current:
 
 
 def describe_current(described: dict[str, Any]) -> dict[str, Any]:
-    """Add `/v1/sessions/current` to an OpenAPI document: as an item, but always with a token."""
-    read = described["paths"]["/v1/sessions/{id}"]["get"]
+    """Add `/v1/sessions/current` to an OpenAPI document."""
+    current = own_item(
+        described["paths"]["/v1/sessions/{id}"]["get"],
+        operation_id="readCurrentSession",
+        summary="Read the session that the token belongs to",
+    )
+    paths = {**described["paths"], "/v1/sessions/current": {"get": current}}
+    return {**described, "paths": paths}
+
+
+def own_item(read: dict[str, Any], *, operation_id: str, summary: str) -> dict[str, Any]:
+    """Describe the read of the item of the token's account: always with a token, never a 404."""
     answers = {status: each for status, each in read["responses"].items() if status != "404"}
-    current = {
+    return {
         **read,
-        "operationId": "readCurrentSession",
-        "summary": "Read the session that the token belongs to",
+        "operationId": operation_id,
+        "summary": summary,
         "responses": answers,
         "security": [{"bearer": []}],
-    }
-    return {
-        **described,
-        "paths": {**described["paths"], "/v1/sessions/current": {"get": current}},
     }

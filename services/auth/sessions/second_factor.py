@@ -17,7 +17,7 @@ from starlette.requests import Request
 
 from services.auth.audit import record
 from services.auth.limits import Proof, check_failures, count_failure
-from services.auth.models import RecoveryCode, SecondFactor
+from services.auth.models import RecoveryCode, SecondFactor, Session
 from shared.errors import Unauthorized
 
 STEP_S = 30
@@ -47,6 +47,14 @@ async def is_proved(
     await record(session, factor.user_id, "code-refused")
     await count_failure(request, proof)
     return False
+
+
+async def remove_factor(session: AsyncSession, user_id: int) -> None:
+    """Remove what an account has of a second factor; no session of it has one any more."""
+    for table in (RecoveryCode, SecondFactor):
+        await session.execute(delete(table).where(table.user_id == user_id))
+    of_user = update(Session).where(Session.user_id == user_id, Session.has_second_factor)
+    await session.execute(of_user.values(has_second_factor=False))
 
 
 def code_refused() -> Unauthorized:
